@@ -1,0 +1,151 @@
+"""Checks at the API's edge: everything past here may trust its input.
+
+Arrays leave these functions as C-contiguous, aligned, native float32 or float64, which is the only
+form the kernels are compiled for. float32 stays float32; float16 is computed in float32 and
+returned as float16 (:func:`restore`); other real numbers become float64.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastnn._typing import Array, DTypeLike
+
+_T = TypeVar("_T")
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+MAX_DIMENSION = 2**31 - 1  # BLAS takes 32-bit sizes and would wrap silently
+
+
+def choose(kind: str, name: Any, table: Mapping[str, _T]) -> _T:
+    """Return ``table[name]``, or raise ``NotImplementedError`` listing the names there are."""
+    if isinstance(name, str) and name in table:
+        return table[name]
+    known = ", ".join(repr(key) for key in table)
+    raise NotImplementedError(f"unknown {kind} {name!r}; known: {known}")
+
+
+def require_number(
+    name: str, value: Any, *, low: float, high: float = math.inf, strict: bool = False
+) -> float:
+    """Return ``value`` as a finite float of at least ``low`` (above it if ``strict``)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    too_low = number <= low if strict else number < low
+    if not math.isfinite(number) or too_low or number > high:
+        bounds = f"{'above' if strict else 'at least'} {low:g}"
+        bounds += "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{name} must be finite, {bounds}, got {value!r}")
+    return number
+
+
+def require_count(name: str, value: Any, low: int = 1) -> int:
+    """Return ``value`` as an int of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+    return int(value)
+
+
+def require_float_dtype(name: str, dtype: DTypeLike | None) -> np.dtype[Any] | None:
+    """Return ``dtype`` as float32 or float64, or None for None."""
+    if dtype is None:
+        return None
+    try:
+        resolved = np.dtype(dtype)
+    except TypeError:
+        resolved = None
+    if resolved not in _FLOATS:
+        raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
+    return resolved
+
+
+def as_real(value: Any, name: str) -> Array:
+    """Return ``value`` as an array of real numbers of whatever dtype they have."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return ``value`` in the form the kernels take, without a copy where it has it already.
+
+    Parameters
+    ----------
+    value : array_like of real numbers, any layout
+    name : str
+        The argument's name, for the error.
+    dtype : float32 or float64, optional
+        By default float32 for float16 and float32 input, float64 for everything else.
+
+    Raises
+    ------
+    TypeError
+        For object, string or complex data.
+    ValueError
+        For ragged lists, or a dimension beyond ``2**31 - 1``.
+    """
+    if (
+        type(value) is np.ndarray
+        and value.dtype in _FLOATS
+        and (dtype is None or value.dtype == dtype)
+        and value.flags.carray
+        and value.size <= MAX_DIMENSION
+    ):
+        return value
+    array = as_real(value, name)
+    if dtype is None:
+        single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        dtype = _FLOATS[0] if single else _FLOATS[1]
+    if max(array.shape, default=0) > MAX_DIMENSION:
+        raise ValueError(f"{name} has shape {array.shape}; no dimension may exceed 2**31 - 1")
+    return np.require(array, dtype, ["C", "A"])
+
+
+def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]:
+    """Return two arrays of one shape in their common float dtype; see :func:`as_float`."""
+    first, second = as_float(a, names[0]), as_float(b, names[1])
+    if first.shape != second.shape:
+        raise ValueError(
+            f"{names[0]} and {names[1]} must have the same shape, "
+            f"got {first.shape} and {second.shape}"
+        )
+    if first.dtype != second.dtype:
+        first, second = first.astype(np.float64), second.astype(np.float64)
+    return first, second
+
+
+def restore(out: Array, *inputs: Any) -> Array:
+    """Return a result in the form its input asks for: float16 if all were, a scalar if 0-d."""
+    if all(getattr(value, "dtype", None) in (np.dtype("<f2"), np.dtype(">f2")) for value in inputs):
+        out = out.astype(np.float16)
+    return out if out.ndim else out[()]
+
+
+def as_rows(value: Any, name: str) -> Array:
+    """Return a float array of at least one dimension with at least one entry in the last."""
+    array = as_float(value, name)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} needs at least one class in its last axis, got {array.shape}")
+    return array
+
+
+def one_hot(labels: Array, n_classes: int, name: str, dtype: np.dtype[Any]) -> Array:
+    """Return integer labels ``(n,)`` as rows ``(n, n_classes)``.
+
+    Raises ``IndexError`` for a label outside ``0 .. n_classes - 1``.
+    """
+    if labels.size and (labels.min() < 0 or labels.max() >= n_classes):
+        bad = labels[(labels < 0) | (labels >= n_classes)][0]
+        raise IndexError(f"{name} holds the class {bad}; there are {n_classes}: 0 to {n_classes - 1}")
+    rows = np.zeros((labels.shape[0], n_classes), dtype)
+    rows[np.arange(labels.shape[0]), labels] = 1
+    return rows

@@ -1,0 +1,315 @@
+"""Batches of arrays: :class:`Data`, one part of a :class:`Dataset`, and where datasets come from."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn import _files
+from fastnn._typing import Array, ArrayLike, DTypeLike
+from fastnn._validation import (
+    as_float,
+    choose,
+    one_hot,
+    require_count,
+    require_float_dtype,
+    require_number,
+)
+
+
+class Data:
+    """Arrays handed out in batches, reshuffled at the start of every pass.
+
+    Parameters
+    ----------
+    data : array (n, ...)
+    batch_size : int
+        The last batch of a pass has what is left.
+    labels : array (n, ...), optional
+    out_dim : int, optional
+        Number of outputs a model of the labels needs.
+    """
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        batch_size: int = 50,
+        labels: ArrayLike | None = None,
+        out_dim: int | None = None,
+    ) -> None:
+        self.data_: Array = np.asarray(data)
+        self.labels: Array | None = None if labels is None else np.asarray(labels)
+        if self.labels is not None and len(self.labels) != len(self.data_):
+            raise ValueError(f"data has {len(self.data_)} rows, labels have {len(self.labels)}")
+        self.out_dim = out_dim
+        self.iteration = 0
+        self.batch_size = require_count("batch_size", batch_size)
+        self.n_samples = self.data_.shape[0]
+        self.samples_per_epoch = math.ceil(self.n_samples / self.batch_size)
+
+    def shuffle(self, rng: np.random.Generator | None = None) -> None:
+        """Permute data and labels, by NumPy's global generator unless ``rng`` is given."""
+        order = np.arange(self.n_samples)
+        (np.random.shuffle if rng is None else rng.shuffle)(order)
+        self.data_ = self.data_[order]
+        if self.labels is not None:
+            self.labels = self.labels[order]
+
+    def sample(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
+        """Return the next batch: ``(data, labels)``, or ``data`` alone if there are no labels."""
+        if self.iteration == 0 and shuffle:
+            self.shuffle(rng)
+        batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
+        self.iteration = (self.iteration + 1) % max(self.samples_per_epoch, 1)
+        if self.labels is None:
+            return self.data_[batch]
+        return self.data_[batch], self.labels[batch]
+
+    def reset(self) -> None:
+        """Start a new pass at the next :meth:`sample`."""
+        self.iteration = 0
+
+
+class Dataset:
+    """Training, validation and test parts, each a :class:`Data` (or None), in ``train``,
+    ``validate`` and ``test``.
+
+    ``feature_mean`` and ``feature_std`` are what :meth:`from_arrays` standardised with, else None.
+    """
+
+    feature_mean: Array | None = None
+    feature_std: Array | None = None
+
+    def __init__(
+        self,
+        training_set: ArrayLike,
+        training_labels: ArrayLike,
+        batch_size: int,
+        validation_set: ArrayLike | None = None,
+        validation_labels: ArrayLike | None = None,
+        test_set: ArrayLike | None = None,
+        test_labels: ArrayLike | None = None,
+    ) -> None:
+        labels = np.asarray(training_labels)
+        if labels.ndim != 2:
+            raise ValueError(
+                f"training_labels must be rows (n, outputs), got shape {labels.shape}; "
+                "fastnn.integers_to_one_hot makes rows of class numbers"
+            )
+        self.batch_size = batch_size
+        self.out_dim = labels.shape[1]
+
+        def part(data: ArrayLike | None, labels: ArrayLike | None) -> Data | None:
+            return None if data is None else Data(data, batch_size, labels, self.out_dim)
+
+        self.train = Data(training_set, batch_size, labels, self.out_dim)
+        self.validate = part(validation_set, validation_labels)
+        self.test = part(test_set, test_labels)
+        self.n_training = self.train.n_samples
+        self.n_validation = self.validate.n_samples if self.validate else 0
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        batch_size: int = 50,
+        validation_size: float = 0.1,
+        test_size: float = 0.2,
+        standardize: bool = True,
+        seed: int | None = 0,
+        dtype: DTypeLike | None = None,
+    ) -> "Dataset":
+        """Split ``X (n, d)`` and ``y`` at random into training, validation and test parts.
+
+        Parameters
+        ----------
+        y : array_like
+            Class numbers ``(n,)`` of an integer dtype, which become one-hot rows; or targets
+            ``(n,)`` or ``(n, k)``.
+        validation_size, test_size : float
+            Fractions of the rows; 0 leaves the part out.
+        standardize : bool
+            Shift and scale every feature to mean 0 and standard deviation 1 over the *training*
+            part; a constant feature is only shifted.
+        seed : int, optional
+            Of the split, which does not touch NumPy's global generator.
+        dtype : float32 or float64, optional
+            By default that of ``X``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that are not real numbers, lengths that differ, or sizes that leave no rows to
+            train on.
+        """
+        features = as_float(X, "X", require_float_dtype("dtype", dtype))
+        if features.ndim != 2:
+            raise ValueError(f"X must have shape (n, features), got {features.shape}")
+        labels = _label_rows(y, features.dtype)
+        n = len(features)
+        if len(labels) != n:
+            raise ValueError(f"X has {n} rows, y has {len(labels)}")
+        n_validation = round(n * require_number("validation_size", validation_size, low=0, high=1))
+        n_test = round(n * require_number("test_size", test_size, low=0, high=1))
+        if n_validation + n_test >= n:
+            raise ValueError(
+                f"validation_size={validation_size} and test_size={test_size} leave none of "
+                f"{n} rows to train on"
+            )
+        order = np.random.default_rng(seed).permutation(n)
+        test, validation, train = np.split(order, [n_test, n_test + n_validation])
+        mean = std = None
+        if standardize:
+            mean = features[train].mean(axis=0)
+            std = features[train].std(axis=0)
+            std[std == 0] = 1
+            features = (features - mean) / std
+        dataset = cls(
+            features[train],
+            labels[train],
+            batch_size,
+            features[validation] if n_validation else None,
+            labels[validation] if n_validation else None,
+            features[test] if n_test else None,
+            labels[test] if n_test else None,
+        )
+        dataset.feature_mean, dataset.feature_std = mean, std
+        return dataset
+
+
+def _label_rows(y: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    labels = np.asarray(y)
+    if labels.ndim == 1 and labels.dtype.kind in "iub":
+        labels = labels.astype(np.int64)
+        return one_hot(labels, int(labels.max(initial=0)) + 1, "y", dtype)
+    rows = as_float(y, "y", dtype)
+    return rows.reshape(-1, 1) if rows.ndim == 1 else rows
+
+
+_NAMES = dict.fromkeys(("iris", "higgs", "sinewave"))
+
+
+def initialize_dataset(name: str, batch_size: int = 50) -> Dataset:
+    """Return a dataset kept as six arrays ``datasets/NAME/NAME_{train,val,test}_{data,labels}.npy``.
+
+    The folder ``datasets`` is looked for under the working directory. The test labels of ``"higgs"``
+    are unknown; rows of zeros stand in when their file is missing.
+
+    Raises
+    ------
+    NotImplementedError
+        If ``name`` is not ``"iris"``, ``"higgs"`` or ``"sinewave"``.
+    FileNotFoundError
+        If an array is missing; the message says where it was looked for.
+    """
+    choose("dataset", name, _NAMES)
+    folder = Path("datasets") / name
+    parts: list[Array] = []
+    for part in ("train", "val", "test"):
+        parts.append(_files.load_npy(folder / f"{name}_{part}_data.npy"))
+        path = folder / f"{name}_{part}_labels.npy"
+        if name == "higgs" and part == "test" and not path.exists():
+            parts.append(np.zeros((len(parts[-1]), parts[1].shape[1])))
+        else:
+            parts.append(_files.load_npy(path))
+    return Dataset(parts[0], parts[1], batch_size, *parts[2:])
+
+
+def load_digits(
+    batch_size: int = 50,
+    *,
+    validation_size: float = 0.1,
+    test_size: float = 0.2,
+    seed: int | None = 0,
+    dtype: DTypeLike = "float64",
+) -> Dataset:
+    """Return scikit-learn's 1,797 handwritten digits: 8 x 8 pixels, 10 classes, standardised.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed; the message says how to install it.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+    except ImportError:
+        raise ImportError(
+            "load_digits needs scikit-learn: pip install 'fastnn-cpu[demo]'"
+        ) from None
+    X, y = load(return_X_y=True)
+    return Dataset.from_arrays(
+        X,
+        y,
+        batch_size=batch_size,
+        validation_size=validation_size,
+        test_size=test_size,
+        seed=seed,
+        dtype=dtype,
+    )
+
+
+def load_mnist(
+    folder: str | Path | None = None,
+    batch_size: int = 50,
+    *,
+    validation_size: float = 0.1,
+    download: bool = False,
+    seed: int | None = 0,
+    dtype: DTypeLike = "float32",
+) -> Dataset:
+    """Return MNIST: 60,000 training and 10,000 test images, 784 pixels in [0, 1], 10 classes.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the four IDX files are, gzipped or not, under their original names. With ``download``,
+        where to put them: by default the user's cache folder.
+    validation_size : float
+        The fraction of the training images to validate with, drawn by ``seed``.
+    download : bool
+        Fetch what is missing from a public mirror through ``pooch``, and check its SHA-256.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; the message names it.
+    ValueError
+        If a file is truncated or not in IDX format; the message names it.
+    ImportError
+        If ``download`` is asked for and ``pooch`` is not installed.
+
+    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+    """
+    resolved = _files.fetch_mnist(folder) if download else folder
+    if resolved is None:
+        raise ValueError("load_mnist needs the folder of its files, or download=True")
+    float_dtype = require_float_dtype("dtype", dtype) or np.dtype(np.float32)
+
+    def part(name: str) -> tuple[Array, Array]:
+        images = _files.read_idx(Path(resolved), f"{name}-images-idx3-ubyte", 3)
+        labels = _files.read_idx(Path(resolved), f"{name}-labels-idx1-ubyte", 1)
+        if len(images) != len(labels):
+            raise ValueError(
+                f"{resolved}: {name} has {len(images)} images and {len(labels)} labels"
+            )
+        X = images.reshape(len(images), -1).astype(float_dtype) / float_dtype.type(255)
+        return X, one_hot(labels.astype(np.int64), 10, f"{name} labels", float_dtype)
+
+    X, Y = part("train")
+    X_test, Y_test = part("t10k")
+    fraction = require_number("validation_size", validation_size, low=0, high=0.99)
+    order = np.random.default_rng(seed).permutation(len(X))
+    validation, train = np.split(order, [round(len(X) * fraction)])
+    has_validation = len(validation) > 0
+    return Dataset(
+        X[train],
+        Y[train],
+        batch_size,
+        X[validation] if has_validation else None,
+        Y[validation] if has_validation else None,
+        X_test,
+        Y_test,
+    )

@@ -1,0 +1,45 @@
+"""Layers. One file a layer; a new one gets a row in the table below."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastnn._validation import choose
+from fastnn.layers.base import Layer
+from fastnn.layers.dense import FullyConnected
+
+__all__ = ["FullyConnected", "Layer", "initialize_layer"]
+
+_LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
+    "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"]),
+}
+
+
+def initialize_layer(
+    name: str,
+    activation: Any = None,
+    weight_init: Any = "xavier_uniform",
+    n_out: int | None = None,
+    kernel_shape: tuple[int, int] | None = None,
+    stride: int | None = None,
+    pad: str | int | None = None,
+    mode: str | None = None,
+    keep_dim: str = "first",
+) -> Layer:
+    """Return a new layer of that name; each takes the arguments it knows and ignores the others.
+
+    Raises
+    ------
+    NotImplementedError
+        If no layer has that name; the message lists those there are.
+    """
+    arguments = {
+        "activation": activation,
+        "weight_init": "xavier_uniform" if weight_init is None else weight_init,
+        "n_out": n_out,
+        "kernel_shape": kernel_shape,
+        "stride": stride,
+        "pad": pad,
+        "mode": mode,
+        "keep_dim": keep_dim,
+    }
+    return choose("layer", name, _LAYERS)(arguments)

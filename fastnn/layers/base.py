@@ -1,0 +1,107 @@
+"""What every layer has: dicts of parameters, cache and gradients, and how they are kept whole."""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float
+from fastnn.activations import Activation
+from fastnn.weights import WeightInitializer
+
+
+class Parameters(OrderedDict[str, Array]):
+    """A layer's parameters by name, open to assignment.
+
+    An assigned array is copied, in the dtype and shape of the one it replaces, so that training
+    never writes to an array of the caller's. Raises ``TypeError`` or ``ValueError`` if it cannot be,
+    before anything changes.
+    """
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        current = self.get(name)
+        if value is current:  # layer.parameters["W"] -= step
+            return
+        label = f"parameters[{name!r}]"
+        array = as_float(value, label, None if current is None else current.dtype)
+        if current is not None and array.shape != current.shape:
+            if array.shape != current.shape[-1:] or current.shape[0] != 1:
+                raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
+            array = array.reshape(current.shape)
+        super().__setitem__(name, array.copy() if array is value or array.base is not None else array)
+
+
+class Layer(ABC):
+    """Base class of layers.
+
+    Attributes
+    ----------
+    activation : Activation
+    n_in, n_out : int or None
+        Widths; ``n_in`` is None until the first ``forward`` makes the parameters.
+    parameters, gradients : ordered dicts of arrays, under the same names
+    cache : ordered dict
+        What ``backward`` needs of the last ``forward``.
+    """
+
+    activation: Activation
+    n_in: int | None
+    n_out: int | None
+    init_weights: WeightInitializer | None = None
+
+    def __init__(self) -> None:
+        self.n_in = None
+        self.n_out = None
+        self.dtype: np.dtype[Any] | None = None
+        self.parameters: OrderedDict[str, Array] = Parameters()
+        self.cache: OrderedDict[str, Any] = OrderedDict()
+        self.gradients: OrderedDict[str, Array] = OrderedDict()
+
+    @abstractmethod
+    def forward(self, X: ArrayLike) -> Array:
+        """Return the layer's output for a batch ``X``, and cache what ``backward`` needs."""
+
+    @abstractmethod
+    def backward(self, dLdY: ArrayLike) -> Array:
+        """Store the parameters' gradients; return the gradient of the last input."""
+
+    @abstractmethod
+    def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
+        """Make the parameters for inputs of that shape."""
+
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the output's shape for an input's, None if unknown; ``ValueError`` if it cannot be.
+
+        A model asks every layer this before the first of them changes anything.
+        """
+        return None
+
+    def clear_gradients(self) -> None:
+        """Empty the cache (to ``[]``) and zero the gradients."""
+        self.cache = OrderedDict((name, []) for name in self.cache)
+        self.gradients = OrderedDict((n, np.zeros_like(g)) for n, g in self.gradients.items())
+
+    def forward_with_param(self, name: str, X: ArrayLike) -> Callable[[ArrayLike], Array]:
+        """Return ``forward(X)`` as a function of the parameter ``name``; see ``check_gradients``."""
+
+        def forward(value: ArrayLike) -> Array:
+            current = self.parameters[name]
+            self.parameters[name] = np.asarray(value)
+            try:
+                return self.forward(X)
+            finally:
+                OrderedDict.__setitem__(self.parameters, name, current)  # the very same array
+
+        return forward
+
+    def _get_parameters(self) -> OrderedDict[str, Array]:
+        return self.parameters
+
+    def _get_cache(self) -> OrderedDict[str, Any]:
+        return self.cache
+
+    def _get_gradients(self) -> OrderedDict[str, Array]:
+        return self.gradients

@@ -1,0 +1,141 @@
+"""The fully connected layer."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float, require_count, restore
+from fastnn.activations import Activation, initialize_activation
+from fastnn.kernels import gemm
+from fastnn.layers.base import Layer, Parameters
+from fastnn.weights import WeightInitializer, initialize_weights
+
+
+class FullyConnected(Layer):
+    """``Y = f(X W + b)``: an affine map, then an activation.
+
+    Parameters
+    ----------
+    n_out : int or None
+        Number of outputs; a model infers None for its last layer.
+    activation : str or Activation
+        A name for ``initialize_activation``, or an activation.
+    weight_init : str or WeightInitializer
+        A name for ``initialize_weights``, or an initialiser.
+
+    ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
+    its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
+    and ``X``.
+    """
+
+    def __init__(
+        self,
+        n_out: int | None,
+        activation: str | Activation,
+        weight_init: str | WeightInitializer = "xavier_uniform",
+    ) -> None:
+        super().__init__()
+        self.n_out = None if n_out is None else require_count("n_out", n_out)
+        if isinstance(activation, Activation):
+            self.activation, name = activation, type(activation).__name__.lower()
+        else:
+            self.activation, name = initialize_activation(activation), activation
+        self.init_weights: WeightInitializer = (
+            weight_init
+            if isinstance(weight_init, WeightInitializer)
+            else initialize_weights(weight_init, activation=name)
+        )
+
+    def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
+        _, n_out = self.check_input(X_shape)
+        dtype = self.dtype or np.dtype(np.float64)
+        W = as_float(self.init_weights((X_shape[1], n_out)), "weight_init", dtype)
+        if W.shape != (X_shape[1], n_out):
+            raise ValueError(f"weight_init gave {W.shape}, the layer needs {(X_shape[1], n_out)}")
+        self.n_in, self.dtype = X_shape[1], dtype
+        self.parameters = Parameters(W=W, b=np.zeros((1, n_out), dtype))
+        self.cache = OrderedDict(Z=[], X=[])
+        self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in self.parameters.items())
+
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(n, k)`` for inputs ``(n, d)``, or raise ``ValueError``."""
+        if self.n_out is None:
+            raise ValueError("n_out is None: give the layer a width, or train it as a model's last")
+        if len(X_shape) != 2:
+            raise ValueError(f"X must have shape (batch, features), got {X_shape}")
+        if X_shape[1] == 0:
+            raise ValueError(f"X needs at least one feature, got {X_shape}")
+        if self.n_in is not None and X_shape[1] != self.n_in:
+            raise ValueError(f"X has {X_shape[1]} features, the layer needs {self.n_in}")
+        return (X_shape[0], self.n_out)
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Return ``f(X W + b)``, shape ``(n, k)``, for ``X (n, d)``.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` holds something other than real numbers.
+        ValueError
+            If ``X`` is not ``(n, d)`` with the ``d`` the layer was made for.
+        """
+        return restore(self.activation(self.preactivation(X)), X)
+
+    def preactivation(self, X: ArrayLike) -> Array:
+        """Return ``Z = X W + b`` and cache it with ``X``: ``forward`` without the activation."""
+        x = as_float(X, "X", self.dtype)
+        out_shape = self.check_input(x.shape)
+        if self.n_in is None:
+            self.dtype = x.dtype
+            self._init_parameters(x.shape)
+        Z = np.empty(out_shape, x.dtype)
+        gemm.affine(x, self.parameters["W"], self.parameters["b"], Z)
+        self.cache["Z"], self.cache["X"] = Z, x
+        return Z
+
+    def backward(self, dLdY: ArrayLike) -> Array:
+        """Store ``gradients["W"]``, ``gradients["b"]``, sums over the batch; return ``dX (n, d)``.
+
+        ``dZ = f'(Z; dLdY)``, ``dW = X^T dZ``, ``db = sum(dZ)``, ``dX = dZ W^T``.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no ``forward`` since the gradients were last cleared.
+        ValueError
+            If ``dLdY`` does not have the shape of the last output.
+        """
+        dZ = self.preactivation_gradient(dLdY)
+        self.parameter_gradients(dZ)
+        return restore(self.input_gradient(dZ), dLdY)
+
+    # The three steps of `backward`, for a model that knows dZ already or has no use for dX.
+
+    def preactivation_gradient(self, dLdY: ArrayLike) -> Array:
+        """Return ``dZ = f'(Z; dLdY)``, shape ``(n, k)``."""
+        Z = self._cached("Z")
+        dy = as_float(dLdY, "dLdY", Z.dtype)
+        if dy.shape != Z.shape:
+            raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
+        return as_float(self.activation.backward(Z, dy), "dZ", Z.dtype)
+
+    def parameter_gradients(self, dZ: Array) -> None:
+        """Store the parameters' gradients for the gradient ``dZ (n, k)`` of ``Z``."""
+        X = self._cached("X")
+        dW, db = np.empty_like(self.parameters["W"]), np.empty_like(self.parameters["b"])
+        gemm.weight_gradient(X, dZ, dW, db)
+        self.gradients["W"], self.gradients["b"] = dW, db
+
+    def input_gradient(self, dZ: Array) -> Array:
+        """Return ``dX = dZ W^T``, shape ``(n, d)``."""
+        dX = np.empty((dZ.shape[0], self.parameters["W"].shape[0]), dZ.dtype)
+        gemm.input_gradient(dZ, self.parameters["W"], dX)
+        return dX
+
+    def _cached(self, name: str) -> Array:
+        value: Array | list[Any] = self.cache.get(name, [])
+        if isinstance(value, list):
+            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
+        return value

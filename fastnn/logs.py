@@ -1,0 +1,171 @@
+"""Learning curves: :class:`History`, kept by every training run, and :class:`Logger`, on disk."""
+
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastnn._files import write_atomically
+
+
+@dataclass
+class History:
+    """What a training run measured, one entry an epoch; validation lists are empty without data.
+
+    ``loss`` and ``error`` are means over the epoch's batches; ``error`` is 1 - accuracy for
+    cross-entropy and the mean squared error for l2.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_error: list[float] = field(default_factory=list)
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw the learning curves; write them to ``path`` if given. Returns the figure.
+
+        Raises ``ImportError`` if matplotlib is not installed.
+        """
+        figure, axes = _figure(1, 2)
+        panels = (
+            (axes[0], "loss", self.loss, self.validation_loss),
+            (axes[1], "error", self.error, self.validation_error),
+        )
+        for axis, name, train, validation in panels:
+            _curves(axis, name, {"training": train, "validation": validation})
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the four lists to a JSON file."""
+        write_atomically(Path(path), (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+class Logger:
+    """Keeps what a model's training logs, and with ``save`` writes it to a folder.
+
+    Parameters
+    ----------
+    model_name : str
+        Name of the folder, under ``save_dir``.
+    model_args, data_args : mappings
+        Kept with the log, pickled, as the files ``model_args`` and ``data_args``.
+    save : bool
+        Rewrite the log (a pickled dict, file ``log``) at every epoch.
+    plot : bool
+        With ``save``, redraw a picture of each curve at every epoch.
+    save_dir : str
+        The folder of all experiments.
+
+    Raises
+    ------
+    ImportError
+        If ``plot`` is asked for and matplotlib is not installed.
+
+    ``log`` holds ``loss`` and ``error``, each ``{"train": [...], "validate": [...]}``, and
+    ``params``, ``{name: {"max": [...], "min": [...]}}``.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        model_args: Any,
+        data_args: Any,
+        save: bool = False,
+        plot: bool = False,
+        save_dir: str = "experiments/",
+    ) -> None:
+        self.model_name = model_name
+        self.model_args = model_args
+        self.data_args = data_args
+        self.save = save
+        self.plot = plot
+        self.save_dir = str(Path(save_dir) / model_name) + "/"
+        self.reset()
+        if plot:
+            _pyplot()
+        if save:
+            self.write("model_args", model_args)
+            self.write("data_args", data_args)
+
+    def reset(self) -> None:
+        """Forget what was logged; files stay."""
+        self.log: dict[str, Any] = {}
+        self.counter = 0
+
+    def push(self, log: dict[str, Any]) -> None:
+        """Append one epoch's ``{"loss": {...}, "error": {...}, "params": {...}}``."""
+        self.counter += 1
+        for key, entry in log.items():
+            if key == "params":
+                for name, extremes in entry.items():
+                    _append(self.log.setdefault("params", {}).setdefault(name, {}), extremes)
+            else:
+                _append(self.log.setdefault(key, {}), entry)
+        if self.save:
+            self.write("log", self.log)
+            if self.plot:
+                self._plot()
+
+    def write(self, name: str, value: Any) -> None:
+        """Pickle ``value`` to the file ``name`` in this logger's folder, atomically."""
+        self._write(name, pickle.dumps(value))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write ``text`` to the file ``name`` in this logger's folder, atomically."""
+        self._write(name, text.encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        folder = Path(self.save_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, content)
+
+    def _plot(self) -> None:
+        for key, entry in self.log.items():
+            curves = entry if key == "params" else {key: entry}
+            for name, lines in curves.items():
+                figure, axes = _figure(1, 1)
+                _curves(axes[0], name, lines)
+                figure.suptitle(self.model_name)
+                figure.savefig(Path(self.save_dir) / f"{name}.png")
+                _pyplot().close(figure)
+
+
+def _append(lists: dict[str, list[float]], values: dict[str, float]) -> None:
+    for name, value in values.items():
+        lists.setdefault(name, []).append(value)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'fastnn-cpu[plot]'") from None
+    return plt
+
+
+def _figure(rows: int, columns: int) -> tuple[Any, Any]:
+    figure, axes = _pyplot().subplots(
+        rows,
+        columns,
+        figsize=(5.2 * columns, 3.8 * rows),
+        squeeze=False,
+        layout="constrained",
+        dpi=120,
+    )
+    return figure, axes[0]
+
+
+def _curves(axis: Any, name: str, lines: dict[str, list[float]]) -> None:
+    for label, values in lines.items():
+        if values:
+            marker = "o" if len(values) < 30 else None
+            axis.plot(range(1, len(values) + 1), values, label=label, marker=marker, markersize=3)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(name)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3)
+    if axis.lines:
+        axis.legend()

@@ -1,0 +1,200 @@
+"""Optimisers: ``update(param_name, param, param_grad, epoch)`` returns what to subtract.
+
+State is kept per parameter name in ``cache``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float, choose, require_number
+from fastnn.kernels import optimizers as kernels
+from fastnn.schedulers import Scheduler, initialize_scheduler
+
+
+class Optimizer(ABC):
+    """Base class. ``lr_scheduler(epoch)`` is the learning rate, ``cache`` the state by name.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate at epoch 0.
+    lr_scheduler : str or Scheduler
+        A name for ``initialize_scheduler``, or a scheduler (which then has its own ``lr``).
+    clip_norm : float, optional
+        A gradient array whose 2-norm exceeds this is scaled down to it first.
+    lr_decay, stage_length, staircase
+        For the scheduler.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        lr_scheduler: str | Scheduler = "constant",
+        clip_norm: float | None = None,
+        lr_decay: float | None = 0.9,
+        stage_length: float | None = None,
+        staircase: bool | None = None,
+    ) -> None:
+        self.lr = require_number("lr", lr, low=0.0)
+        self.lr_scheduler = (
+            lr_scheduler
+            if isinstance(lr_scheduler, Scheduler)
+            else initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
+        )
+        self.clip_norm = (
+            None
+            if clip_norm is None
+            else require_number("clip_norm", clip_norm, low=0.0, strict=True)
+        )
+        self.cache: dict[str, Any] = {}
+        self.epoch = 0
+
+    @abstractmethod
+    def update(
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
+    ) -> Array:
+        """Return the array to subtract from ``param``, in its shape, as a new array.
+
+        Parameters
+        ----------
+        param_name : str
+            Key of the optimiser's state.
+        param, param_grad : array_like of one shape
+        epoch : int, optional
+            For the learning rate; by default that of the last call that named one, at first 0.
+        """
+
+    def _gradient_and_rate(self, param_grad: ArrayLike, epoch: int | None) -> tuple[Array, float]:
+        if epoch is not None:
+            self.epoch = epoch
+        gradient = as_float(param_grad, "param_grad")
+        if self.clip_norm is not None:
+            norm = float(np.linalg.norm(gradient))
+            if norm > self.clip_norm:
+                gradient = gradient * gradient.dtype.type(self.clip_norm / norm)
+        return gradient, self.lr_scheduler(self.epoch)
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum: ``delta = momentum * cache + lr(epoch) * grad``.
+
+    Source: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        lr_scheduler: str | Scheduler = "constant",
+        momentum: float = 0.0,
+        clip_norm: float | None = None,
+        lr_decay: float | None = 0.9,
+        stage_length: float | None = None,
+        staircase: bool | None = None,
+    ) -> None:
+        super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
+        self.momentum = require_number("momentum", momentum, low=0.0, high=1.0)
+
+    def update(
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
+    ) -> Array:
+        gradient, lr = self._gradient_and_rate(param_grad, epoch)
+        velocity = self.cache.get(param_name)
+        if velocity is None or velocity.shape != gradient.shape or velocity.dtype != gradient.dtype:
+            velocity = np.zeros_like(gradient)
+        delta = np.empty_like(gradient)
+        kernels.sgd_momentum(
+            gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
+        )
+        self.cache[param_name] = delta
+        return delta
+
+
+class Adam(Optimizer):
+    """Adam: ``delta = lr(epoch) m_hat / (sqrt(v_hat) + eps)``.
+
+    ``m`` and ``v`` are running means, of rates ``beta_1`` and ``beta_2``, of the gradient and its
+    square; ``m_hat = m / (1 - beta_1**t)``, ``v_hat = v / (1 - beta_2**t)`` at the ``t``-th update.
+    Source: D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        lr_scheduler: str | Scheduler = "constant",
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        eps: float = 1e-8,
+        clip_norm: float | None = None,
+        lr_decay: float | None = 0.9,
+        stage_length: float | None = None,
+        staircase: bool | None = None,
+    ) -> None:
+        super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
+        self.beta_1 = require_number("beta_1", beta_1, low=0.0, high=1.0 - 1e-9)
+        self.beta_2 = require_number("beta_2", beta_2, low=0.0, high=1.0 - 1e-9)
+        self.eps = require_number("eps", eps, low=0.0, strict=True)
+
+    def update(
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
+    ) -> Array:
+        gradient, lr = self._gradient_and_rate(param_grad, epoch)
+        m, v, t = self.cache.get(param_name, (None, None, 0))
+        if m is None or m.shape != gradient.shape or m.dtype != gradient.dtype:
+            m, v, t = np.zeros_like(gradient), np.zeros_like(gradient), 0
+        t += 1
+        correction = float(np.sqrt(1.0 - self.beta_2**t))
+        delta = np.empty_like(gradient)
+        kernels.adam(
+            gradient.reshape(-1),
+            m.reshape(-1),
+            v.reshape(-1),
+            lr * correction / (1.0 - self.beta_1**t),
+            self.beta_1,
+            self.beta_2,
+            self.eps * correction,
+            delta.reshape(-1),
+        )
+        self.cache[param_name] = (m, v, t)
+        return delta
+
+
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "SGD": SGD,
+    "Adam": lambda momentum=0.0, **arguments: Adam(**arguments),
+}
+
+
+def initialize_optimizer(
+    name: str,
+    lr: float = 0.01,
+    lr_scheduler: str | Scheduler = "constant",
+    momentum: float = 0.0,
+    clip_norm: float | None = None,
+    lr_decay: float | None = 0.9,
+    staircase: bool | None = None,
+    stage_length: float | None = None,
+    **options: float,
+) -> Optimizer:
+    """Return the optimiser called ``name``: ``"SGD"`` or ``"Adam"``.
+
+    ``momentum`` is SGD's; Adam also takes ``beta_1``, ``beta_2`` and ``eps``.
+
+    Raises
+    ------
+    NotImplementedError
+        If no optimiser has that name; the message lists those there are.
+    """
+    return choose("optimizer", name, _OPTIMIZERS)(
+        lr=lr,
+        lr_scheduler=lr_scheduler,
+        momentum=momentum,
+        clip_norm=clip_norm,
+        lr_decay=lr_decay,
+        staircase=staircase,
+        stage_length=stage_length,
+        **options,
+    )
