@@ -1,0 +1,40 @@
+# Every target sets up what it needs in .venv: Python 3.11 or later, its venv module and make suffice.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test test-slow test-nojit lint bench clean
+help:            ## list the targets
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
+
+# One stamp per set of extras: `make demo` installs no test tools.
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## train on handwritten digits, naive and fast, and draw the learning curve
+	$(BIN)/fastnn train digits --compare-naive --plot curve.png
+
+test: $(VENV)/.dev   ## run the tests
+	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/.dev  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev   ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## time the kernels and a training step, naive against fast
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+clean:           ## delete the environment, caches and builds
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""``python -m fastnn`` is the ``fastnn`` command."""
+
+from fastnn.cli import main
+
+main()

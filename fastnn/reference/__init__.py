@@ -1,0 +1,45 @@
+"""The library in plain NumPy: the specification the fast code must agree with.
+
+Read it top to bottom: ``activations``, ``losses``, ``layers``, ``optimizers``, ``models``. It does
+what the formulas say and nothing more: no checks, no kernels, no tricks. What is not hot (weights,
+schedulers, datasets, logs, utilities) exists once and is shared.
+"""
+
+from fastnn.reference.activations import (
+    Activation,
+    ArcTan,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SoftMax,
+    TanH,
+    initialize_activation,
+)
+from fastnn.reference.layers import FullyConnected, Layer, initialize_layer
+from fastnn.reference.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.reference.models import NeuralNetwork, initialize_model
+from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+
+__all__ = [
+    "L2",
+    "SGD",
+    "Activation",
+    "Adam",
+    "ArcTan",
+    "CrossEntropy",
+    "FullyConnected",
+    "Layer",
+    "Linear",
+    "Loss",
+    "NeuralNetwork",
+    "Optimizer",
+    "ReLU",
+    "Sigmoid",
+    "SoftMax",
+    "TanH",
+    "initialize_activation",
+    "initialize_layer",
+    "initialize_loss",
+    "initialize_model",
+    "initialize_optimizer",
+]

@@ -1,0 +1,159 @@
+"""Every kernel against its plain NumPy twin: one row a kernel."""
+
+import inspect
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from fastnn import reference
+
+MODULES = ("activations", "softmax", "losses", "gemm", "optimizers")
+
+
+def softmax_jvp(p, dy):
+    return p * (dy - np.sum(dy * p, axis=-1, keepdims=True))
+
+
+def softmax_cross_entropy(z, y):
+    top = z.max(axis=1, keepdims=True)
+    log_sum = top + np.log(np.sum(np.exp(z - top), axis=1, keepdims=True))
+    P = reference.SoftMax().forward(z)
+    gradient = (P * y.sum(axis=1, keepdims=True) - y) / len(z)
+    return np.sum(y * (log_sum - z)), gradient
+
+
+def adam(gradient, m, v, step_size, beta_1, beta_2, eps):
+    m = beta_1 * m + (1 - beta_1) * gradient
+    v = beta_2 * v + (1 - beta_2) * gradient**2
+    return m, v, step_size * m / (np.sqrt(v) + eps)
+
+
+def exp_row(z):
+    e = np.exp(z - z.max())
+    return e.sum(), e
+
+
+def activation(name):
+    return getattr(reference, name)().forward, getattr(reference, name)().backward
+
+
+(relu, relu_b), (sig, sig_b) = activation("ReLU"), activation("Sigmoid")
+(tanh, tanh_b), (atan, atan_b) = activation("TanH"), activation("ArcTan")
+softmax, softmax_b = activation("SoftMax")
+ce, l2 = reference.CrossEntropy("cross_entropy"), reference.L2("l2")
+
+# kernel: (its twin, shapes of its array arguments and values of the others, positive inputs?)
+ROWS = {
+    "activations.relu": (relu, [(37,)]),
+    "activations.relu_backward": (relu_b, [(37,), (37,)]),
+    "activations.sigmoid": (sig, [(37,)]),
+    "activations.sigmoid_backward": (sig_b, [(37,), (37,)]),
+    "activations.tanh": (tanh, [(37,)]),
+    "activations.tanh_backward": (tanh_b, [(37,), (37,)]),
+    "activations.arctan": (atan, [(37,)]),
+    "activations.arctan_backward": (atan_b, [(37,), (37,)]),
+    "softmax.exp_row": (exp_row, [(21,)]),
+    "softmax.softmax": (softmax, [(5, 11)]),
+    "softmax.softmax_jvp": (softmax_jvp, [(5, 11), (5, 11)]),
+    "softmax.softmax_backward": (softmax_b, [(5, 11), (5, 11)]),
+    "losses.cross_entropy": (lambda y, p: 4 * ce.forward(y.reshape(4, 5), p.reshape(4, 5)),
+                             [(20,), "p20"]),
+    "losses.cross_entropy_backward": (
+        lambda y, p, n: ce.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),
+        [(20,), "p20", 4]),
+    "losses.softmax_cross_entropy": (softmax_cross_entropy, [(5, 11), (5, 11)]),
+    "losses.l2": (lambda y, p: 8 * l2.forward(y.reshape(4, 5), p.reshape(4, 5)), [(20,), (20,)]),
+    "losses.l2_backward": (
+        lambda y, p, n: l2.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),
+        [(20,), (20,), 4]),
+    "gemm.affine": (lambda x, w, b: x @ w + b, [(6, 4), (4, 3), (1, 3)]),
+    "gemm.weight_gradient": (lambda x, dz: (x.T @ dz, dz.sum(0, keepdims=True)), [(6, 4), (6, 3)]),
+    "gemm.input_gradient": (lambda dz, w: dz @ w.T, [(6, 3), (4, 3)]),
+    "optimizers.sgd_momentum": (lambda g, v, lr, mu: mu * v + lr * g, [(37,), (37,), 0.1, 0.9]),
+    "optimizers.adam": (lambda g, m, v, *a: adam(g, m, v, *a),
+                        [(37,), (37,), "p37", 0.1, 0.9, 0.99, 1e-8]),
+}  # fmt: skip
+OUTPUTS = ("out", "dw", "db", "dx")
+
+
+def kernel(name):
+    module, function = name.split(".")
+    return getattr(import_module(f"fastnn.kernels.{module}"), function)
+
+
+def signature(function):
+    return list(inspect.signature(getattr(function, "py_func", function)).parameters)
+
+
+def arguments(specs, rng, dtype):
+    def make(spec):
+        if isinstance(spec, tuple):
+            return rng.normal(size=spec).astype(dtype)
+        if isinstance(spec, str):
+            return rng.uniform(0.1, 1, int(spec[1:])).astype(dtype)
+        return spec
+
+    return [make(spec) for spec in specs]
+
+
+def outputs(names, expected, dtype):
+    arrays = [e for e in expected if np.ndim(e)]
+    return [np.full(np.shape(e), 7, dtype) for e in arrays[-len(names) :]] if names else []
+
+
+def test_every_kernel_has_a_row():
+    found = set()
+    for module in MODULES:
+        functions = vars(import_module(f"fastnn.kernels.{module}"))
+        for name, function in functions.items():
+            python = getattr(function, "py_func", function)
+            if not name.startswith("_") and inspect.isfunction(python):
+                if python.__module__ == f"fastnn.kernels.{module}":
+                    found.add(f"{module}.{name}")
+    assert found == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_signature_has_outputs_last(name):
+    names = signature(kernel(name))
+    written = [n for n in names if n in OUTPUTS]
+    assert names[len(names) - len(written) :] == written
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_kernel_equals_its_twin(name, rng, dtype):
+    twin, specs = ROWS[name]
+    args = arguments(specs, rng, dtype)
+    before = [np.copy(a) for a in args]
+    expected = twin(*args)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    out = outputs([n for n in signature(kernel(name)) if n in OUTPUTS], expected, dtype)
+    value = kernel(name)(*args, *out)
+    if name == "optimizers.adam":  # its moments are state, updated in place
+        got = (args[1], args[2], *out)
+        before[1:3] = args[1:3]
+    else:
+        got = (*(() if value is None else (value,)), *out)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    assert len(got) == len(expected)
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance)
+    for a, b in zip(args, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_nan_propagates(name, rng, dtype):
+    _, specs = ROWS[name]
+    twin, _ = ROWS[name]
+    args = arguments(specs, rng, dtype)
+    args[0].reshape(-1)[3] = np.nan
+    with np.errstate(invalid="ignore"):
+        expected = twin(*args)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    out = outputs([n for n in signature(kernel(name)) if n in OUTPUTS], expected, dtype)
+    value = kernel(name)(*args, *out)
+    got = out if name == "optimizers.adam" else [*([] if value is None else [value]), *out]
+    for g, e in zip(got, expected[-len(got) :], strict=True):
+        np.testing.assert_array_equal(np.isnan(g), np.isnan(e))
