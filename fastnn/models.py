@@ -14,6 +14,7 @@ from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, as_real, one_hot, require_float_dtype
 from fastnn.activations import SoftMax
 from fastnn.datasets import Dataset
+from fastnn.engine import Engine, obstacle
 from fastnn.kernels import losses as kernels
 from fastnn.layers import FullyConnected, Layer, initialize_layer
 from fastnn.logs import History, Logger
@@ -74,6 +75,7 @@ class NeuralNetwork:
         self.dtype = require_float_dtype("dtype", dtype)
         self.epoch_log: dict[str, Any] = {"loss": {}, "error": {}}
         self.history = History()
+        self._engine = Engine()
         self._check_layers()
         for layer in self.layers:
             layer.dtype = layer.dtype or self.dtype
@@ -132,15 +134,19 @@ class NeuralNetwork:
 
     def update(self, epoch: int | None = None) -> None:
         """Subtract the optimiser's step from every parameter, in place; clear the gradients."""
-        log: dict[str, dict[str, float]] = {}
         for i, layer in enumerate(self.layers):
             for name, param in layer.parameters.items():
-                key = f"{name}{i}"
-                param -= self.optimizer.update(key, param, layer.gradients[name], epoch)
-                if self.logger is not None:
-                    log[key] = {"max": float(np.max(param)), "min": float(np.min(param))}
+                param -= self.optimizer.update(f"{name}{i}", param, layer.gradients[name], epoch)
             layer.clear_gradients()
-        self.epoch_log["params"] = log
+        self._log_parameters()
+
+    def _log_parameters(self) -> None:
+        if self.logger is not None:
+            self.epoch_log["params"] = {
+                f"{name}{i}": {"max": float(np.max(param)), "min": float(np.min(param))}
+                for i, layer in enumerate(self.layers)
+                for name, param in layer.parameters.items()
+            }
 
     def train_step(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Do one forward pass, backward pass and update on a batch; return its loss.
@@ -152,8 +158,36 @@ class NeuralNetwork:
         self.prepare(x.shape, y.shape[1])
         return self.step(x, y)[0]
 
-    def step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, Array]:
-        """Train on one batch of target rows; return the loss and the output (softmax: the logits)."""
+    def step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
+        """Train on one batch of target rows; return its loss and error."""
+        x = as_float(X, "X", self.layers[0].dtype or self.dtype)
+        self._check_input(x.shape)
+        if len(x):
+            self._make_parameters(x)
+            result = self._engine.step(self, x, as_float(Y, "Y"), epoch)
+            if result is not None:
+                for layer in self.layers:
+                    if not isinstance(layer.cache["Z"], list):
+                        layer.clear_gradients()
+                self._log_parameters()
+                return result
+        return self._step_by_layers(x, Y, epoch)
+
+    def _make_parameters(self, x: Array) -> None:
+        """Make all layers' parameters, if they are of a kind that knows its shapes beforehand."""
+        if self.layers[-1].n_in is not None or not all(
+            type(layer) is FullyConnected for layer in self.layers
+        ):
+            return
+        shape: Any = x.shape
+        for layer in self.layers:
+            output_shape = layer.check_input(shape)
+            if layer.n_in is None:
+                layer.dtype = layer.dtype or x.dtype
+                layer._init_parameters(shape)
+            shape = output_shape
+
+    def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         last = self._softmax_layer()
         if last is None:
             out = self.forward(X)
@@ -164,8 +198,9 @@ class NeuralNetwork:
             out = last.preactivation(self._forward_hidden(X))
             loss, dZ = self._loss_from_logits(as_float(Y, "Y", out.dtype), out)
             self._backward_from(dZ)
+        error = self.error(Y, out)
         self.update(epoch)
-        return loss, out
+        return loss, error
 
     def _forward_hidden(self, X: ArrayLike) -> Array:
         A = as_float(X, "X", self.dtype)
@@ -477,7 +512,9 @@ class NeuralNetwork:
         lines.insert(1, "-" * len(lines[0]))
         dtype = next((str(layer.dtype) for layer in self.layers if layer.dtype), "dtype of the data")
         footer = f"{total:,} parameters, {dtype}; loss {self.loss.name}, {self.optimizer!r}"
-        return "\n".join([*lines, lines[1], footer])
+        reason = obstacle(self)
+        road = "one compiled call" if reason is None else f"layer by layer ({reason})"
+        return "\n".join([*lines, lines[1], footer, f"a training step is {road}"])
 
 
 def initialize_model(

@@ -3,6 +3,7 @@
 State is kept per parameter name in ``cache``.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -102,15 +103,17 @@ class SGD(Optimizer):
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param_grad, epoch)
-        velocity = self.cache.get(param_name)
-        if velocity is None or velocity.shape != gradient.shape or velocity.dtype != gradient.dtype:
-            velocity = np.zeros_like(gradient)
+        velocity = self.velocity(param_name, gradient)
         delta = np.empty_like(gradient)
         kernels.sgd_momentum(
             gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
         )
         self.cache[param_name] = delta
-        return delta
+        return delta.copy()  # the engine updates the cache in place
+
+    def velocity(self, param_name: str, like: Array) -> Array:
+        """Return the last step of that parameter, zeros if there is none that fits ``like``."""
+        return _fitting(self.cache.get(param_name), like)
 
 
 class Adam(Optimizer):
@@ -142,24 +145,39 @@ class Adam(Optimizer):
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param_grad, epoch)
-        m, v, t = self.cache.get(param_name, (None, None, 0))
-        if m is None or m.shape != gradient.shape or m.dtype != gradient.dtype:
-            m, v, t = np.zeros_like(gradient), np.zeros_like(gradient), 0
-        t += 1
-        correction = float(np.sqrt(1.0 - self.beta_2**t))
+        m, v, t = self.moments(param_name, gradient)
+        step_size, eps = self.corrected(lr, t + 1)
         delta = np.empty_like(gradient)
         kernels.adam(
             gradient.reshape(-1),
             m.reshape(-1),
             v.reshape(-1),
-            lr * correction / (1.0 - self.beta_1**t),
+            step_size,
             self.beta_1,
             self.beta_2,
-            self.eps * correction,
+            eps,
             delta.reshape(-1),
         )
-        self.cache[param_name] = (m, v, t)
+        self.cache[param_name] = (m, v, t + 1)
         return delta
+
+    def moments(self, param_name: str, like: Array) -> tuple[Array, Array, int]:
+        """Return ``m, v, t`` of that parameter, zeros if there are none that fit ``like``."""
+        m, v, t = self.cache.get(param_name, (None, None, 0))
+        m, v = _fitting(m, like), _fitting(v, like)
+        return m, v, t
+
+    def corrected(self, lr: float, t: int) -> tuple[float, float]:
+        """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""
+        correction = math.sqrt(1.0 - self.beta_2**t)
+        return lr * correction / (1.0 - self.beta_1**t), self.eps * correction
+
+
+def _fitting(state: Array | None, like: Array) -> Array:
+    """Return an optimiser's array in the form the kernels take: ``like``'s, zeros if it is not."""
+    if state is None or state.shape != like.shape:
+        return np.zeros_like(like)
+    return np.require(state, like.dtype, ["C", "A", "W"])
 
 
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

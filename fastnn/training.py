@@ -61,10 +61,10 @@ def run(
                 losses, errors = [], []
                 for _ in range(train.samples_per_epoch):
                     X, Y = train.sample(shuffle, model.rng)
-                    loss, out = model.step(X, Y, epoch)
+                    loss, error = model.step(X, Y, epoch)
                     losses.append(loss)
-                    errors.append(model.error(Y, out))
-                    progress.step(losses[-1], errors[-1])
+                    errors.append(error)
+                    progress.step(loss, error)
                     check_interrupt()
                 history.loss.append(_mean(losses))
                 history.error.append(_mean(errors))

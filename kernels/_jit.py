@@ -12,11 +12,13 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.extending import overload
+from numba.core import types
+from numba.extending import intrinsic, overload
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
+COMPILED = not numba.config.DISABLE_JIT
 EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
 
 
@@ -55,6 +57,22 @@ def by_dtype(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Call
     return function
 
 
+@intrinsic
+def _pointer(typing_context, address, like):  # type: ignore[no-untyped-def]
+    """Return an integer address as a pointer to ``like``'s elements."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(address, like), codegen
+
+
+@exact
+def array_at(address, rows, columns, like):  # type: ignore[no-untyped-def]
+    """Return the C-contiguous ``(rows, columns)`` array of ``like``'s dtype at an address."""
+    return numba.carray(_pointer(address, like), (rows, columns))
+
+
 def machine() -> dict[str, Any]:
     """Return what the kernels are compiled with and for."""
     features = sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
@@ -64,7 +82,7 @@ def machine() -> dict[str, Any]:
         "LLVM": ".".join(map(str, llvm.llvm_version_info)),
         "CPU": llvm.get_host_cpu_name(),
         "CPU features": features,
-        "jit": not numba.config.DISABLE_JIT,
+        "jit": COMPILED,
         "numba threads": numba.config.NUMBA_NUM_THREADS,
         "cache folder": numba.config.CACHE_DIR or _cache_folder(),
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels._jit import kernel
-from fastnn.kernels.softmax import exp_row
+from fastnn.kernels.softmax import shifted_exp
 
 _EPS = np.finfo(np.float64).eps
 
@@ -39,22 +39,23 @@ def softmax_cross_entropy(z: Array, y: Array, out: Array) -> float:
     zero = z.dtype.type(0)
     inverse_n = z.dtype.type(1) / z.dtype.type(n)
     loss = 0.0
+    shifted_exp(z, out)
     for i in range(n):
-        row = out[i]
-        total = exp_row(z[i], row)
+        total = zero
+        weight = zero
         top = z.dtype.type(-np.inf)
         for j in range(k):
+            total += out[i, j]
+            weight += y[i, j]
             top = z[i, j] if z[i, j] > top else top
-        weight = zero
         below = 0.0
         for j in range(k):
-            weight += y[i, j]
             below += y[i, j] * (top - z[i, j]) if y[i, j] != zero else zero
         # total * 0 is 0, or NaN for a row that has no softmax, of which no loss is known
         loss += weight * math.log(total) + below + total * zero
         scale = weight / total
         for j in range(k):
-            row[j] = (row[j] * scale - y[i, j]) * inverse_n
+            out[i, j] = (out[i, j] * scale - y[i, j]) * inverse_n
     return loss
 
 

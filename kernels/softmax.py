@@ -38,29 +38,37 @@ row_max = by_dtype(_row_max_32, _row_max_64)
 
 
 @kernel
-def exp_row(z: Array, out: Array) -> float:
-    """Write ``exp(z - max(z))`` of one row and return its sum.
+def shifted_exp(z: Array, out: Array) -> None:
+    """``out = exp(z - max(z))`` by rows.
 
-    A row with NaN, with +inf or of nothing but -inf gives a NaN sum, and so a NaN row.
+    The exponential runs over a block of rows as one flat array, so that short rows fill whole vector
+    registers too. A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
     """
-    top = row_max(z)
-    total = z.dtype.type(0)
-    for j in range(z.size):
-        e = exp(z[j] - top)
-        out[j] = e
-        total += e
-    return total
+    n, k = z.shape
+    block = max(1, 1024 // k)
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        for i in range(start, stop):
+            top = row_max(z[i])
+            for j in range(k):
+                out[i, j] = z[i, j] - top
+        flat = out[start:stop].reshape(-1)
+        for j in range(flat.size):
+            flat[j] = exp(flat[j])
 
 
 @kernel
 def softmax(z: Array, out: Array) -> None:
     """``out = exp(z) / sum(exp(z))`` by rows, shifted by the row's maximum."""
     one = z.dtype.type(1)
+    shifted_exp(z, out)
     for i in range(z.shape[0]):
-        row = out[i]
-        scale = one / exp_row(z[i], row)
+        total = z.dtype.type(0)
         for j in range(z.shape[1]):
-            row[j] *= scale
+            total += out[i, j]
+        scale = one / total
+        for j in range(z.shape[1]):
+            out[i, j] *= scale
 
 
 @kernel
@@ -76,14 +84,16 @@ def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
 
 @kernel
 def softmax_backward(z: Array, dy: Array, out: Array) -> None:
-    """``out = p * (dy - sum(dy * p))`` by rows with ``p = softmax(z)``, kept in ``out``."""
+    """``out = p * (dy - sum(dy * p))`` by rows with ``p = softmax(z)``."""
     one = z.dtype.type(1)
+    shifted_exp(z, out)
     for i in range(z.shape[0]):
-        row = out[i]
-        scale = one / exp_row(z[i], row)
+        total = z.dtype.type(0)
         dot = z.dtype.type(0)
         for j in range(z.shape[1]):
-            row[j] *= scale
-            dot += row[j] * dy[i, j]
+            total += out[i, j]
+            dot += out[i, j] * dy[i, j]
+        scale = one / total
+        mean = dot * scale
         for j in range(z.shape[1]):
-            row[j] *= dy[i, j] - dot
+            out[i, j] = (out[i, j] * scale) * (dy[i, j] - mean)

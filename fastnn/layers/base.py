@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,20 @@ class Layer(ABC):
         self.n_in = None
         self.n_out = None
         self.dtype: np.dtype[Any] | None = None
-        self.parameters: OrderedDict[str, Array] = Parameters()
+        self._parameters = Parameters()
         self.cache: OrderedDict[str, Any] = OrderedDict()
         self.gradients: OrderedDict[str, Array] = OrderedDict()
+
+    @property
+    def parameters(self) -> OrderedDict[str, Array]:
+        """The parameters by name; arrays assigned into it, or for it, are copied."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        replaced = Parameters(self._parameters)
+        replaced.update(values)
+        self._parameters = Parameters((name, replaced[name]) for name in values)
 
     @abstractmethod
     def forward(self, X: ArrayLike) -> Array:

@@ -29,9 +29,18 @@ def adam(gradient, m, v, step_size, beta_1, beta_2, eps):
     return m, v, step_size * m / (np.sqrt(v) + eps)
 
 
-def exp_row(z):
-    e = np.exp(z - z.max())
-    return e.sum(), e
+def sgd_step(gradient, velocity, lr, momentum, weights):
+    velocity = momentum * velocity + lr * gradient
+    return velocity, weights - velocity
+
+
+def adam_step(gradient, m, v, scale, rates, weights):
+    m, v, step = adam(gradient * scale, m, v, *rates)
+    return step, m, v, weights - step
+
+
+def shifted_exp(z):
+    return np.exp(z - z.max(axis=1, keepdims=True))
 
 
 def activation(name):
@@ -43,7 +52,9 @@ def activation(name):
 softmax, softmax_b = activation("SoftMax")
 ce, l2 = reference.CrossEntropy("cross_entropy"), reference.L2("l2")
 
-# kernel: (its twin, shapes of its array arguments and values of the others, positive inputs?)
+RATES = np.array([0.1, 0.9, 0.99, 1e-8])
+
+# kernel: (its twin, its arguments: a shape to draw normal, "p" and a length to draw positive)
 ROWS = {
     "activations.relu": (relu, [(37,)]),
     "activations.relu_backward": (relu_b, [(37,), (37,)]),
@@ -53,7 +64,7 @@ ROWS = {
     "activations.tanh_backward": (tanh_b, [(37,), (37,)]),
     "activations.arctan": (atan, [(37,)]),
     "activations.arctan_backward": (atan_b, [(37,), (37,)]),
-    "softmax.exp_row": (exp_row, [(21,)]),
+    "softmax.shifted_exp": (shifted_exp, [(5, 11)]),
     "softmax.softmax": (softmax, [(5, 11)]),
     "softmax.softmax_jvp": (softmax_jvp, [(5, 11), (5, 11)]),
     "softmax.softmax_backward": (softmax_b, [(5, 11), (5, 11)]),
@@ -71,10 +82,17 @@ ROWS = {
     "gemm.weight_gradient": (lambda x, dz: (x.T @ dz, dz.sum(0, keepdims=True)), [(6, 4), (6, 3)]),
     "gemm.input_gradient": (lambda dz, w: dz @ w.T, [(6, 3), (4, 3)]),
     "optimizers.sgd_momentum": (lambda g, v, lr, mu: mu * v + lr * g, [(37,), (37,), 0.1, 0.9]),
-    "optimizers.adam": (lambda g, m, v, *a: adam(g, m, v, *a),
-                        [(37,), (37,), "p37", 0.1, 0.9, 0.99, 1e-8]),
+    "optimizers.sgd_step": (sgd_step, [(37,), (37,), 0.1, 0.9, (37,)]),
+    "optimizers.adam": (adam, [(37,), (37,), "p37", 0.1, 0.9, 0.99, 1e-8]),
+    "optimizers.adam_step": (adam_step, [(37,), (37,), "p37", 0.5, RATES, (37,)]),
 }  # fmt: skip
 OUTPUTS = ("out", "dw", "db", "dx")
+# State that a kernel updates in place: the indices of those arguments.
+UPDATED = {
+    "optimizers.sgd_step": (1, 4),
+    "optimizers.adam": (1, 2),
+    "optimizers.adam_step": (0, 1, 2, 5),
+}
 
 
 def kernel(name):
@@ -121,39 +139,39 @@ def test_signature_has_outputs_last(name):
     assert names[len(names) - len(written) :] == written
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_kernel_equals_its_twin(name, rng, dtype):
-    twin, specs = ROWS[name]
-    args = arguments(specs, rng, dtype)
-    before = [np.copy(a) for a in args]
-    expected = twin(*args)
-    expected = expected if isinstance(expected, tuple) else (expected,)
+def run(name, args, expected, dtype):
+    """Return what a kernel returned, updated and wrote, in its twin's order."""
     out = outputs([n for n in signature(kernel(name)) if n in OUTPUTS], expected, dtype)
     value = kernel(name)(*args, *out)
-    if name == "optimizers.adam":  # its moments are state, updated in place
-        got = (args[1], args[2], *out)
-        before[1:3] = args[1:3]
-    else:
-        got = (*(() if value is None else (value,)), *out)
+    updated = [args[i] for i in UPDATED.get(name, ())]
+    return [*([] if value is None else [value]), *updated, *out]
+
+
+def expectation(name, args):
+    expected = ROWS[name][0](*args)
+    return expected if isinstance(expected, tuple) else (expected,)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_kernel_equals_its_twin(name, rng, dtype):
+    args = arguments(ROWS[name][1], rng, dtype)
+    before = [np.copy(a) for a in args]
+    expected = expectation(name, args)
+    got = run(name, args, expected, dtype)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
     assert len(got) == len(expected)
     for g, e in zip(got, expected, strict=True):
         np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance)
-    for a, b in zip(args, before, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for i, (a, b) in enumerate(zip(args, before, strict=True)):
+        if i not in UPDATED.get(name, ()):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_nan_propagates(name, rng, dtype):
-    _, specs = ROWS[name]
-    twin, _ = ROWS[name]
-    args = arguments(specs, rng, dtype)
+    args = arguments(ROWS[name][1], rng, dtype)
     args[0].reshape(-1)[3] = np.nan
     with np.errstate(invalid="ignore"):
-        expected = twin(*args)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    out = outputs([n for n in signature(kernel(name)) if n in OUTPUTS], expected, dtype)
-    value = kernel(name)(*args, *out)
-    got = out if name == "optimizers.adam" else [*([] if value is None else [value]), *out]
-    for g, e in zip(got, expected[-len(got) :], strict=True):
+        expected = expectation(name, args)
+    for g, e in zip(run(name, args, expected, dtype), expected, strict=True):
         np.testing.assert_array_equal(np.isnan(g), np.isnan(e))

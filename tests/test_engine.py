@@ -1,0 +1,123 @@
+"""The engine's step against the same step over the layers' methods."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import engine
+
+ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "arctan", "softmax")
+OPTIMIZERS = (
+    {"name": "SGD", "lr": 0.1},
+    {"name": "SGD", "lr": 0.1, "momentum": 0.9, "clip_norm": 0.05},
+    {"name": "Adam", "lr": 0.01},
+    {"name": "Adam", "lr": 0.01, "clip_norm": 0.05},
+)
+
+
+def twins(hidden, output, loss, optimizer, dtype):
+    layers = [
+        {"name": "fully_connected", "n_out": 7, "activation": hidden},
+        {"name": "fully_connected", "n_out": 5, "activation": hidden},
+        {"name": "fully_connected", "n_out": 3, "activation": output},
+    ]
+    return [fastnn.NeuralNetwork(loss, layers, optimizer, seed=1, dtype=dtype) for _ in range(2)]
+
+
+def batch(rng, dtype, n=11):
+    X = rng.normal(size=(n, 4)).astype(dtype)
+    return X, np.eye(3, dtype=dtype)[rng.integers(0, 3, n)]
+
+
+def parameters(net):
+    return [p for layer in net.layers for p in layer.parameters.values()]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("hidden", "output", "loss"),
+    [
+        (hidden, output, loss)
+        for hidden, output, loss in itertools.product(
+            ACTIVATIONS, ACTIVATIONS, ("cross_entropy", "l2")
+        )
+        if loss == "l2" or output in ("softmax", "sigmoid")
+    ],
+)
+def test_both_roads_give_the_same_numbers(hidden, output, loss, optimizer, dtype, rng):
+    fast, slow = twins(hidden, output, loss, optimizer, dtype)
+    assert engine.obstacle(fast) is None
+    tolerance = 2e-4 if dtype == np.float32 else 1e-11
+    for _ in range(3):
+        X, Y = batch(rng, dtype)
+        slow._make_parameters(X)
+        np.testing.assert_allclose(
+            fast.step(X, Y, 0), slow._step_by_layers(X, Y, 0), rtol=tolerance
+        )
+    for a, b in zip(parameters(fast), parameters(slow), strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_a_replaced_parameter_is_used_and_the_old_array_left_alone(rng):
+    fast, _ = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
+    X, Y = batch(rng, np.float64)
+    fast.train_step(X, Y)
+    old = fast.layers[1].parameters["W"]
+    before, mine = old.copy(), rng.normal(size=old.shape)
+    kept = mine.copy()
+    fast.layers[1].parameters["W"] = mine
+    fast.train_step(X, Y)
+    np.testing.assert_array_equal(old, before)
+    np.testing.assert_array_equal(mine, kept)
+    assert not np.array_equal(fast.layers[1].parameters["W"], mine)
+
+
+def test_a_copied_network_trains_its_own_parameters(rng):
+    net, _ = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[1], "float64")
+    X, Y = batch(rng, np.float64)
+    net.train_step(X, Y)
+    twin = copy.deepcopy(net)
+    before = [p.copy() for p in parameters(net)]
+    twin.train_step(X, Y)
+    for p, b in zip(parameters(net), before, strict=True):
+        np.testing.assert_array_equal(p, b)
+    net.train_step(X, Y)
+    for p, q in zip(parameters(net), parameters(twin), strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_an_optimizer_taken_from_another_network_starts_anew(rng):
+    first, _ = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[1], "float64")
+    X, Y = batch(rng, np.float64)
+    first.train_step(X, Y)
+    layers = [fastnn.FullyConnected(300, "relu"), fastnn.FullyConnected(3, "softmax")]
+    second = fastnn.NeuralNetwork("cross_entropy", layers, first.optimizer)
+    assert np.isfinite(second.train_step(X, Y))
+    assert second.optimizer.cache["W0"].shape == (4, 300)
+
+
+def test_read_only_batches_and_batches_of_any_size(rng):
+    net, _ = twins("tanh", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
+    for n in (5, 40, 1, 0, 17):
+        X, Y = batch(rng, np.float64, n)
+        X.flags.writeable = Y.flags.writeable = False
+        assert np.isfinite(net.train_step(X, Y)) == (n > 0)
+
+
+def test_what_the_engine_does_not_know_is_named(rng):
+    class Doubled(fastnn.ReLU):
+        def forward(self, Z):
+            return 2 * super().forward(Z)
+
+    layers = [fastnn.FullyConnected(4, Doubled()), fastnn.FullyConnected(3, "softmax")]
+    net = fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1})
+    assert "Doubled" in net.summary()
+    X, Y = batch(rng, np.float64)
+    first = net.train_step(X, Y)
+    for _ in range(20):
+        last = net.train_step(X, Y)
+    assert last < first
