@@ -14,18 +14,10 @@ from fastnn._typing import Array
 # The files' SHA-256, as published by the mirror.
 _MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-    ),
+    "train-images-idx3-ubyte.gz": ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    "train-labels-idx1-ubyte.gz": ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    "t10k-images-idx3-ubyte.gz": ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    "t10k-labels-idx1-ubyte.gz": ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 }
 
 
@@ -47,9 +39,7 @@ def fetch_mnist(folder: str | Path | None) -> Path:
         raise ImportError("download=True needs pooch: pip install 'fastnn-cpu[demo]'") from None
     target = Path(folder) if folder is not None else Path(pooch.os_cache("fastnn")) / "mnist"
     for name, digest in _MNIST_FILES.items():
-        pooch.retrieve(
-            _MNIST_MIRROR + name, known_hash=f"sha256:{digest}", fname=name, path=target
-        )
+        pooch.retrieve(_MNIST_MIRROR + name, known_hash=f"sha256:{digest}", fname=name, path=target)
     return target
 
 

@@ -115,8 +115,7 @@ def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]
     first, second = as_float(a, names[0]), as_float(b, names[1])
     if first.shape != second.shape:
         raise ValueError(
-            f"{names[0]} and {names[1]} must have the same shape, "
-            f"got {first.shape} and {second.shape}"
+            f"{names[0]} and {names[1]} must have the same shape, got {first.shape} and {second.shape}"
         )
     if first.dtype != second.dtype:
         first, second = first.astype(np.float64), second.astype(np.float64)

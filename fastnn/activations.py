@@ -5,7 +5,6 @@ NumPy twin in ``fastnn/reference/activations.py``, a class and a row in the tabl
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,8 +48,8 @@ class Activation(ABC):
 class _Elementwise(Activation):
     """An activation that acts on each element by itself, given as two kernels over flat arrays."""
 
-    _forward: ClassVar[Callable[[Array, Array], None]]
-    _backward: ClassVar[Callable[[Array, Array, Array], None]]
+    _forward: ClassVar[Any]
+    _backward: ClassVar[Any]
 
     def forward(self, Z: ArrayLike) -> Array:
         z = as_float(Z, "Z")

@@ -72,8 +72,7 @@ class Data:
 
 
 class Dataset:
-    """Training, validation and test parts, each a :class:`Data` (or None), in ``train``,
-    ``validate`` and ``test``.
+    """The parts ``train``, ``validate`` and ``test``, each a :class:`Data`, the last two or None.
 
     ``feature_mean`` and ``feature_std`` are what :meth:`from_arrays` standardised with, else None.
     """
@@ -236,9 +235,7 @@ def load_digits(
     try:
         from sklearn.datasets import load_digits as load
     except ImportError:
-        raise ImportError(
-            "load_digits needs scikit-learn: pip install 'fastnn-cpu[demo]'"
-        ) from None
+        raise ImportError("load_digits needs scikit-learn: pip install 'fastnn-cpu[demo]'") from None
     X, y = load(return_X_y=True)
     return Dataset.from_arrays(
         X,
@@ -292,9 +289,7 @@ def load_mnist(
         images = _files.read_idx(Path(resolved), f"{name}-images-idx3-ubyte", 3)
         labels = _files.read_idx(Path(resolved), f"{name}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
-            raise ValueError(
-                f"{resolved}: {name} has {len(images)} images and {len(labels)} labels"
-            )
+            raise ValueError(f"{resolved}: {name} has {len(images)} images and {len(labels)} labels")
         X = images.reshape(len(images), -1).astype(float_dtype) / float_dtype.type(255)
         return X, one_hot(labels.astype(np.int64), 10, f"{name} labels", float_dtype)
 

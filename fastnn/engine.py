@@ -105,8 +105,8 @@ class Engine:
             self._addresses,
             state,
             self._work,
-            _LOSSES[type(model.loss)],  # type: ignore[index]
-            _RULES[type(optimizer)],  # type: ignore[index]
+            _LOSSES[type(model.loss)],
+            _RULES[type(optimizer)],
             rates,
             np.inf if optimizer.clip_norm is None else optimizer.clip_norm,
         )

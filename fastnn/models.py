@@ -210,14 +210,15 @@ class NeuralNetwork:
         return A
 
     def _check_input(self, X_shape: tuple[int, ...]) -> None:
-        shape: tuple[int, ...] | None = X_shape
+        shape = X_shape
         for i, layer in enumerate(self.layers):
             try:
-                shape = layer.check_input(shape)
+                output_shape = layer.check_input(shape)
             except ValueError as error:
                 raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
-            if shape is None:
+            if output_shape is None:
                 return
+            shape = output_shape
 
     def _softmax_layer(self) -> FullyConnected | None:
         """Return the last layer if softmax and cross-entropy fuse on it."""

@@ -47,9 +47,7 @@ class Optimizer(ABC):
             else initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
         )
         self.clip_norm = (
-            None
-            if clip_norm is None
-            else require_number("clip_norm", clip_norm, low=0.0, strict=True)
+            None if clip_norm is None else require_number("clip_norm", clip_norm, low=0.0, strict=True)
         )
         self.cache: dict[str, Any] = {}
         self.epoch = 0

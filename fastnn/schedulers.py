@@ -64,9 +64,7 @@ def _exponential(
     return Exponential(lr, decay, stage_length, bool(staircase))
 
 
-_SCHEDULERS: dict[
-    str, Callable[[float, float | None, float | None, bool | None], Scheduler]
-] = {
+_SCHEDULERS: dict[str, Callable[[float, float | None, float | None, bool | None], Scheduler]] = {
     "constant": lambda lr, decay, stage_length, staircase: Constant(lr),
     "exponential": _exponential,
 }

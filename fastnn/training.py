@@ -83,8 +83,7 @@ def run(
 
 def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
     results = [
-        model.evaluate_rows(*data.sample(shuffle, model.rng))[:2]
-        for _ in range(data.samples_per_epoch)
+        model.evaluate_rows(*data.sample(shuffle, model.rng))[:2] for _ in range(data.samples_per_epoch)
     ]
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
 

@@ -15,10 +15,11 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload
 
+_config: Any = numba.config  # its attributes are made at run time
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
-COMPILED = not numba.config.DISABLE_JIT
+COMPILED = not _config.DISABLE_JIT
 EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
 
 
@@ -50,7 +51,7 @@ def by_dtype(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Call
         return single(x) if x.dtype == np.float32 else double(x)
 
     @overload(function)
-    def _choose(x):  # type: ignore[no-untyped-def]
+    def _choose(x):
         chosen = single if getattr(x, "dtype", x) == numba.types.float32 else double
         return lambda x: chosen(x)
 
@@ -58,19 +59,19 @@ def by_dtype(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Call
 
 
 @intrinsic
-def _pointer(typing_context, address, like):  # type: ignore[no-untyped-def]
+def _pointer(typing_context, address, like):
     """Return an integer address as a pointer to ``like``'s elements."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like.dtype)(address, like), codegen
 
 
 @exact
-def array_at(address, rows, columns, like):  # type: ignore[no-untyped-def]
+def array_at(address, rows, columns, like):
     """Return the C-contiguous ``(rows, columns)`` array of ``like``'s dtype at an address."""
-    return numba.carray(_pointer(address, like), (rows, columns))
+    return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore
 
 
 def machine() -> dict[str, Any]:
@@ -83,8 +84,8 @@ def machine() -> dict[str, Any]:
         "CPU": llvm.get_host_cpu_name(),
         "CPU features": features,
         "jit": COMPILED,
-        "numba threads": numba.config.NUMBA_NUM_THREADS,
-        "cache folder": numba.config.CACHE_DIR or _cache_folder(),
+        "numba threads": _config.NUMBA_NUM_THREADS,
+        "cache folder": _config.CACHE_DIR or _cache_folder(),
     }
 
 

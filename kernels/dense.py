@@ -39,7 +39,7 @@ def workspace(n: int, widths: Array) -> int:
 
 
 @kernel
-def _activate(code, z, out):
+def _activate(code: int, z: Array, out: Array) -> None:
     if code == RELU:
         elementwise.relu(z.reshape(-1), out.reshape(-1))
     elif code == SIGMOID:
@@ -55,7 +55,7 @@ def _activate(code, z, out):
 
 
 @kernel
-def _activation_gradient(code, z, dy, out):
+def _activation_gradient(code: int, z: Array, dy: Array, out: Array) -> None:
     if code == RELU:
         elementwise.relu_backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
     elif code == SIGMOID:
@@ -71,7 +71,7 @@ def _activation_gradient(code, z, dy, out):
 
 
 @kernel
-def _misclassified(y, scores):
+def _misclassified(y: Array, scores: Array) -> int:
     wrong = 0
     for i in range(y.shape[0]):
         target = 0
@@ -84,7 +84,7 @@ def _misclassified(y, scores):
 
 
 @kernel
-def _norm_scale(gradient, clip_norm):
+def _norm_scale(gradient: Array, clip_norm: float) -> float:
     """Return what brings the gradient's norm down to ``clip_norm``; 1 if it is not above it."""
     total = 0.0
     for i in range(gradient.size):
@@ -95,8 +95,18 @@ def _norm_scale(gradient, clip_norm):
 
 @kernel
 def train_step(
-    x, y, widths, activations, parameters, state, work, loss_kind, rule, rates, clip_norm
-):
+    x: Array,
+    y: Array,
+    widths: Array,
+    activations: Array,
+    parameters: Array,
+    state: Array,
+    work: Array,
+    loss_kind: int,
+    rule: int,
+    rates: Array,
+    clip_norm: float,
+) -> tuple[float, float]:
     """Do one step on the rows ``x (n, d)``, ``y (n, k)``; return the summed loss and error.
 
     The error counts wrong arg-maxes for cross-entropy and sums squares for l2. ``rates`` holds what
@@ -134,12 +144,12 @@ def train_step(
     da = da_space[: n * k].reshape((n, k))
     if loss_kind == CROSS_ENTROPY and activations[n_layers - 1] == SOFTMAX:
         loss = losses.softmax_cross_entropy(z, y, dz)
-        error = np.float64(_misclassified(y, z))
+        error = 1.0 * _misclassified(y, z)
     else:
         if loss_kind == CROSS_ENTROPY:
             loss = losses.cross_entropy(y.reshape(-1), a.reshape(-1))
             losses.cross_entropy_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
-            error = np.float64(_misclassified(y, a))
+            error = 1.0 * _misclassified(y, a)
         else:
             loss = losses.l2(y.reshape(-1), a.reshape(-1))
             losses.l2_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))

@@ -10,9 +10,7 @@ from fastnn.kernels._jit import kernel
 
 
 @kernel
-def sgd_momentum(
-    gradient: Array, velocity: Array, lr: float, momentum: float, out: Array
-) -> None:
+def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float, out: Array) -> None:
     """``out = momentum * velocity + lr * gradient``."""
     lr = gradient.dtype.type(lr)
     momentum = gradient.dtype.type(momentum)

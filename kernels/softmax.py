@@ -10,7 +10,6 @@ from fastnn._typing import Array
 from fastnn.kernels._jit import by_dtype, exact, kernel
 from fastnn.kernels.math import exp
 
-
 # The largest entry of a row; with a NaN in it, any value or NaN. LLVM vectorises a maximum of integers
 # but not of floats that may be NaN. A float's bits, all but the sign flipped where it is negative,
 # order as integers the way the floats do.

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fastnn import _files, training
-from fastnn.datasets import Dataset, load_digits, load_mnist
+from fastnn.datasets import Data, Dataset, load_digits, load_mnist
 from fastnn.models import NeuralNetwork
 from fastnn.reference import NeuralNetwork as NaiveNetwork
 
@@ -179,14 +179,15 @@ def _compile(run: Run, dataset: Dataset) -> float:
     return time.perf_counter() - began
 
 
-def _state(dataset: Dataset) -> list[tuple[Any, Any, Any]]:
+def _state(dataset: Dataset) -> list[tuple[Data, Any, Any]]:
     """Return the order the rows are in, which training changes."""
     parts = (dataset.train, dataset.validate)
     return [(part, part.data_, part.labels) for part in parts if part is not None]
 
 
-def _restore(dataset: Dataset, state: list[tuple[Any, Any, Any]]) -> None:
-    for part, part.data_, part.labels in state:
+def _restore(dataset: Dataset, state: list[tuple[Data, Any, Any]]) -> None:
+    for part, data, labels in state:
+        part.data_, part.labels = data, labels
         part.reset()
 
 
@@ -214,5 +215,3 @@ def _difference(model: NeuralNetwork, naive: NaiveNetwork) -> tuple[float, float
             largest = max(largest, float(np.max(np.abs(fast.parameters[name] - values))))
             scale = max(scale, float(np.max(np.abs(values))))
     return largest, largest / scale
-
-

@@ -44,7 +44,7 @@ class Sigmoid(Activation):
 
     def backward(self, Z: Array, dY: Array) -> Array:
         Y = self.forward(Z)
-        return dY * Y * (1 - Y)
+        return np.asarray(dY * Y * (1 - Y))
 
 
 class TanH(Activation):

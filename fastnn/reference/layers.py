@@ -52,9 +52,7 @@ class Layer(ABC):
 class FullyConnected(Layer):
     """``Z = X W + b``, ``Y = f(Z)``; X ``(n, d)``, W ``(d, k)``, b ``(1, k)``."""
 
-    def __init__(
-        self, n_out: int | None, activation: str, weight_init: str = "xavier_uniform"
-    ) -> None:
+    def __init__(self, n_out: int | None, activation: str, weight_init: str = "xavier_uniform") -> None:
         super().__init__()
         self.n_out = n_out
         self.activation = initialize_activation(activation)

@@ -22,9 +22,7 @@ class Optimizer(ABC):
         stage_length: float | None = None,
         staircase: bool | None = None,
     ) -> None:
-        self.lr_scheduler = initialize_scheduler(
-            lr_scheduler, lr, lr_decay, stage_length, staircase
-        )
+        self.lr_scheduler = initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
         self.clip_norm = clip_norm
         self.cache: dict[str, Any] = {}
 

@@ -34,9 +34,7 @@ def test_rows_of_any_length(k, dtype, rng):
     np.testing.assert_allclose(run(z), reference.SoftMax().forward(z), rtol=tolerance)
     out = np.empty_like(z)
     softmax_backward(z, dy, out)
-    np.testing.assert_allclose(
-        out, reference.SoftMax().backward(z, dy), rtol=tolerance, atol=tolerance
-    )
+    np.testing.assert_allclose(out, reference.SoftMax().backward(z, dy), rtol=tolerance, atol=tolerance)
 
 
 def test_extreme_logits_give_exact_limits(dtype):
