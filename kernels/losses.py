@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels._jit import kernel
-from fastnn.kernels.softmax import shifted_exp
+from fastnn.kernels.rows import block_rows, pick, shifted_exp, sums, tops
 
 _EPS = np.finfo(np.float64).eps
 
@@ -39,23 +39,29 @@ def softmax_cross_entropy(z: Array, y: Array, out: Array) -> float:
     zero = z.dtype.type(0)
     inverse_n = z.dtype.type(1) / z.dtype.type(n)
     loss = 0.0
-    shifted_exp(z, out)
-    for i in range(n):
-        total = zero
-        weight = zero
-        top = z.dtype.type(-np.inf)
-        for j in range(k):
-            total += out[i, j]
-            weight += y[i, j]
-            top = z[i, j] if z[i, j] > top else top
-        below = 0.0
-        for j in range(k):
-            below += y[i, j] * (top - z[i, j]) if y[i, j] != zero else zero
-        # total * 0 is 0, or NaN for a row that has no softmax, of which no loss is known
-        loss += weight * math.log(total) + below + total * zero
-        scale = weight / total
-        for j in range(k):
-            out[i, j] = (out[i, j] * scale - y[i, j]) * inverse_n
+    block = block_rows(k)
+    for start in range(0, n, block):
+        z_block = z[start : start + block]
+        y_block = y[start : start + block]
+        p = out[start : start + block]
+        shifted_exp(z_block, p)
+        for i in range(0, p.shape[0], 4):
+            t0, t1, t2, t3 = tops(z_block, i)
+            s0, s1, s2, s3 = sums(p, i)
+            w0, w1, w2, w3 = sums(y_block, i)
+            for r in range(i, min(i + 4, p.shape[0])):
+                top = pick(r - i, t0, t1, t2, t3)
+                total = pick(r - i, s0, s1, s2, s3)
+                weight = pick(r - i, w0, w1, w2, w3)
+                below = zero
+                for j in range(k):
+                    w = y_block[r, j]
+                    below += w * (top - z_block[r, j]) if w != zero else zero
+                # total * 0 is 0, or NaN for a row that has no softmax, of which no loss is known
+                loss += weight * math.log(total) + below + total * zero
+                scale = weight / total
+                for j in range(k):
+                    p[r, j] = (p[r, j] * scale - y_block[r, j]) * inverse_n
     return loss
 
 

@@ -137,9 +137,7 @@ def test_two_numbers_are_not_a_batch(pair):
         pair[0](1.0, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("cross_entropy", fastnn.CrossEntropy), ("l2", fastnn.L2)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("cross_entropy", fastnn.CrossEntropy), ("l2", fastnn.L2)])
 def test_losses_by_name(name, kind):
     loss = fastnn.initialize_loss(name)
     assert type(loss) is kind
