@@ -8,6 +8,7 @@ anew whenever one was replaced, so an assignment into ``layer.parameters`` needs
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,9 +86,7 @@ class Engine:
                 return None
             self._key = key
         arrays = [p for layer in layers for p in layer.parameters.values()]
-        if len(arrays) != len(self._arrays) or any(
-            new is not known for new, known in zip(arrays, self._arrays, strict=True)
-        ):
+        if not _same(arrays, self._arrays):
             self._adopt(model, arrays)
         n, dtype = len(X), arrays[0].dtype
         needed = dense.workspace(n, self._widths)
@@ -115,6 +114,7 @@ class Engine:
 
     def _adopt(self, model: NeuralNetwork, arrays: list[Array]) -> None:
         self._arrays = arrays
+        self._names = [f"{'Wb'[i % 2]}{i // 2}" for i in range(len(arrays))]
         widths = [arrays[0].shape[0], *(W.shape[1] for W in arrays[::2])]
         self._widths = np.array(widths, np.int64)
         self._activations = np.array(
@@ -127,11 +127,10 @@ class Engine:
     ) -> tuple[Array, Array]:
         """Return the addresses of the optimiser's arrays, and the rule's rates for this step."""
         lr = optimizer.lr_scheduler(optimizer.epoch)
-        names = [f"{'Wb'[i % 2]}{i // 2}" for i in range(len(arrays))]
         if isinstance(optimizer, optimizers.Adam):
             t = 0
             state = []
-            for name, array in zip(names, arrays, strict=True):
+            for name, array in zip(self._names, arrays, strict=True):
                 m, v, t = optimizer.moments(name, array)
                 optimizer.cache[name] = (m, v, t + 1)
                 state += [m, v]
@@ -140,16 +139,19 @@ class Engine:
         else:
             assert isinstance(optimizer, optimizers.SGD)
             state = []
-            for name, array in zip(names, arrays, strict=True):
+            for name, array in zip(self._names, arrays, strict=True):
                 velocity = optimizer.cache[name] = optimizer.velocity(name, array)
                 state += [velocity, velocity]
             rates = np.array([lr, optimizer.momentum])
-        if len(state) != len(self._state) or any(
-            new is not known for new, known in zip(state, self._state, strict=True)
-        ):
+        if not _same(state, self._state):
             self._state = state
             self._state_addresses = _addresses(state).reshape(-1, 2, 2)
         return self._state_addresses, rates
+
+
+def _same(new: list[Array], known: list[Array]) -> bool:
+    """Return whether two lists hold the very same arrays."""
+    return len(new) == len(known) and all(map(operator.is_, new, known))
 
 
 def _plain(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -159,9 +159,8 @@ class NeuralNetwork:
         return self.step(x, y)[0]
 
     def step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
-        """Train on one batch of target rows; return its loss and error."""
+        """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
         x = as_float(X, "X", self.layers[0].dtype or self.dtype)
-        self._check_input(x.shape)
         if len(x):
             self._make_parameters(x)
             result = self._engine.step(self, x, as_float(Y, "Y"), epoch)

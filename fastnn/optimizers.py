@@ -175,6 +175,8 @@ def _fitting(state: Array | None, like: Array) -> Array:
     """Return an optimiser's array in the form the kernels take: ``like``'s, zeros if it is not."""
     if state is None or state.shape != like.shape:
         return np.zeros_like(like)
+    if state.dtype == like.dtype and state.flags.carray:
+        return state
     return np.require(state, like.dtype, ["C", "A", "W"])
 
 
