@@ -89,6 +89,11 @@ class Engine:
         if not _same(arrays, self._arrays):
             self._adopt(model, arrays)
         n, dtype = len(X), arrays[0].dtype
+        if X.shape != (n, self._widths[0]) or Y.shape != (n, self._widths[-1]):  # no bounds below
+            raise ValueError(
+                f"X has shape {X.shape} and Y {Y.shape}; "
+                f"the network needs (n, {self._widths[0]}) and (n, {self._widths[-1]})"
+            )
         needed = dense.workspace(n, self._widths)
         if self._work.size < needed or self._work.dtype != dtype:
             self._work = np.empty(needed, dtype)

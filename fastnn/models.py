@@ -156,9 +156,9 @@ class NeuralNetwork:
         x = self._features(X)
         y = self._targets(Y, len(x))
         self.prepare(x.shape, y.shape[1])
-        return self.step(x, y)[0]
+        return self._step(x, y)[0]
 
-    def step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
+    def _step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
         """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
         x = as_float(X, "X", self.layers[0].dtype or self.dtype)
         if len(x):

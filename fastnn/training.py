@@ -61,7 +61,7 @@ def run(
                 losses, errors = [], []
                 for _ in range(train.samples_per_epoch):
                     X, Y = train.sample(shuffle, model.rng)
-                    loss, error = model.step(X, Y, epoch)
+                    loss, error = model._step(X, Y, epoch)
                     losses.append(loss)
                     errors.append(error)
                     progress.step(loss, error)

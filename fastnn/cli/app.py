@@ -70,7 +70,7 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     optimizer: Annotated[OptimizerName, typer.Option()] = OptimizerName.SGD,
     lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate: 0.05 for SGD, 0.001 for Adam.")
+        float | None, typer.Option(min=0, help="Learning rate: 0.02 for SGD, 0.001 for Adam.")
     ] = None,
     momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.9,
     dtype: Annotated[DTypeName, typer.Option()] = DTypeName.FLOAT64,
@@ -105,7 +105,7 @@ def train(
             layers=[*({"n_out": w, "activation": activation} for w in widths)],
             optimizer={
                 "name": optimizer.value,
-                "lr": lr if lr is not None else {"SGD": 0.05, "Adam": 0.001}[optimizer.value],
+                "lr": lr if lr is not None else {"SGD": 0.02, "Adam": 0.001}[optimizer.value],
                 "momentum": momentum,
             },
             dtype=dtype.value,

@@ -79,9 +79,8 @@ class Layer(ABC):
     def backward(self, dLdY: ArrayLike) -> Array:
         """Store the parameters' gradients; return the gradient of the last input."""
 
-    @abstractmethod
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
-        """Make the parameters for inputs of that shape."""
+        """Make the parameters for inputs of that shape; a layer without any has nothing to do."""
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the output's shape for an input's, None if unknown; ``ValueError`` if it cannot be.
