@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +90,7 @@ class _Reporter(training.Progress):
         self._task = bar.add_task("fast", total=steps, status="")
         self._accuracy = loss_name == "cross_entropy"
         self._epoch, self._loss, self._error = 0, 0.0, 0.0
+        self._pending, self._shown = 0, 0.0
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         self._epoch = epoch + 1
@@ -99,9 +99,18 @@ class _Reporter(training.Progress):
         weight = 0.05  # a running mean, so that the figures can be read
         self._loss += weight * (loss - self._loss) if self._loss else loss
         self._error += weight * (error - self._error)
+        self._pending += 1
+        if time.perf_counter() - self._shown > 0.05:  # drawing costs more than a training step
+            self._show()
+
+    def end_epoch(self, epoch: int, summary: str) -> None:
+        self._show()
+
+    def _show(self) -> None:
         metric = f"accuracy {1 - self._error:.3f}" if self._accuracy else f"error {self._error:.4f}"
         status = f"epoch {self._epoch}, loss {self._loss:.4f}, {metric}"
-        self._bar.update(self._task, advance=1, status=status)
+        self._bar.update(self._task, advance=self._pending, status=status)
+        self._pending, self._shown = 0, time.perf_counter()
 
 
 def train(
@@ -114,7 +123,8 @@ def train(
 ) -> None:
     """Train, print the closing table, write the files asked for."""
     start = _state(dataset)
-    compile_seconds = _compile(run, dataset)
+    with console.status("loading the kernels; compiled the first time, which takes a while ..."):
+        compile_seconds = _compile(run, dataset)
     model = run.fast()
     seconds = 0.0
     interrupted = False
@@ -151,8 +161,7 @@ def train(
         naive = run.naive()
         with console.status("training the plain NumPy reference ..."):
             began = time.perf_counter()
-            with contextlib.suppress(FloatingPointError):
-                naive.train(dataset, run.epochs)
+            naive.train(dataset, run.epochs)
             naive_seconds = time.perf_counter() - began
         table.add_row(
             "plain NumPy",

@@ -80,7 +80,8 @@ class Layer(ABC):
         """Store the parameters' gradients; return the gradient of the last input."""
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
-        """Make the parameters for inputs of that shape; a layer without any has nothing to do."""
+        """Make the parameters for inputs of that shape; here, note their width."""
+        self.n_in = X_shape[-1]
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the output's shape for an input's, None if unknown; ``ValueError`` if it cannot be.
