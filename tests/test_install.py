@@ -1,0 +1,87 @@
+"""What a wheel and an sdist hold, and imports from everywhere."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STEP = """
+import numpy as np, fastnn
+net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(2, "tanh")], {"name": "SGD"})
+assert np.isfinite(net.train_step(np.ones((3, 4)), np.ones((3, 2))))
+print(fastnn.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True
+    )
+    return folder
+
+
+def run(folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", STEP],
+        cwd=folder,
+        env=os.environ | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_the_wheel_holds_the_kernels_as_fastnn_kernels(built):
+    names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
+    kernels = {f"fastnn/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
+    assert kernels <= set(names)
+    assert "fastnn/py.typed" in names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"fastnn", "fastnn_cpu"}
+
+
+def test_the_sdist_holds_every_source(built):
+    names = tarfile.open(next(built.glob("*.tar.gz"))).getnames()
+    inside = {name.split("/", 1)[1] for name in names if "/" in name}
+    for path in [*(ROOT / "kernels").glob("*.py"), *(ROOT / "fastnn").glob("*.py")]:
+        assert str(path.relative_to(ROOT)) in inside
+    assert {"README.md", "LICENSE", "pyproject.toml"} <= inside
+
+
+def test_the_wheel_trains_from_a_foreign_folder(built, tmp_path):
+    zipfile.ZipFile(next(built.glob("*.whl"))).extractall(tmp_path / "site")
+    where = run(tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert where.strip() == str(tmp_path / "site" / "fastnn" / "__init__.py")
+
+
+def test_a_checkout_trains_without_installing():
+    assert run(ROOT, PYTHONPATH="").strip() == str(ROOT / "fastnn" / "__init__.py")
+
+
+def test_without_a_cache_folder_it_works_all_the_same(tmp_path):
+    zip_free = tmp_path / "file"
+    zip_free.write_text("")
+    run(ROOT, NUMBA_CACHE_DIR=str(zip_free / "below-a-file"))
+
+
+def test_the_kernels_run_uncompiled_too():
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels"],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_no_text_tells_to_install_somebody_elses_package():
+    texts = [ROOT / "README.md", ROOT / "pyproject.toml", *(ROOT / "fastnn").rglob("*.py")]
+    for path in texts:
+        assert not re.search(r"pip install '?fastnn\b(?!-cpu)", path.read_text()), path

@@ -1,0 +1,74 @@
+"""Ctrl-C: between two steps, parameters whole, finished epochs kept."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastnn
+
+
+class Interrupting(fastnn.ReLU):
+    """Sends SIGINT to this process in the middle of the n-th forward pass."""
+
+    def __init__(self, at):
+        self.calls_left = at
+
+    def forward(self, Z):
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().forward(Z)
+
+
+def network(activation):
+    layers = [fastnn.FullyConnected(4, activation), fastnn.FullyConnected(2, "softmax")]
+    return fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1}, seed=0)
+
+
+def test_the_step_that_was_under_way_is_finished(rng):
+    X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    stopped, whole = network(Interrupting(7)), network("relu")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(X, y, epochs=5, batch_size=10, shuffle=False, verbose=False)
+    assert len(stopped.history.loss) == 1
+    for step in range(7):
+        batch = slice(step % 4 * 10, step % 4 * 10 + 10)
+        whole.train_step(X[batch], y[batch])
+    for a, b in zip(stopped.layers, whole.layers, strict=True):
+        np.testing.assert_allclose(a.parameters["W"], b.parameters["W"], rtol=1e-12)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_programs_own_is_left_alone(rng):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+        history = network(Interrupting(3)).fit(X, y, epochs=2, batch_size=10, verbose=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [1]
+    assert len(history.loss) == 2
+
+
+def test_the_command_stops_with_130_and_keeps_the_history(tmp_path):
+    path = tmp_path / "run.json"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "fastnn", "train", "--epochs", "1000000", "--history", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(20 if "NUMBA_CACHE_DIR" in os.environ else 30)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Interrupted after" in output
+    assert "Traceback" not in output
+    assert len(json.loads(path.read_text())["loss"]) > 0
