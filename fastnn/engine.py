@@ -15,8 +15,8 @@ import numpy as np
 
 from fastnn import activations, losses, optimizers
 from fastnn._typing import Array
-from fastnn.kernels import dense
-from fastnn.kernels._jit import COMPILED
+from fastnn.kernels import dense, threads
+from fastnn.kernels.gemm_microkernel import AVAILABLE
 from fastnn.layers import FullyConnected
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ _RULES = {optimizers.SGD: dense.SGD, optimizers.Adam: dense.ADAM}
 
 def obstacle(model: NeuralNetwork) -> str | None:
     """Return why the engine cannot train this network, or None if it can."""
-    if not COMPILED:
-        return "compilation is switched off"
+    if not AVAILABLE:
+        return "no compilation, or no vector unit that is known"
     if type(model.loss) not in _LOSSES:
         return f"loss {type(model.loss).__name__}"
     if type(model.optimizer) not in _RULES:
@@ -61,7 +61,7 @@ class Engine:
         self._key: tuple[Any, ...] = ()
         self._arrays: list[Array] = []
         self._state: list[Array] = []
-        self._work = np.empty(0)
+        self._plans: dict[int, _Plan] = {}
 
     def __reduce__(self) -> tuple[type[Engine], tuple[()]]:
         """Copy and pickle as a new engine: addresses hold in one process, for one set of arrays."""
@@ -86,51 +86,42 @@ class Engine:
                 return None
             self._key = key
         arrays = [p for layer in layers for p in layer.parameters.values()]
-        if not _same(arrays, self._arrays):
-            self._adopt(model, arrays)
-        n, dtype = len(X), arrays[0].dtype
-        if X.shape != (n, self._widths[0]) or Y.shape != (n, self._widths[-1]):  # no bounds below
-            raise ValueError(
-                f"X has shape {X.shape} and Y {Y.shape}; "
-                f"the network needs (n, {self._widths[0]}) and (n, {self._widths[-1]})"
-            )
-        needed = dense.workspace(n, self._widths)
-        if self._work.size < needed or self._work.dtype != dtype:
-            self._work = np.empty(needed, dtype)
         optimizer = model.optimizer
         if epoch is not None:
             optimizer.epoch = epoch
+        if not _same(arrays, self._arrays):
+            self._arrays, self._plans = arrays, {}
+            self._names = [f"{'Wb'[i % 2]}{i // 2}" for i in range(len(arrays))]
         state, rates = self._optimizer_state(optimizer, arrays)
+        if not _same(state, self._state):
+            self._state, self._plans = state, {}
+        n, dtype = len(X), arrays[0].dtype
+        if X.shape != (n, arrays[0].shape[0]) or Y.shape != (n, arrays[-1].shape[1]):
+            raise ValueError(
+                f"X has shape {X.shape} and Y {Y.shape}; the network needs "
+                f"(n, {arrays[0].shape[0]}) and (n, {arrays[-1].shape[1]})"
+            )
+        X, Y = X.astype(dtype, copy=False), Y.astype(dtype, copy=False)
+        plan = self._plans.get(n)
+        if plan is None:
+            if len(self._plans) == 8:
+                self._plans.clear()
+            plan = self._plans[n] = _Plan(model, arrays, state, n)
+        plan.rates[:4] = rates
+        plan.rates[4] = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
+        plan.words[dense.X], plan.words[dense.Y] = X.ctypes.data, Y.ctypes.data
+        workers = threads.pool()
+        workers.wake()
         loss, error = dense.train_step(
-            _plain(X, dtype),
-            _plain(Y, dtype),
-            self._widths,
-            self._activations,
-            self._addresses,
-            state,
-            self._work,
-            _LOSSES[type(model.loss)],
-            _RULES[type(optimizer)],
-            rates,
-            np.inf if optimizer.clip_norm is None else optimizer.clip_norm,
+            workers.control, plan.address, plan.jobs[0], plan.jobs[1], plan.jobs[2], plan.zero
         )
         outputs = Y.shape[1] if type(model.loss) is losses.L2 else 1
         return loss / n, error / (n * outputs)
 
-    def _adopt(self, model: NeuralNetwork, arrays: list[Array]) -> None:
-        self._arrays = arrays
-        self._names = [f"{'Wb'[i % 2]}{i // 2}" for i in range(len(arrays))]
-        widths = [arrays[0].shape[0], *(W.shape[1] for W in arrays[::2])]
-        self._widths = np.array(widths, np.int64)
-        self._activations = np.array(
-            [_ACTIVATIONS[type(layer.activation)] for layer in model.layers], np.int64
-        )
-        self._addresses = _addresses(arrays).reshape(-1, 2)
-
     def _optimizer_state(
         self, optimizer: optimizers.Optimizer, arrays: list[Array]
-    ) -> tuple[Array, Array]:
-        """Return the addresses of the optimiser's arrays, and the rule's rates for this step."""
+    ) -> tuple[list[Array], tuple[float, ...]]:
+        """Return the optimiser's arrays, two a parameter, and the rule's rates for this step."""
         lr = optimizer.lr_scheduler(optimizer.epoch)
         if isinstance(optimizer, optimizers.Adam):
             t = 0
@@ -140,18 +131,15 @@ class Engine:
                 optimizer.cache[name] = (m, v, t + 1)
                 state += [m, v]
             size, eps = optimizer.corrected(lr, t + 1)
-            rates = np.array([size, optimizer.beta_1, optimizer.beta_2, eps])
+            rates = (size, optimizer.beta_1, optimizer.beta_2, eps)
         else:
             assert isinstance(optimizer, optimizers.SGD)
             state = []
             for name, array in zip(self._names, arrays, strict=True):
                 velocity = optimizer.cache[name] = optimizer.velocity(name, array)
                 state += [velocity, velocity]
-            rates = np.array([lr, optimizer.momentum])
-        if not _same(state, self._state):
-            self._state = state
-            self._state_addresses = _addresses(state).reshape(-1, 2, 2)
-        return self._state_addresses, rates
+            rates = (lr, optimizer.momentum, 0.0, 0.0)
+        return state, rates
 
 
 def _same(new: list[Array], known: list[Array]) -> bool:
@@ -159,10 +147,52 @@ def _same(new: list[Array], known: list[Array]) -> bool:
     return len(new) == len(known) and all(map(operator.is_, new, known))
 
 
-def _plain(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return an array in the one form the step is compiled for; a read-only one would be another."""
-    return array if array.dtype == dtype and array.flags.writeable else array.astype(dtype)
+class _Plan:
+    """The plan of a step on ``n`` rows, with the arrays it needs; see ``kernels/dense.py``."""
+
+    def __init__(self, model: NeuralNetwork, arrays: list[Array], state: list[Array], n: int) -> None:
+        dtype = arrays[0].dtype
+        self.zero = dtype.type(0)
+        self.jobs = [job.address for job in dense.jobs(dtype)]
+        self._kept: list[Array] = []
+        n_layers = len(arrays) // 2
+        self.words = np.zeros(dense.HEADER_WORDS + n_layers * dense.LAYER_WORDS, np.int64)
+        self.address = self.words.ctypes.data
+        self.rates = self._new((5,), np.float64)
+        rows = 8 if n <= 64 else 16 if n <= 256 else 64
+        transposes, updates = [], []
+        for i, W in enumerate(arrays[::2]):
+            d, k = W.shape
+            layer = self.words[dense.HEADER_WORDS + i * dense.LAYER_WORDS :]
+            layer[dense.D], layer[dense.K] = d, k
+            layer[dense.ACTIVATION] = _ACTIVATIONS[type(model.layers[i].activation)]
+            parameters = (*arrays[2 * i : 2 * i + 2], *state[4 * i : 4 * i + 4])
+            layer[dense.WEIGHTS : dense.BIAS_2 + 1] = [array.ctypes.data for array in parameters]
+            for word in (dense.Z, dense.A, dense.DZ):
+                layer[word] = self._new((n, k), dtype).ctypes.data
+            layer[dense.WT] = self._new((k, d), dtype).ctypes.data
+            layer[dense.DW] = self._new((d, k), dtype).ctypes.data
+            layer[dense.DB] = self._new((k,), dtype).ctypes.data
+            updates += _blocks(i, d, 125_000 // (n * k))
+            transposes += _blocks(i, d, 4096 // k) if i else []
+        widest = max(W.shape[1] for W in arrays[::2])
+        self.words[: dense.HEADER_WORDS] = [
+            n, n_layers, dtype.itemsize, _LOSSES[type(model.loss)], _RULES[type(model.optimizer)],
+            rows, widest, 0, 0, self._new((n, 2), np.float64).ctypes.data, self.rates.ctypes.data,
+            self._new((n, widest), dtype).ctypes.data,
+            self._table(transposes), len(transposes), self._table(updates), len(updates),
+        ]  # fmt: skip
+
+    def _new(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        self._kept.append(np.zeros(shape, dtype))
+        return self._kept[-1]
+
+    def _table(self, blocks: list[tuple[int, int, int]]) -> int:
+        self._kept.append(np.array(blocks, np.int64).reshape(-1, 3))
+        return self._kept[-1].ctypes.data
 
 
-def _addresses(arrays: list[Array]) -> Array:
-    return np.array([array.ctypes.data for array in arrays], np.int64)
+def _blocks(layer: int, rows: int, wanted: int) -> list[tuple[int, int, int]]:
+    """Cut a layer's weight rows into blocks of about ``wanted`` rows, a multiple of 8."""
+    step = max(8, (wanted + 7) // 8 * 8)
+    return [(layer, first, min(first + step, rows)) for first in range(0, rows, step)]

@@ -232,7 +232,7 @@ class NeuralNetwork:
     def _loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
         self._check_target(target, Z)
         dZ = np.empty_like(Z)
-        total = kernels.softmax_cross_entropy(Z, target, dZ)
+        total = kernels.softmax_cross_entropy(Z, target, len(Z), dZ)
         return (total / len(Z) if len(Z) else np.nan), dZ
 
     @staticmethod

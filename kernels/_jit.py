@@ -5,6 +5,7 @@ is a named set, never all of it: without ``nnan`` and ``ninf`` LLVM must keep Na
 """
 
 import os
+import platform
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,15 +13,30 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
+_I64 = ir.IntType(64)
 _config: Any = numba.config  # its attributes are made at run time
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 COMPILED = not _config.DISABLE_JIT
 EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
+
+
+def _vector_bytes() -> int:
+    """Return the width of the host's vectors that have fused multiply-add; 0 if unknown."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    if features.get("avx2") and features.get("fma"):
+        return 32
+    return 16 if features.get("neon") or platform.machine() in ("aarch64", "arm64") else 0
+
+
+VECTOR_BYTES = _vector_bytes()
 
 
 def _compile(function: _F, fastmath: frozenset[str]) -> _F:
@@ -58,6 +74,84 @@ def by_dtype(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Call
     return function
 
 
+def job(function: _F) -> Any:
+    """Compile ``function(arguments, index)``, two integers, for compiled code to call by address.
+
+    Unlike a kernel it compiles at once: define it inside a function that is called when it is needed.
+    """
+    options: dict[str, Any] = {"fastmath": set(FAST), "error_model": "numpy"}
+    try:
+        return numba.cfunc("void(int64, int64)", cache=True, **options)(function)
+    except RuntimeError:
+        return numba.cfunc("void(int64, int64)", **options)(function)
+
+
+@intrinsic
+def call_job(context, address, arguments, index):
+    """Call the job at ``address``."""
+
+    def codegen(context, builder, signature, values):
+        function = ir.FunctionType(ir.VoidType(), [_I64, _I64])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+# Sequentially consistent operations on the 64-bit integer at an address.
+
+
+@intrinsic
+def atomic_load(context, address):
+    """Return the integer."""
+
+    def codegen(context, builder, signature, values):
+        return builder.load_atomic(builder.inttoptr(values[0], _I64.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def atomic_store(context, address, value):
+    """Write the integer."""
+
+    def codegen(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], _I64.as_pointer())
+        builder.store_atomic(values[1], pointer, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+def _read_modify_write(operation):
+    def function(context, address, value):
+        def codegen(context, builder, signature, values):
+            pointer = builder.inttoptr(values[0], _I64.as_pointer())
+            return builder.atomic_rmw(operation, pointer, values[1], "seq_cst")
+
+        return types.int64(types.int64, types.int64), codegen
+
+    return intrinsic(function)
+
+
+atomic_add = _read_modify_write("add")  # both return what was there before
+atomic_exchange = _read_modify_write("xchg")
+
+
+@intrinsic
+def pause(context):
+    """Tell the processor that this is a waiting loop, where it has a way to be told."""
+
+    def codegen(context, builder, signature, values):
+        if platform.machine() in ("x86_64", "AMD64"):
+            function = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 @intrinsic
 def _pointer(typing_context, address, like):
     """Return an integer address as a pointer to ``like``'s elements."""
@@ -65,12 +159,12 @@ def _pointer(typing_context, address, like):
     def codegen(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(like.dtype)(address, like), codegen
+    return types.CPointer(getattr(like, "dtype", like))(address, like), codegen
 
 
 @exact
 def array_at(address, rows, columns, like):
-    """Return the C-contiguous ``(rows, columns)`` array of ``like``'s dtype at an address."""
+    """Return the C-contiguous ``(rows, columns)`` array at an address; ``like``: array or number."""
     return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore
 
 

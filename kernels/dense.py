@@ -1,41 +1,68 @@
-"""A whole training step of a stack of fully connected layers, in one compiled call.
+"""A whole training step of a stack of fully connected layers, compiled once for any stack.
 
-Compiled once for any number of layers of any widths: layers come as arrays of numbers, parameters as
-addresses, so that they may lie anywhere and be replaced at any time.
+Three parallel loops make a step:
 
-``widths (L + 1,)``; ``activations (L,)``, the codes below; ``parameters (L, 2)``, addresses of each
-layer's ``W (d, k)`` and ``b (1, k)``; ``state (L, 2, 2)``, addresses of the optimiser's two arrays for
-each of them. ``work`` is scratch of :func:`workspace` elements.
+1. by blocks of weight rows: ``W^T`` of every layer but the first, for the gradient of its input;
+2. by blocks of batch rows, which do not interact: forward through all layers, the loss, and its
+   gradient back to every layer's ``dZ``;
+3. by blocks of weight rows: ``dW = A^T dZ`` and the update, while the block is in the cache.
+
+A step is described by a *plan*, an array of 64-bit integers: a header, then ``LAYER_WORDS`` for each
+layer. Arrays are given as addresses, so parameters may lie anywhere and be replaced at any time.
 """
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import activations as elementwise
 from fastnn.kernels import losses
-from fastnn.kernels._jit import array_at, kernel
-from fastnn.kernels.gemm import affine, input_gradient, weight_gradient
+from fastnn.kernels._jit import array_at, job, kernel
+from fastnn.kernels.gemm_microkernel import gemm
 from fastnn.kernels.optimizers import adam_step, sgd_step
 from fastnn.kernels.softmax import softmax, softmax_backward
+from fastnn.kernels.threads import parallel_for
 
 LINEAR, RELU, SIGMOID, TANH, ARCTAN, SOFTMAX = range(6)
 CROSS_ENTROPY, L2 = range(2)
 SGD, ADAM = range(2)
 
+# The plan's header: sizes, kinds, and the addresses of
+# STATS (row blocks, 2) float64: each block's summed loss and error,
+# RATES (5,) float64: lr, momentum, or step_size, beta_1, beta_2, eps; last the clip norm, or inf,
+# DA (n, widest), and the blocks of weight rows, (blocks, 3) integers: layer, first row, end.
+(
+    N, LAYERS, SIZE, LOSS, RULE, ROWS, WIDEST, X, Y, STATS, RATES, DA,
+    TRANSPOSES, TRANSPOSE_COUNT, UPDATES, UPDATE_COUNT,
+) = range(16)  # fmt: skip
+HEADER_WORDS = 16
+# Each layer: widths, activation, and the addresses of its parameters, the optimiser's two arrays for
+# each of them, Z, A = f(Z), dZ, W^T, and the parameters' gradients.
+(
+    D, K, ACTIVATION, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2, Z, A, DZ, WT, DW, DB,
+) = range(15)  # fmt: skip
+LAYER_WORDS = 16
+
+_INTEGER, _SINGLE, _DOUBLE = np.int64(0), np.float32(0), np.float64(0)
+
 
 @kernel
-def workspace(n: int, widths: Array) -> int:
-    """Return how many elements of scratch a step on ``n`` rows needs."""
-    size = 0
-    widest = 0
-    largest = 0
-    for i in range(1, widths.size):
-        size += 2 * n * widths[i]
-        widest = max(widest, widths[i])
-        largest = max(largest, (widths[i - 1] + 1) * widths[i])
-    return size + 2 * n * widest + largest
+def _words(address):
+    """Return the integers at an address; no more of them may be read than there are."""
+    return array_at(address, 1, 2**20, _INTEGER)[0]
+
+
+@kernel
+def _layer(plan, i):
+    return plan[HEADER_WORDS + i * LAYER_WORDS : HEADER_WORDS + (i + 1) * LAYER_WORDS]
+
+
+@kernel
+def _vector(address, size, like):
+    return array_at(address, 1, size, like)[0]
 
 
 @kernel
@@ -84,108 +111,196 @@ def _misclassified(y: Array, scores: Array) -> int:
 
 
 @kernel
-def _norm_scale(gradient: Array, clip_norm: float) -> float:
+def _transpose_block(address, index, like):
+    plan = _words(address)
+    block = _words(plan[TRANSPOSES])[3 * index : 3 * index + 3]
+    layer = _layer(plan, block[0])
+    d, k = layer[D], layer[K]
+    W, WT_ = array_at(layer[WEIGHTS], d, k, like), array_at(layer[WT], k, d, like)
+    for j0 in range(0, k, 8):
+        for i in range(block[1], block[2]):
+            for j in range(j0, min(j0 + 8, k)):
+                WT_[j, i] = W[i, j]
+
+
+@kernel
+def _forward_block(plan, first, rows, like):
+    """Forward through all layers; all but the softmax of a fused loss."""
+    n_layers, size = plan[LAYERS], plan[SIZE]
+    a = plan[X]
+    for i in range(n_layers):
+        layer = _layer(plan, i)
+        d, k = layer[D], layer[K]
+        z = layer[Z] + first * k * size
+        a_rows = a + first * d * size
+        gemm(a_rows, d, 1, layer[WEIGHTS], k, z, k, rows, k, d, layer[BIAS], 0, size, like)
+        if i < n_layers - 1 or plan[LOSS] != CROSS_ENTROPY or layer[ACTIVATION] != SOFTMAX:
+            out = array_at(layer[A] + first * k * size, rows, k, like)
+            _activate(layer[ACTIVATION], array_at(z, rows, k, like), out)
+        a = layer[A]
+
+
+@kernel
+def _loss_block(plan, first, rows, da, like):
+    """Write dZ of the last layer; return the summed loss and error of the rows."""
+    layer = _layer(plan, plan[LAYERS] - 1)
+    k, n, start = layer[K], plan[N], first * layer[K] * plan[SIZE]
+    y = array_at(plan[Y] + start, rows, k, like)
+    z = array_at(layer[Z] + start, rows, k, like)
+    dz = array_at(layer[DZ] + start, rows, k, like)
+    if plan[LOSS] == CROSS_ENTROPY and layer[ACTIVATION] == SOFTMAX:
+        return losses.softmax_cross_entropy(z, y, n, dz), 1.0 * _misclassified(y, z)
+    out = array_at(layer[A] + start, rows, k, like)
+    dout = array_at(da, rows, k, like)
+    if plan[LOSS] == CROSS_ENTROPY:
+        loss = losses.cross_entropy(y.reshape(-1), out.reshape(-1))
+        losses.cross_entropy_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
+        error = 1.0 * _misclassified(y, out)
+    else:
+        error = losses.l2(y.reshape(-1), out.reshape(-1))
+        losses.l2_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
+        loss = 0.5 * error
+    _activation_gradient(layer[ACTIVATION], z, dout, dz)
+    return loss, error
+
+
+@kernel
+def _rows_block(address, index, like):
+    plan = _words(address)
+    size = plan[SIZE]
+    first = index * plan[ROWS]
+    rows = min(plan[N] - first, plan[ROWS])
+    da = plan[DA] + first * plan[WIDEST] * size
+    _forward_block(plan, first, rows, like)
+    loss, error = _loss_block(plan, first, rows, da, like)
+    stats = _vector(plan[STATS] + 16 * index, 2, _DOUBLE)
+    stats[0], stats[1] = loss, error
+    for j in range(plan[LAYERS] - 1):
+        i = plan[LAYERS] - 1 - j
+        layer, below = _layer(plan, i), _layer(plan, i - 1)
+        d, k = layer[D], layer[K]
+        dz = layer[DZ] + first * k * size
+        gemm(dz, k, 1, layer[WT], d, da, d, rows, d, k, 0, 0, size, like)
+        start = first * d * size
+        _activation_gradient(
+            below[ACTIVATION],
+            array_at(below[Z] + start, rows, d, like),
+            array_at(da, rows, d, like),
+            array_at(below[DZ] + start, rows, d, like),
+        )
+
+
+@kernel
+def _update(plan, gradient, state_1, state_2, weights, count, scale, like):
+    rates = _vector(plan[RATES], 5, _DOUBLE)
+    g = _vector(gradient, count, like)
+    m = _vector(state_1, count, like)
+    w = _vector(weights, count, like)
+    if plan[RULE] == SGD:
+        sgd_step(g, m, rates[0] * scale, rates[1], w)
+    else:
+        adam_step(g, m, _vector(state_2, count, like), scale, rates, w)
+
+
+@kernel
+def _weights_block(address, index, like):
+    plan = _words(address)
+    n, size = plan[N], plan[SIZE]
+    block = _words(plan[UPDATES])[3 * index : 3 * index + 3]
+    i, first, rows = block[0], block[1], block[2] - block[1]
+    layer = _layer(plan, i)
+    d, k = layer[D], layer[K]
+    a = plan[X] if i == 0 else _layer(plan, i - 1)[A]
+    start = first * k * size
+    gradient = layer[DW] + start
+    a_columns = a + first * size
+    gemm(a_columns, 1, d, layer[DZ], k, gradient, k, rows, k, n, 0, 0, size, like)
+    if first == 0:
+        db, dz = _vector(layer[DB], k, like), array_at(layer[DZ], n, k, like)
+        db[:] = 0
+        for r in range(n):
+            for j in range(k):
+                db[j] += dz[r, j]
+    if _vector(plan[RATES], 5, _DOUBLE)[4] == np.inf:  # else the norm of the whole comes first
+        s1, s2, w = layer[WEIGHTS_1] + start, layer[WEIGHTS_2] + start, layer[WEIGHTS] + start
+        _update(plan, gradient, s1, s2, w, rows * k, 1.0, like)
+        if first == 0:
+            _update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, 1.0, like)
+
+
+@kernel
+def _clip_scale(gradient, count, clip_norm, like):
     """Return what brings the gradient's norm down to ``clip_norm``; 1 if it is not above it."""
+    g = _vector(gradient, count, like)
     total = 0.0
-    for i in range(gradient.size):
-        total += np.float64(gradient[i]) * np.float64(gradient[i])
+    for i in range(count):
+        total += np.float64(g[i]) * np.float64(g[i])
     norm = math.sqrt(total)
     return clip_norm / norm if norm > clip_norm else 1.0
 
 
 @kernel
 def train_step(
-    x: Array,
-    y: Array,
-    widths: Array,
-    activations: Array,
-    parameters: Array,
-    state: Array,
-    work: Array,
-    loss_kind: int,
-    rule: int,
-    rates: Array,
-    clip_norm: float,
+    control: int, address: int, transpose: int, rows: int, weights: int, like: Any
 ) -> tuple[float, float]:
-    """Do one step on the rows ``x (n, d)``, ``y (n, k)``; return the summed loss and error.
+    """Do the step that the plan at ``address`` describes; return the summed loss and error.
 
-    The error counts wrong arg-maxes for cross-entropy and sums squares for l2. ``rates`` holds what
-    the rule needs: ``lr, momentum`` or ``step_size, beta_1, beta_2, eps``.
+    ``transpose``, ``rows``, ``weights``: the addresses of :func:`jobs`; ``control``: a pool's. The
+    error counts wrong arg-maxes for cross-entropy and sums squares for l2.
     """
-    n = x.shape[0]
-    n_layers = widths.size - 1
-    like = work[:1]
-
-    # forward: z = a W + b and a = f(z) of every layer, one after the other in `work`
-    at = 0
-    a = x
-    for i in range(n_layers):
-        d, k = widths[i], widths[i + 1]
-        z = work[at : at + n * k].reshape((n, k))
-        out = work[at + n * k : at + 2 * n * k].reshape((n, k))
-        W, b = array_at(parameters[i, 0], d, k, like), array_at(parameters[i, 1], 1, k, like)
-        affine(a, W, b, z)
-        if i < n_layers - 1 or loss_kind != CROSS_ENTROPY or activations[i] != SOFTMAX:
-            _activate(activations[i], z, out)
-        a = out
-        at += 2 * n * k
-
-    # loss and its gradient, down to the last z
-    k = widths[n_layers]
-    widest = 0
-    for i in range(1, widths.size):
-        widest = max(widest, widths[i])
-    scratch = work[at:]
-    dz_space = scratch[: n * widest]
-    da_space = scratch[n * widest : 2 * n * widest]
-    gradients = scratch[2 * n * widest :]
-    z = work[at - 2 * n * k : at - n * k].reshape((n, k))
-    dz = dz_space[: n * k].reshape((n, k))
-    da = da_space[: n * k].reshape((n, k))
-    if loss_kind == CROSS_ENTROPY and activations[n_layers - 1] == SOFTMAX:
-        loss = losses.softmax_cross_entropy(z, y, dz)
-        error = 1.0 * _misclassified(y, z)
-    else:
-        if loss_kind == CROSS_ENTROPY:
-            loss = losses.cross_entropy(y.reshape(-1), a.reshape(-1))
-            losses.cross_entropy_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
-            error = 1.0 * _misclassified(y, a)
-        else:
-            loss = losses.l2(y.reshape(-1), a.reshape(-1))
-            losses.l2_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
-            error = loss
-            loss = loss / 2
-        _activation_gradient(activations[n_layers - 1], z, da, dz)
-
-    # backward and update, last layer first; nobody asks for the gradient of x
-    for j in range(n_layers):
-        i = n_layers - 1 - j
-        d, k = widths[i], widths[i + 1]
-        at -= 2 * n * k
-        W, b = array_at(parameters[i, 0], d, k, like), array_at(parameters[i, 1], 1, k, like)
-        dW = gradients[: d * k].reshape((d, k))
-        db = gradients[d * k : (d + 1) * k].reshape((1, k))
-        dz = dz_space[: n * k].reshape((n, k))
-        if i > 0:
-            z_in = work[at - 2 * n * d : at - n * d].reshape((n, d))
-            a_in = work[at - n * d : at].reshape((n, d))
-            weight_gradient(a_in, dz, dW, db)
-            da = da_space[: n * d].reshape((n, d))
-            input_gradient(dz, W, da)
-            dz_in = dz_space[: n * d].reshape((n, d))
-            _activation_gradient(activations[i - 1], z_in, da, dz_in)
-        else:
-            weight_gradient(x, dz, dW, db)
-        for part in range(2):
-            size = d * k if part == 0 else k
-            first = 0 if part == 0 else d * k
-            gradient = gradients[first : first + size]
-            weights = W.reshape(-1) if part == 0 else b.reshape(-1)
-            scale = _norm_scale(gradient, clip_norm) if clip_norm < np.inf else 1.0
-            m = array_at(state[i, part, 0], 1, size, like).reshape(-1)
-            if rule == SGD:
-                sgd_step(gradient, m, rates[0] * scale, rates[1], weights)
-            else:
-                v = array_at(state[i, part, 1], 1, size, like).reshape(-1)
-                adam_step(gradient, m, v, scale, rates, weights)
+    plan = _words(address)
+    parallel_for(control, transpose, address, plan[TRANSPOSE_COUNT])
+    blocks = (plan[N] + plan[ROWS] - 1) // plan[ROWS]
+    parallel_for(control, rows, address, blocks)
+    parallel_for(control, weights, address, plan[UPDATE_COUNT])
+    clip_norm = _vector(plan[RATES], 5, _DOUBLE)[4]
+    if clip_norm < np.inf:
+        for i in range(plan[LAYERS]):
+            layer = _layer(plan, i)
+            k = layer[K]
+            count = layer[D] * k
+            scale = _clip_scale(layer[DW], count, clip_norm, like)
+            s1, s2 = layer[WEIGHTS_1], layer[WEIGHTS_2]
+            _update(plan, layer[DW], s1, s2, layer[WEIGHTS], count, scale, like)
+            scale = _clip_scale(layer[DB], k, clip_norm, like)
+            _update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, scale, like)
+    loss, error = 0.0, 0.0
+    stats = array_at(plan[STATS], blocks, 2, _DOUBLE)
+    for i in range(blocks):
+        loss += stats[i, 0]
+        error += stats[i, 1]
     return loss, error
+
+
+@functools.cache
+def jobs(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
+    """Return the three loops' jobs for a dtype, compiled; their ``address`` is what a step takes."""
+    if dtype == np.float32:
+
+        @job
+        def transpose(address, index):
+            _transpose_block(address, index, _SINGLE)
+
+        @job
+        def rows(address, index):
+            _rows_block(address, index, _SINGLE)
+
+        @job
+        def weights(address, index):
+            _weights_block(address, index, _SINGLE)
+
+        return transpose, rows, weights
+
+    @job
+    def transpose(address, index):
+        _transpose_block(address, index, _DOUBLE)
+
+    @job
+    def rows(address, index):
+        _rows_block(address, index, _DOUBLE)
+
+    @job
+    def weights(address, index):
+        _weights_block(address, index, _DOUBLE)
+
+    return transpose, rows, weights

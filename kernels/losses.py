@@ -30,17 +30,18 @@ def cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
 
 
 @kernel
-def softmax_cross_entropy(z: Array, y: Array, out: Array) -> float:
+def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     """Return ``sum(y * (logsumexp(z) - z))``; write its gradient ``(p sum(y) - y) / n``.
 
-    z, y, out: ``(n, k)``; ``p = softmax(z)``. Classes of weight 0 add nothing, even at z = -inf.
+    z, y, out: blocks of rows ``(m, k)`` of a batch of ``n``; ``p = softmax(z)``. Classes of
+    weight 0 add nothing, even at z = -inf.
     """
-    n, k = z.shape
+    m, k = z.shape
     zero = z.dtype.type(0)
     inverse_n = z.dtype.type(1) / z.dtype.type(n)
     loss = 0.0
     block = block_rows(k)
-    for start in range(0, n, block):
+    for start in range(0, m, block):
         z_block = z[start : start + block]
         y_block = y[start : start + block]
         p = out[start : start + block]

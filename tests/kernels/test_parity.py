@@ -15,11 +15,11 @@ def softmax_jvp(p, dy):
     return p * (dy - np.sum(dy * p, axis=-1, keepdims=True))
 
 
-def softmax_cross_entropy(z, y):
+def softmax_cross_entropy(z, y, n):
     top = z.max(axis=1, keepdims=True)
     log_sum = top + np.log(np.sum(np.exp(z - top), axis=1, keepdims=True))
     P = reference.SoftMax().forward(z)
-    gradient = (P * y.sum(axis=1, keepdims=True) - y) / len(z)
+    gradient = (P * y.sum(axis=1, keepdims=True) - y) / n
     return np.sum(y * (log_sum - z)), gradient
 
 
@@ -68,7 +68,7 @@ ROWS = {
     "losses.cross_entropy_backward": (
         lambda y, p, n: ce.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),
         [(20,), "p20", 4]),
-    "losses.softmax_cross_entropy": (softmax_cross_entropy, [(5, 11), (5, 11)]),
+    "losses.softmax_cross_entropy": (softmax_cross_entropy, [(5, 11), (5, 11), 8]),
     "losses.l2": (lambda y, p: 8 * l2.forward(y.reshape(4, 5), p.reshape(4, 5)), [(20,), (20,)]),
     "losses.l2_backward": (
         lambda y, p, n: l2.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),

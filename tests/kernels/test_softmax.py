@@ -43,16 +43,16 @@ def test_extreme_logits_give_exact_limits(dtype):
     assert run(z).tolist() == [[1, 0, 0]]
     out = np.empty_like(z)
     wrong = np.array([[0, 1, 0]], dtype)
-    assert softmax_cross_entropy(z, wrong, out) == 2 * float(big)
+    assert softmax_cross_entropy(z, wrong, 1, out) == 2 * float(big)
     assert out.tolist() == [[1, -1, 0]]
 
 
 def test_a_class_without_weight_may_be_impossible(dtype):
     z = np.array([[0, -np.inf]], dtype)
     out = np.empty_like(z)
-    assert softmax_cross_entropy(z, np.array([[1, 0]], dtype), out) == 0
+    assert softmax_cross_entropy(z, np.array([[1, 0]], dtype), 1, out) == 0
     assert out.tolist() == [[0, 0]]
-    assert softmax_cross_entropy(z, np.array([[0, 1]], dtype), out) == np.inf
+    assert softmax_cross_entropy(z, np.array([[0, 1]], dtype), 1, out) == np.inf
 
 
 @pytest.mark.parametrize(("name", "exact"), [("tanh", np.tanh), ("exp", np.exp)])
