@@ -33,7 +33,8 @@ lint: $(VENV)/.dev   ## check style and types
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev  ## time the kernels and a training step, naive against fast
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+	$(BIN)/python -m pytest benchmarks -k naive --benchmark-enable --benchmark-only
+	$(BIN)/python -m pytest benchmarks -k fast --benchmark-enable --benchmark-only
 
 clean:           ## delete the environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
