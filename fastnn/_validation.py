@@ -14,7 +14,7 @@ import numpy as np
 from fastnn._typing import Array, DTypeLike
 
 _T = TypeVar("_T")
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_SINGLE, _DOUBLE = _FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 MAX_DIMENSION = 2**31 - 1  # BLAS takes 32-bit sizes and would wrap silently
 
 
@@ -95,8 +95,8 @@ def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array
     """
     if (
         type(value) is np.ndarray
-        and value.dtype in _FLOATS
-        and (dtype is None or value.dtype == dtype)
+        and ((found := value.dtype) is _SINGLE or found is _DOUBLE)  # one object each, if native
+        and (dtype is None or found == dtype)
         and value.flags.carray
         and value.size <= MAX_DIMENSION
     ):
@@ -104,7 +104,7 @@ def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array
     array = as_real(value, name)
     if dtype is None:
         single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-        dtype = _FLOATS[0] if single else _FLOATS[1]
+        dtype = _SINGLE if single else _DOUBLE
     if max(array.shape, default=0) > MAX_DIMENSION:
         raise ValueError(f"{name} has shape {array.shape}; no dimension may exceed 2**31 - 1")
     return np.require(array, dtype, ["C", "A"])
@@ -117,15 +117,19 @@ def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]
         raise ValueError(
             f"{names[0]} and {names[1]} must have the same shape, got {first.shape} and {second.shape}"
         )
-    if first.dtype != second.dtype:
-        first, second = first.astype(np.float64), second.astype(np.float64)
+    if first.dtype is not second.dtype:
+        first, second = as_float(first, names[0], _DOUBLE), as_float(second, names[1], _DOUBLE)
     return first, second
 
 
 def restore(out: Array, *inputs: Any) -> Array:
     """Return a result in the form its input asks for: float16 if all were, a scalar if 0-d."""
-    if all(getattr(value, "dtype", None) in (np.dtype("<f2"), np.dtype(">f2")) for value in inputs):
-        out = out.astype(np.float16)
+    if out.dtype is _SINGLE:
+        for value in inputs:
+            if getattr(value, "dtype", _DOUBLE).char != "e":
+                break
+        else:
+            out = out.astype(np.float16)
     return out if out.ndim else out[()]
 
 
@@ -147,4 +151,37 @@ def one_hot(labels: Array, n_classes: int, name: str, dtype: np.dtype[Any]) -> A
         raise IndexError(f"{name} holds the class {bad}; there are {n_classes}: 0 to {n_classes - 1}")
     rows = np.zeros((labels.shape[0], n_classes), dtype)
     rows[np.arange(labels.shape[0]), labels] = 1
+    return rows
+
+
+def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
+    """Return a float array with a batch axis; see :func:`as_float`."""
+    array = as_float(value, name, dtype)
+    if array.ndim == 0:
+        raise ValueError(f"{name} needs a batch axis, got a number")
+    return array
+
+
+def as_targets(value: Any, name: str, n: int, n_out: int | None, classes: bool) -> Array:
+    """Return targets for a batch of ``n`` as float rows ``(n, n_out)``.
+
+    ``value`` may be such rows; if ``classes``, class numbers ``(n,)`` of an integer dtype, else
+    targets ``(n,)`` of one output. ``n_out=None`` infers the number of outputs.
+    """
+    given = as_real(value, name)
+    if classes and given.ndim == 1:
+        if given.dtype.kind not in "iub":
+            raise TypeError(
+                f"{name} of one axis must hold class numbers of an integer dtype, "
+                f"got {given.dtype}; class weights are rows (n, classes)"
+            )
+        labels = given.astype(np.int64)
+        rows = one_hot(labels, n_out or int(labels.max(initial=0)) + 1, name, _DOUBLE)
+    else:
+        rows = as_float(given, name)
+        rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows
+    if rows.ndim == 0 or len(rows) != n:
+        raise ValueError(f"X has {n} rows, {name} has shape {given.shape}")
+    if n_out is not None and rows.shape[1] != n_out:
+        raise ValueError(f"{name} has {rows.shape[1]} columns, the last layer {n_out} outputs")
     return rows

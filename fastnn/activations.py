@@ -13,6 +13,7 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, as_rows, choose, restore
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import softmax as softmax_kernels
+from fastnn.kernels.parallel import by_rows, elementwise
 
 
 class Activation(ABC):
@@ -54,13 +55,13 @@ class _Elementwise(Activation):
     def forward(self, Z: ArrayLike) -> Array:
         z = as_float(Z, "Z")
         out = np.empty_like(z)
-        type(self)._forward(z.reshape(-1), out.reshape(-1))
+        elementwise(type(self)._forward, z, out)
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(Z, dY, ("Z", "dY"))
         out = np.empty_like(z)
-        type(self)._backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise(type(self)._backward, z, dy, out)
         return restore(out, Z, dY)
 
 
@@ -117,15 +118,13 @@ class SoftMax(Activation):
     def forward(self, Z: ArrayLike) -> Array:
         z = as_rows(Z, "Z")
         out = np.empty_like(z)
-        k = z.shape[-1]
-        softmax_kernels.softmax(z.reshape(-1, k), out.reshape(-1, k))
+        by_rows(softmax_kernels.softmax, z, out)
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(as_rows(Z, "Z"), dY, ("Z", "dY"))
         out = np.empty_like(z)
-        k = z.shape[-1]
-        softmax_kernels.softmax_backward(z.reshape(-1, k), dy.reshape(-1, k), out.reshape(-1, k))
+        by_rows(softmax_kernels.softmax_backward, z, dy, out)
         return restore(out, Z, dY)
 
 

@@ -7,6 +7,7 @@ is a named set, never all of it: without ``nnan`` and ``ninf`` LLVM must keep Na
 import os
 import platform
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar
 
 import llvmlite
@@ -84,6 +85,23 @@ def job(function: _F) -> Any:
         return numba.cfunc("void(int64, int64)", cache=True, **options)(function)
     except RuntimeError:
         return numba.cfunc("void(int64, int64)", **options)(function)
+
+
+def job_from(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
+    """Compile a copy of ``template`` with a kernel and its dtype as globals ``_kernel``, ``_like``.
+
+    Not a closure, because numba's disk cache knows a closure over a kernel again only in the same
+    process. The copy takes the kernel's file and a name of its own, under which the cache finds it.
+    """
+    kernel_code = function.py_func.__code__
+    name = f"{function.__name__}_{dtype}"
+    code = template.__code__.replace(
+        co_filename=kernel_code.co_filename, co_name=name, co_qualname=name
+    )
+    names = {**template.__globals__, "_kernel": function, "_like": dtype.type(0)}
+    copy = FunctionType(code, names, name)
+    copy.__module__ = function.__module__
+    return job(copy)
 
 
 @intrinsic

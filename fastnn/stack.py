@@ -1,0 +1,226 @@
+"""Layers in a row under a loss: forward, backward, and whether shapes fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array, ArrayLike, DTypeLike
+from fastnn._validation import as_float, require_float_dtype
+from fastnn.activations import SoftMax
+from fastnn.kernels import losses as kernels
+from fastnn.layers import FullyConnected, Layer, initialize_layer
+from fastnn.losses import CrossEntropy, Loss, initialize_loss
+
+
+class LayerStack:
+    """A network as a function with a gradient; :class:`fastnn.NeuralNetwork` trains it."""
+
+    def __init__(
+        self,
+        loss: str | Loss,
+        layer_args: Sequence[Mapping[str, Any] | Layer],
+        seed: int | np.random.Generator | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        self.loss = loss if isinstance(loss, Loss) else initialize_loss(loss)
+        self.layer_args = layer_args
+        self.layers = [
+            args if isinstance(args, Layer) else initialize_layer(**args) for args in layer_args
+        ]
+        self.n_layers = len(self.layers)
+        self.seed = seed
+        self.rng = None if seed is None else np.random.default_rng(seed)
+        self.dtype = require_float_dtype("dtype", dtype)
+        self._check_layers()
+        for layer in self.layers:
+            layer.dtype = layer.dtype or self.dtype
+            if layer.init_weights is not None and self.rng is not None:
+                layer.init_weights.rng = self.rng
+
+    def _check_layers(self) -> None:
+        if not self.layers:
+            raise ValueError("layer_args is empty: a network needs at least one layer")
+        if len({id(layer) for layer in self.layers}) < self.n_layers:
+            raise ValueError("layer_args holds one Layer object twice; make one for each place")
+        for i, layer in enumerate(self.layers[:-1]):
+            if isinstance(layer, FullyConnected) and layer.n_out is None:
+                raise ValueError(f"layer {i} has n_out=None; only the last layer's is inferred")
+
+    # One step: forward, loss and its gradient, backward, update.
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Return the output for a batch ``X``; each layer caches what ``backward`` needs.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` holds something other than real numbers.
+        ValueError
+            If a layer cannot take what it would get, before any layer changes.
+        """
+        return self.layers[-1].forward(self._forward_hidden(X))
+
+    def backward(self, target: ArrayLike, out: ArrayLike) -> float:
+        """Store every parameter's gradient in ``layer.gradients``; return the loss.
+
+        Parameters
+        ----------
+        target : array_like, shape of ``out``
+        out : array_like
+            What ``forward`` returned, or a copy of it.
+
+        When the last activation is softmax and the loss cross-entropy, both come from the logits:
+        with ``P = softmax(Z)`` the loss is ``sum(target * (logsumexp(Z) - Z)) / n`` and
+        ``dZ = (P * sum(target) - target) / n`` by rows, which holds no quotient ``target / P`` and
+        stays exact where ``P`` underflows. An ``out`` that is not the last output goes the general
+        way, through the gradient of the loss and the softmax's Jacobian-vector product.
+        """
+        last = self._softmax_layer()
+        if last is not None and isinstance(last.cache.get("Z"), np.ndarray):
+            Z = last.cache["Z"]
+            P = last.activation.forward(Z)
+            if np.array_equal(np.asarray(out), P.astype(np.asarray(out).dtype), equal_nan=True):
+                loss, dZ = self._loss_from_logits(as_float(target, "target", Z.dtype), Z)
+                self._backward_from(dZ)
+                return loss
+        loss = self.loss.forward(target, out)
+        self._backward_through(self.loss.backward(target, out))
+        return loss
+
+    def _forward_hidden(self, X: ArrayLike) -> Array:
+        A = as_float(X, "X", self.dtype)
+        self._check_input(A.shape)
+        for layer in self.layers[:-1]:
+            A = layer.forward(A)
+        return A
+
+    def _check_input(self, X_shape: tuple[int, ...]) -> None:
+        shape = X_shape
+        for i, layer in enumerate(self.layers):
+            try:
+                output_shape = layer.check_input(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
+            if output_shape is None:
+                return
+            shape = output_shape
+
+    def _softmax_layer(self) -> FullyConnected | None:
+        """Return the last layer if softmax and cross-entropy fuse on it."""
+        last = self.layers[-1]
+        fuses = (
+            type(last) is FullyConnected
+            and type(last.activation) is SoftMax
+            and type(self.loss) is CrossEntropy
+        )
+        return last if fuses and isinstance(last, FullyConnected) else None
+
+    def _loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
+        self._check_target(target, Z)
+        dZ = np.empty_like(Z)
+        total = kernels.softmax_cross_entropy(Z, target, len(Z), dZ)
+        return (total / len(Z) if len(Z) else np.nan), dZ
+
+    @staticmethod
+    def _check_target(target: Array, out: Array) -> None:
+        if target.shape != out.shape:
+            raise ValueError(f"the targets have shape {target.shape}, the output {out.shape}")
+
+    def _backward_from(self, dZ: Array) -> None:
+        """Backpropagate from the gradient of the last layer's pre-activation."""
+        last = self.layers[-1]
+        assert isinstance(last, FullyConnected)
+        last.parameter_gradients(dZ)
+        if self.n_layers > 1:
+            self._backward_through(last.input_gradient(dZ), self.layers[:-1])
+
+    def _backward_through(self, dLdY: Array, layers: Sequence[Layer] | None = None) -> None:
+        layers = self.layers if layers is None else layers
+        for layer in reversed(layers[1:]):
+            dLdY = layer.backward(dLdY)
+        first = layers[0]
+        if type(first) is FullyConnected:  # nobody asks for the gradient of the network's input
+            first.parameter_gradients(first.preactivation_gradient(dLdY))
+        else:
+            first.backward(dLdY)
+
+    def prepare(self, X_shape: tuple[int, ...], n_out: int) -> None:
+        """Give the last layer its width if it has none; check that all layers fit the data.
+
+        Raises ``ValueError``, and changes nothing, if they do not.
+        """
+        last = self.layers[-1]
+        before = last.n_out
+        if last.n_in is None and isinstance(last, FullyConnected):
+            last.n_out = n_out
+        elif last.n_out not in (None, n_out):
+            raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")
+        try:
+            self._check_input(X_shape)
+        except ValueError:
+            last.n_out = before
+            raise
+
+    def _make_parameters(self, x: Array) -> None:
+        """Make all layers' parameters, if they are of a kind that knows its shapes beforehand."""
+        if self.layers[-1].n_in is not None or not all(
+            type(layer) is FullyConnected for layer in self.layers
+        ):
+            return
+        shape: Any = x.shape
+        for layer in self.layers:
+            output_shape = layer.check_input(shape)
+            if layer.n_in is None:
+                layer.dtype = layer.dtype or x.dtype
+                layer._init_parameters(shape)
+            shape = output_shape
+
+    def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
+        """Return loss, error and output for a batch of target rows."""
+        with self._caches_kept():
+            out = self.forward(X)
+            self._check_target(Y, out)
+            last = self._softmax_layer()
+            if last is None:
+                loss = self.loss.forward(Y, out)
+            else:
+                Z = last.cache["Z"]
+                loss, _ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
+        return loss, self.error(Y, out), out
+
+    @contextmanager
+    def _caches_kept(self) -> Iterator[None]:
+        caches = [layer.cache for layer in self.layers]
+        try:
+            for layer in self.layers:
+                layer.cache = layer.cache.copy()
+            yield
+        finally:
+            for layer, cache in zip(self.layers, caches, strict=True):
+                layer.cache = cache
+
+    def error(self, target: ArrayLike, out: ArrayLike) -> float:
+        """Return 1 - accuracy by arg-max for cross-entropy, the mean squared error for l2.
+
+        NaN for an empty batch. ``out`` may be logits: they have the same arg-max.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        NotImplementedError
+            If the loss goes by neither name.
+        """
+        y, y_hat = np.asarray(target), np.asarray(out)
+        self._check_target(y, y_hat)
+        if self.loss.name not in ("cross_entropy", "l2"):
+            raise NotImplementedError(f"no error is defined for the loss {self.loss.name!r}")
+        if not len(y):
+            return float("nan")
+        if self.loss.name == "l2":
+            return float(np.mean((y - y_hat) ** 2))
+        return float(np.mean(np.argmax(y, axis=1) != np.argmax(y_hat, axis=1)))

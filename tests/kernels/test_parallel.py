@@ -1,0 +1,69 @@
+import threading
+
+import numpy as np
+import pytest
+
+from fastnn.kernels import _jit, activations, parallel, softmax
+
+pytestmark = pytest.mark.skipif(not _jit.COMPILED, reason="jobs are compiled")
+ROW_SHAPES = [(2000, 10), (4099, 7), (301, 100), (129, 130), (40, 1000), (1, 50_000), (20_000, 1)]
+
+
+@pytest.fixture
+def loops(monkeypatch):
+    """The parallel loops that were run: how many chunks each had."""
+    found = []
+    run = parallel._run
+
+    def record(template, function, n, k, rows, arrays):
+        found.append(-(-n // rows))
+        run(template, function, n, k, rows, arrays)
+
+    monkeypatch.setattr(parallel, "_run", record)
+    return found
+
+
+@pytest.mark.parametrize("shape", ROW_SHAPES)
+@pytest.mark.parametrize("function", [softmax.softmax, softmax.softmax_jvp, softmax.softmax_backward])
+def test_rows_have_the_bits_of_one_call(function, shape, dtype, rng, loops):
+    arity = 1 if function is softmax.softmax else 2
+    inputs = [rng.normal(size=shape).astype(dtype) for _ in range(arity)]
+    expected, out = np.empty(shape, dtype), np.empty(shape, dtype)
+    function(*inputs, expected)
+    parallel.by_rows(function, *inputs, out)
+    assert out.tobytes() == expected.tobytes()
+    assert loops == [] if out.size < parallel.SMALL else loops[0] >= 1
+
+
+@pytest.mark.parametrize("size", [0, 1, parallel.SMALL - 1, parallel.SMALL, 5 * parallel.CHUNK + 3])
+@pytest.mark.parametrize("function", [activations.tanh, activations.tanh_backward])
+def test_elements_have_the_bits_of_one_call(function, size, dtype, rng, loops):
+    arity = 1 if function is activations.tanh else 2
+    inputs = [rng.normal(size=(size, 1)).astype(dtype) for _ in range(arity)]
+    expected, out = np.empty(size, dtype), np.empty((size, 1), dtype)
+    function(*(array.reshape(-1) for array in inputs), expected)
+    parallel.elementwise(function, *inputs, out)
+    assert out.tobytes() == expected.tobytes()
+    assert loops == ([] if size < parallel.SMALL else [-(-size // parallel.CHUNK)])
+
+
+def test_many_python_threads_at_once(rng):
+    z = rng.normal(size=(300, 400))
+    expected = np.empty_like(z)
+    softmax.softmax(z, expected)
+    wrong = []
+
+    def work():
+        out = np.empty_like(z)
+        for _ in range(50):
+            out[:] = -1
+            parallel.by_rows(softmax.softmax, z, out)
+            if out.tobytes() != expected.tobytes():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
