@@ -2,7 +2,9 @@
 
 import csv
 import gzip
+import math
 import os
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -78,14 +80,15 @@ def read_idx(folder: Path, name: str, n_dims: int) -> Array:
 def load_npz(path: Path) -> tuple[Array, Array]:
     """Return the arrays ``X`` and ``y`` (or ``Y``) of an ``.npz`` file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            target = next((name for name in ("y", "Y") if name in names), None)
-            if "X" not in names or target is None:
-                raise ValueError(f"{path} needs arrays X and y, it has {', '.join(names)}")
-            return archive["X"], archive[target]
-    except (OSError, EOFError, ValueError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name in ("X", "y", "Y")}
+            names = ", ".join(archive.files)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
+    target = arrays.get("y", arrays.get("Y"))
+    if "X" not in arrays or target is None:
+        raise ValueError(f"{path} needs arrays X and y, it has {names}")
+    return arrays["X"], target
 
 
 def load_csv(path: Path) -> tuple[Array, Array]:
@@ -94,8 +97,11 @@ def load_csv(path: Path) -> tuple[Array, Array]:
     A first line that is not all numbers but for the target is taken as a header. Targets that are
     all whole numbers or not numbers at all are classes, numbered in sorted order.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
     if rows and _numbers(rows[0][:-1]) is None:
         rows = rows[1:]
     if not rows or len(rows[0]) < 2:
@@ -108,6 +114,8 @@ def load_csv(path: Path) -> tuple[Array, Array]:
         features.append(values)
     cells = [row[-1].strip() for row in rows]
     targets = _numbers(cells)
+    if targets is not None and not all(map(math.isfinite, targets)):
+        raise ValueError(f"{path}: the targets in the last column are not all finite")
     if targets is not None and any(value != int(value) for value in targets):
         return np.array(features), np.array(targets)
     keys: Any = cells if targets is None else targets

@@ -10,6 +10,7 @@ from fastnn import _files
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
     as_float,
+    as_real,
     choose,
     one_hot,
     require_count,
@@ -39,6 +40,8 @@ class Data:
         out_dim: int | None = None,
     ) -> None:
         self.data_: Array = np.asarray(data)
+        if self.data_.ndim == 0:
+            raise ValueError("data needs a batch axis, got a number")
         self.labels: Array | None = None if labels is None else np.asarray(labels)
         if self.labels is not None and len(self.labels) != len(self.data_):
             raise ValueError(f"data has {len(self.data_)} rows, labels have {len(self.labels)}")
@@ -99,12 +102,22 @@ class Dataset:
         self.batch_size = batch_size
         self.out_dim = labels.shape[1]
 
-        def part(data: ArrayLike | None, labels: ArrayLike | None) -> Data | None:
-            return None if data is None else Data(data, batch_size, labels, self.out_dim)
+        def part(name: str, data: ArrayLike | None, labels: ArrayLike | None) -> Data | None:
+            if data is None:
+                return None
+            if labels is not None and np.shape(labels)[1:] != (self.out_dim,):
+                raise ValueError(
+                    f"{name}_labels must be rows (n, {self.out_dim}) as training_labels are, "
+                    f"got shape {np.shape(labels)}"
+                )
+            return Data(data, batch_size, labels, self.out_dim)
+
+        if validation_set is not None and validation_labels is None:
+            raise ValueError("validation_set needs validation_labels")
 
         self.train = Data(training_set, batch_size, labels, self.out_dim)
-        self.validate = part(validation_set, validation_labels)
-        self.test = part(test_set, test_labels)
+        self.validate = part("validation", validation_set, validation_labels)
+        self.test = part("test", test_set, test_labels)
         self.n_training = self.train.n_samples
         self.n_validation = self.validate.n_samples if self.validate else 0
 
@@ -145,7 +158,7 @@ class Dataset:
             train on.
         """
         features = as_float(X, "X", require_float_dtype("dtype", dtype))
-        if features.ndim != 2:
+        if features.ndim != 2 or features.shape[1] == 0:
             raise ValueError(f"X must have shape (n, features), got {features.shape}")
         labels = _label_rows(y, features.dtype)
         n = len(features)
@@ -162,9 +175,10 @@ class Dataset:
         test, validation, train = np.split(order, [n_test, n_test + n_validation])
         mean = std = None
         if standardize:
-            mean = features[train].mean(axis=0)
-            std = features[train].std(axis=0)
-            std[std == 0] = 1
+            known = features[train].astype(np.float64)
+            mean = known.mean(axis=0).astype(features.dtype)
+            std = known.std(axis=0).astype(features.dtype)
+            std[(np.ptp(known, axis=0) == 0) | (std == 0)] = 1
             features = (features - mean) / std
         dataset = cls(
             features[train],
@@ -180,7 +194,9 @@ class Dataset:
 
 
 def _label_rows(y: ArrayLike, dtype: np.dtype[Any]) -> Array:
-    labels = np.asarray(y)
+    labels = as_real(y, "y")
+    if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
+        raise ValueError(f"y must have shape (n,) or (n, outputs), got {labels.shape}")
     if labels.ndim == 1 and labels.dtype.kind in "iub":
         labels = labels.astype(np.int64)
         return one_hot(labels, int(labels.max(initial=0)) + 1, "y", dtype)

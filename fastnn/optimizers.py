@@ -67,12 +67,16 @@ class Optimizer(ABC):
             For the learning rate; by default that of the last call that named one, at first 0.
         """
 
-    def _gradient_and_rate(self, param_grad: ArrayLike, epoch: int | None) -> tuple[Array, float]:
+    def _gradient_and_rate(
+        self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
+    ) -> tuple[Array, float]:
         if epoch is not None:
             self.epoch = epoch
         gradient = as_float(param_grad, "param_grad")
+        if gradient.shape != np.shape(param):
+            raise ValueError(f"param_grad has shape {gradient.shape}, param has {np.shape(param)}")
         if self.clip_norm is not None:
-            norm = float(np.linalg.norm(gradient))
+            norm = kernels.norm(gradient.reshape(-1))
             if norm > self.clip_norm:
                 gradient = gradient * gradient.dtype.type(self.clip_norm / norm)
         return gradient, self.lr_scheduler(self.epoch)
@@ -100,7 +104,7 @@ class SGD(Optimizer):
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
-        gradient, lr = self._gradient_and_rate(param_grad, epoch)
+        gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
         velocity = self.velocity(param_name, gradient)
         delta = np.empty_like(gradient)
         kernels.sgd_momentum(
@@ -142,7 +146,7 @@ class Adam(Optimizer):
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
-        gradient, lr = self._gradient_and_rate(param_grad, epoch)
+        gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
         m, v, t = self.moments(param_name, gradient)
         step_size, eps = self.corrected(lr, t + 1)
         delta = np.empty_like(gradient)

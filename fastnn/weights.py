@@ -116,7 +116,7 @@ class Preset(WeightInitializer):
     """
 
     def __init__(self, weights: Any = None) -> None:
-        self.weights = None if weights is None else np.array(weights)
+        self.weights = None if weights is None else np.array(weights, dtype=np.float64)
 
     def __call__(self, shape: Any) -> Array:
         if self.weights is None:
@@ -234,4 +234,6 @@ def initialize_weights(
     NotImplementedError
         If no initialiser has that name; the message lists those there are.
     """
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return choose("weight initialiser", name, _INITIALIZERS)(activation, mode)

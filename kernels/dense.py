@@ -12,7 +12,6 @@ layer. Arrays are given as addresses, so parameters may lie anywhere and be repl
 """
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from fastnn.kernels import activations as elementwise
 from fastnn.kernels import losses
 from fastnn.kernels._jit import array_at, job, kernel
 from fastnn.kernels.gemm_microkernel import gemm
-from fastnn.kernels.optimizers import adam_step, sgd_step
+from fastnn.kernels.optimizers import adam_step, norm, sgd_step
 from fastnn.kernels.softmax import softmax, softmax_backward
 from fastnn.kernels.threads import parallel_for
 
@@ -231,12 +230,8 @@ def _weights_block(address, index, like):
 @kernel
 def _clip_scale(gradient, count, clip_norm, like):
     """Return what brings the gradient's norm down to ``clip_norm``; 1 if it is not above it."""
-    g = _vector(gradient, count, like)
-    total = 0.0
-    for i in range(count):
-        total += np.float64(g[i]) * np.float64(g[i])
-    norm = math.sqrt(total)
-    return clip_norm / norm if norm > clip_norm else 1.0
+    size = norm(_vector(gradient, count, like))
+    return clip_norm / size if size > clip_norm else 1.0
 
 
 @kernel

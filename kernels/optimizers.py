@@ -5,8 +5,25 @@ Each rule twice: into an array of its own, for ``optimizer.update``, and applied
 
 import math
 
+import numpy as np
+
 from fastnn._typing import Array
 from fastnn.kernels._jit import kernel
+
+
+@kernel
+def norm(gradient: Array) -> float:
+    """Return ``sqrt(sum(gradient**2))``, in float64 and free of overflow."""
+    top = 0.0
+    for i in range(gradient.size):
+        top = max(top, abs(np.float64(gradient[i])))
+    if top == 0.0 or top == np.inf:
+        top = 1.0
+    total = 0.0
+    for i in range(gradient.size):
+        g = np.float64(gradient[i]) / top
+        total += g * g
+    return top * math.sqrt(total)
 
 
 @kernel

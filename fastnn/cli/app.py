@@ -114,7 +114,7 @@ def train(
         )
         command.train(run, dataset, console, plot, history, compare_naive)
     except (ValueError, TypeError, OSError, ImportError, NotImplementedError, IndexError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 

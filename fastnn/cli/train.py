@@ -122,6 +122,7 @@ def train(
     compare_naive: bool,
 ) -> None:
     """Train, print the closing table, write the files asked for."""
+    training.require_part(dataset.test, "test")
     start = _state(dataset)
     with console.status("loading the kernels; compiled the first time, which takes a while ..."):
         compile_seconds = _compile(run, dataset)

@@ -18,6 +18,8 @@ def normalize(X: ArrayLike, axis: int = 0, max_val: float | None = None) -> Arra
     A constant column, whose maximum is then 0, stays 0.
     """
     x = as_float(X, "X")
+    if max_val == 0:
+        raise ValueError("max_val must not be 0")
     shifted = x - np.min(x, axis=axis, keepdims=True)
     if max_val is None:
         largest = np.max(shifted, axis=axis, keepdims=True)

@@ -15,6 +15,9 @@ class AttrDict(dict[str, Any]):
         super().__init__(*args, **kwargs)
         self.__dict__ = self
 
+    def __reduce__(self) -> Any:
+        return type(self), (), None, None, iter(self.items())
+
 
 def integers_to_one_hot(v: ArrayLike, max_val: int | None = None) -> Array:
     """Return float64 rows ``(n, max_val + 1)`` with a 1 at each integer of ``v (n,)``.
@@ -31,7 +34,7 @@ def integers_to_one_hot(v: ArrayLike, max_val: int | None = None) -> Array:
         If an integer is negative or above ``max_val``.
     """
     labels = np.atleast_1d(np.squeeze(np.asarray(v)))
-    if labels.dtype.kind == "f" and np.all(labels == np.floor(labels)):
+    if labels.dtype.kind == "f" and np.all((labels == np.floor(labels)) & (abs(labels) < 2**63)):
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"v must hold integers, got dtype {labels.dtype}")

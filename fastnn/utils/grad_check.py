@@ -29,7 +29,14 @@ def check_gradients(
     -------
     float
         ``norm(numerical - grad) / norm(numerical + grad)``; 0 if both are zero.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is not an array of floats: another cannot be moved by ``h``.
     """
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        raise TypeError(f"x must be a float array, got {getattr(x, 'dtype', type(x).__name__)}")
     numerical = np.zeros_like(x)
     for index in np.ndindex(x.shape):
         value = x[index]
@@ -43,4 +50,6 @@ def check_gradients(
         numerical[index] = np.sum((above - below) * dLdf) / (2 * h)
     scale = float(np.linalg.norm(numerical + grad))
     difference = float(np.linalg.norm(numerical - grad))
-    return difference / scale if scale else difference
+    if scale == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return difference / scale

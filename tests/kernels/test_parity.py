@@ -76,6 +76,7 @@ ROWS = {
     "gemm.affine": (lambda x, w, b: x @ w + b, [(6, 4), (4, 3), (1, 3)]),
     "gemm.weight_gradient": (lambda x, dz: (x.T @ dz, dz.sum(0, keepdims=True)), [(6, 4), (6, 3)]),
     "gemm.input_gradient": (lambda dz, w: dz @ w.T, [(6, 3), (4, 3)]),
+    "optimizers.norm": (np.linalg.norm, [(37,)]),
     "optimizers.sgd_momentum": (lambda g, v, lr, mu: mu * v + lr * g, [(37,), (37,), 0.1, 0.9]),
     "optimizers.sgd_step": (sgd_step, [(37,), (37,), 0.1, 0.9, (37,)]),
     "optimizers.adam": (adam, [(37,), (37,), "p37", 0.1, 0.9, 0.99, 1e-8]),
