@@ -59,7 +59,7 @@ def require_float_dtype(name: str, dtype: DTypeLike | None) -> np.dtype[Any] | N
         resolved = np.dtype(dtype)
     except TypeError:
         resolved = None
-    if resolved not in _FLOATS:
+    if resolved is None or resolved not in _FLOATS:
         raise ValueError(f"{name} must be 'float32' or 'float64', got {dtype!r}")
     return resolved
 
@@ -162,14 +162,15 @@ def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
     return array
 
 
-def as_targets(value: Any, name: str, n: int, n_out: int | None, classes: bool) -> Array:
+def as_targets(value: Any, n: int, names: tuple[str, str], n_out: int | None, classes: bool) -> Array:
     """Return targets for a batch of ``n`` as float rows ``(n, n_out)``.
 
     ``value`` may be such rows; if ``classes``, class numbers ``(n,)`` of an integer dtype, else
     targets ``(n,)`` of one output. ``n_out=None`` infers the number of outputs.
     """
+    features, name = names
     given = as_real(value, name)
-    if classes and given.ndim == 1:
+    if classes and given.ndim == 1 and given.size:
         if given.dtype.kind not in "iub":
             raise TypeError(
                 f"{name} of one axis must hold class numbers of an integer dtype, "
@@ -181,7 +182,11 @@ def as_targets(value: Any, name: str, n: int, n_out: int | None, classes: bool) 
         rows = as_float(given, name)
         rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows
     if rows.ndim == 0 or len(rows) != n:
-        raise ValueError(f"X has {n} rows, {name} has shape {given.shape}")
+        raise ValueError(f"{features} has {n} rows, {name} has shape {given.shape}")
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must be rows (n, outputs), got shape {given.shape}")
     if n_out is not None and rows.shape[1] != n_out:
         raise ValueError(f"{name} has {rows.shape[1]} columns, the last layer {n_out} outputs")
+    if rows.shape[1] == 0:
+        raise ValueError(f"{name} has 0 columns; a network needs at least one output")
     return rows

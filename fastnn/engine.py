@@ -78,7 +78,7 @@ class Engine:
         key = (
             type(model.loss),
             type(model.optimizer),
-            *((type(layer), type(layer.activation), layer.dtype) for layer in layers),
+            *((type(layer), type(getattr(layer, "activation", None)), layer.dtype) for layer in layers),
         )
         if key != self._key:
             self._arrays = []
@@ -92,15 +92,15 @@ class Engine:
         if not _same(arrays, self._arrays):
             self._arrays, self._plans = arrays, {}
             self._names = [f"{'Wb'[i % 2]}{i // 2}" for i in range(len(arrays))]
-        state, rates = self._optimizer_state(optimizer, arrays)
-        if not _same(state, self._state):
-            self._state, self._plans = state, {}
         n, dtype = len(X), arrays[0].dtype
         if X.shape != (n, arrays[0].shape[0]) or Y.shape != (n, arrays[-1].shape[1]):
             raise ValueError(
                 f"X has shape {X.shape} and Y {Y.shape}; the network needs "
                 f"(n, {arrays[0].shape[0]}) and (n, {arrays[-1].shape[1]})"
             )
+        state, rates = self._optimizer_state(optimizer, arrays)
+        if not _same(state, self._state):
+            self._state, self._plans = state, {}
         X, Y = X.astype(dtype, copy=False), Y.astype(dtype, copy=False)
         plan = self._plans.get(n)
         if plan is None:

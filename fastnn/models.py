@@ -69,9 +69,15 @@ class NeuralNetwork(LayerStack):
 
     def update(self, epoch: int | None = None) -> None:
         """Subtract the optimiser's step from every parameter, in place; clear the gradients."""
-        for i, layer in enumerate(self.layers):
-            for name, param in layer.parameters.items():
-                param -= self.optimizer.update(f"{name}{i}", param, layer.gradients[name], epoch)
+        steps = [
+            (param, self.optimizer.update(f"{name}{i}", param, layer.gradients[name], epoch))
+            for i, layer in enumerate(self.layers)
+            for name, param in layer.parameters.items()
+        ]
+        with np.errstate(all="ignore"):  # NaN and infinity are values here, not events
+            for param, step in steps:
+                param -= step
+        for layer in self.layers:
             layer.clear_gradients()
         self._log_parameters()
 
@@ -90,7 +96,7 @@ class NeuralNetwork(LayerStack):
         """
         x = self._features(X)
         y = self._targets(Y, len(x))
-        self.prepare(x.shape, y.shape[1])
+        self.prepare(y.shape[1], x.shape)
         return self._step(x, y)[0]
 
     def _step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
@@ -101,7 +107,7 @@ class NeuralNetwork(LayerStack):
             result = self._engine.step(self, x, as_float(Y, "Y"), epoch)
             if result is not None:
                 for layer in self.layers:
-                    if not isinstance(layer.cache["Z"], list):
+                    if not isinstance(layer.cache.get("Z", []), list):
                         layer.clear_gradients()
                 self._log_parameters()
                 return result
@@ -118,7 +124,7 @@ class NeuralNetwork(LayerStack):
             out = last.preactivation(self._forward_hidden(X))
             loss, dZ = self._loss_from_logits(as_float(Y, "Y", out.dtype), out)
             self._backward_from(dZ)
-        error = self.error(Y, out)
+        error = self._error(Y, out)
         self.update(epoch)
         return loss, error
 
@@ -167,9 +173,14 @@ class NeuralNetwork(LayerStack):
         y = self._targets(Y, len(x))
         x_val = y_val = None
         if validation_data is not None:
+            if len(validation_data) != 2:
+                raise ValueError(f"validation_data must be (X, Y), got {len(validation_data)} parts")
             x_val = self._features(validation_data[0], "validation_data[0]")
             y_val = self._targets(
-                validation_data[1], len(x_val), "validation_data[1]", n_out=y.shape[1]
+                validation_data[1],
+                len(x_val),
+                ("validation_data[0]", "validation_data[1]"),
+                n_out=y.shape[1],
             )
         dataset = Dataset(x, y, batch_size, x_val, y_val)
         return self._train(dataset, epochs, shuffle, verbose)
@@ -185,9 +196,11 @@ class NeuralNetwork(LayerStack):
     def _features(self, X: ArrayLike, name: str = "X") -> Array:
         return as_batch(X, name, self.dtype)
 
-    def _targets(self, Y: ArrayLike, n: int, name: str = "Y", n_out: int | None = None) -> Array:
+    def _targets(
+        self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
+    ) -> Array:
         classes = self.loss.name == "cross_entropy"
-        return as_targets(Y, name, n, n_out or self.layers[-1].n_out, classes)
+        return as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:
         """Return the output for ``X``; with targets ``Y``, ``(output, loss)``.
@@ -214,6 +227,8 @@ class NeuralNetwork(LayerStack):
         ``test_predictions.p`` in the logger's folder.
         """
         data = training.require_part(dataset.test, "test")
+        if data.labels is None:
+            raise ValueError("the dataset's test part has no labels; test_kaggle predicts without")
         logger = self._require_logger("save_predictions") if save_predictions else None
         log: dict[str, list[Any]] = {"loss": [], "error": []}
         predictions: list[Array] = []

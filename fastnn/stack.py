@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, require_float_dtype
+from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
 from fastnn.activations import SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.layers import FullyConnected, Layer, initialize_layer
 from fastnn.losses import CrossEntropy, Loss, initialize_loss
+
+_ERRORS = ("cross_entropy", "l2")  # the losses whose error is known
 
 
 class LayerStack:
@@ -62,7 +65,7 @@ class LayerStack:
         ValueError
             If a layer cannot take what it would get, before any layer changes.
         """
-        return self.layers[-1].forward(self._forward_hidden(X))
+        return restore(self.layers[-1].forward(self._forward_hidden(X)), X)
 
     def backward(self, target: ArrayLike, out: ArrayLike) -> float:
         """Store every parameter's gradient in ``layer.gradients``; return the loss.
@@ -82,8 +85,8 @@ class LayerStack:
         last = self._softmax_layer()
         if last is not None and isinstance(last.cache.get("Z"), np.ndarray):
             Z = last.cache["Z"]
-            P = last.activation.forward(Z)
-            if np.array_equal(np.asarray(out), P.astype(np.asarray(out).dtype), equal_nan=True):
+            P, given = last.activation.forward(Z), as_real(out, "out")
+            if given.dtype.kind == "f" and np.array_equal(given, P.astype(given.dtype), equal_nan=True):
                 loss, dZ = self._loss_from_logits(as_float(target, "target", Z.dtype), Z)
                 self._backward_from(dZ)
                 return loss
@@ -94,6 +97,7 @@ class LayerStack:
     def _forward_hidden(self, X: ArrayLike) -> Array:
         A = as_float(X, "X", self.dtype)
         self._check_input(A.shape)
+        self._make_parameters(A)
         for layer in self.layers[:-1]:
             A = layer.forward(A)
         return A
@@ -148,10 +152,10 @@ class LayerStack:
         else:
             first.backward(dLdY)
 
-    def prepare(self, X_shape: tuple[int, ...], n_out: int) -> None:
+    def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
         """Give the last layer its width if it has none; check that all layers fit the data.
 
-        Raises ``ValueError``, and changes nothing, if they do not.
+        Raises ``ValueError``, and changes nothing, if they do not, or the data not one another.
         """
         last = self.layers[-1]
         before = last.n_out
@@ -160,7 +164,13 @@ class LayerStack:
         elif last.n_out not in (None, n_out):
             raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")
         try:
-            self._check_input(X_shape)
+            for X_shape in X_shapes:
+                self._check_input(X_shape)
+                if X_shape[1:] != X_shapes[0][1:]:
+                    raise ValueError(
+                        f"the validation data have {X_shape[-1]} features, "
+                        f"the training data {X_shapes[0][-1]}"
+                    )
         except ValueError:
             last.n_out = before
             raise
@@ -172,12 +182,14 @@ class LayerStack:
         ):
             return
         shape: Any = x.shape
+        made = []
         for layer in self.layers:
-            output_shape = layer.check_input(shape)
+            assert isinstance(layer, FullyConnected)
             if layer.n_in is None:
-                layer.dtype = layer.dtype or x.dtype
-                layer._init_parameters(shape)
-            shape = output_shape
+                made.append((layer, layer.initial_parameters(shape, layer.dtype or x.dtype)))
+            shape = layer.check_input(shape)
+        for layer, parameters in made:
+            layer.adopt(parameters)
 
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""
@@ -190,7 +202,7 @@ class LayerStack:
             else:
                 Z = last.cache["Z"]
                 loss, _ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
-        return loss, self.error(Y, out), out
+        return loss, self._error(Y, out), out
 
     @contextmanager
     def _caches_kept(self) -> Iterator[None]:
@@ -201,7 +213,8 @@ class LayerStack:
             yield
         finally:
             for layer, cache in zip(self.layers, caches, strict=True):
-                layer.cache = cache
+                made = layer.cache if not cache else {}  # the layer's parameters, and so its cache
+                layer.cache = cache or OrderedDict((name, []) for name in made)
 
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
         """Return 1 - accuracy by arg-max for cross-entropy, the mean squared error for l2.
@@ -215,12 +228,16 @@ class LayerStack:
         NotImplementedError
             If the loss goes by neither name.
         """
-        y, y_hat = np.asarray(target), np.asarray(out)
-        self._check_target(y, y_hat)
-        if self.loss.name not in ("cross_entropy", "l2"):
+        y, y_hat = as_float_pair(target, out, ("target", "out"))
+        if self.loss.name not in _ERRORS:
             raise NotImplementedError(f"no error is defined for the loss {self.loss.name!r}")
-        if not len(y):
+        return self._error(y, y_hat)
+
+    def _error(self, y: Array, y_hat: Array) -> float:
+        """Return the error, NaN where none is defined."""
+        if not y.size or self.loss.name not in _ERRORS:
             return float("nan")
+        y, y_hat = as_float_pair(y, y_hat, ("target", "out"))
         if self.loss.name == "l2":
-            return float(np.mean((y - y_hat) ** 2))
-        return float(np.mean(np.argmax(y, axis=1) != np.argmax(y_hat, axis=1)))
+            return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1))) / y.size
+        return float(kernels.misclassified(y, y_hat)) / len(y)

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from fastnn._interrupt import deferred_interrupt
-from fastnn._validation import require_count
+from fastnn._validation import as_real, require_count
 from fastnn.logs import History
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class Progress:
     def end_epoch(self, epoch: int, summary: str) -> None:
         """After validation, with one line on the epoch."""
 
+    def close(self) -> None:
+        """At the end of the run, also of one that was broken off."""
+
 
 class Bar(Progress):
     """A tqdm bar per epoch, replaced by one line when the epoch is done."""
@@ -39,8 +42,12 @@ class Bar(Progress):
         self._bar.update()
 
     def end_epoch(self, epoch: int, summary: str) -> None:
-        self._bar.close()
+        self.close()
         print(f"epoch {epoch + 1}: {summary}")
+
+    def close(self) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.close()
 
 
 def run(
@@ -49,9 +56,11 @@ def run(
     """Train ``model`` for ``epochs`` passes over ``dataset``; see ``NeuralNetwork.fit``."""
     require_count("epochs", epochs, low=0)
     train, validate = dataset.train, dataset.validate
-    model.prepare(train.data_.shape, dataset.out_dim)
-    if validate is not None:
-        model.prepare(validate.data_.shape, dataset.out_dim)
+    parts = [part for part in (train, validate) if part is not None]
+    for part in parts:
+        as_real(part.data_, "the dataset's data")
+        as_real(part.labels, "the dataset's labels")
+    model.prepare(dataset.out_dim, *(part.data_.shape for part in parts))
     history = model.history = History()
     finished = False
     try:
@@ -76,6 +85,7 @@ def run(
                 progress.end_epoch(epoch, _summary(model, history))
         finished = True
     finally:
+        progress.close()
         if not finished:  # the next run starts a new pass
             train.reset()
     return history

@@ -44,6 +44,9 @@ class WeightInitializer(ABC):
     def __call__(self, shape: Sequence[int]) -> Array:
         """Return an array of ``shape``."""
 
+    def check(self, shape: Sequence[int]) -> None:  # noqa: B027  most can make any shape
+        """Raise ``ValueError`` if the initialiser cannot make this shape; nothing is drawn."""
+
     def _normal(self, mean: float, std: float, shape: Sequence[int]) -> Array:
         source: Any = np.random if self.rng is None else self.rng
         return np.asarray(source.normal(mean, std, size=tuple(shape)))
@@ -70,9 +73,12 @@ class Ones(WeightInitializer):
 class Identity(WeightInitializer):
     """The identity matrix; raises ``ValueError`` unless ``fan_in == fan_out``."""
 
-    def __call__(self, shape: Sequence[int]) -> Array:
+    def check(self, shape: Sequence[int]) -> None:
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"identity initialisation needs a square shape, got {tuple(shape)}")
+
+    def __call__(self, shape: Sequence[int]) -> Array:
+        self.check(shape)
         return np.identity(shape[0])
 
 
@@ -118,13 +124,18 @@ class Preset(WeightInitializer):
     def __init__(self, weights: Any = None) -> None:
         self.weights = None if weights is None else np.array(weights, dtype=np.float64)
 
-    def __call__(self, shape: Any) -> Array:
+    def check(self, shape: Sequence[int]) -> None:
         if self.weights is None:
-            return np.asarray(shape)
+            raise ValueError(f"a preset without weights cannot make {tuple(shape)}: Preset(W)")
         if self.weights.shape != tuple(shape):
             raise ValueError(
                 f"preset weights have shape {self.weights.shape}, the layer needs {tuple(shape)}"
             )
+
+    def __call__(self, shape: Any) -> Array:
+        if self.weights is None:
+            return np.asarray(shape)
+        self.check(shape)
         return self.weights.copy()
 
 
@@ -138,7 +149,12 @@ class Sparse(WeightInitializer):
         self.sparsity = sparsity
         self.std = std
 
+    def check(self, shape: Sequence[int]) -> None:
+        if len(shape) != 2:
+            raise ValueError(f"sparse initialisation needs two dimensions, got {tuple(shape)}")
+
     def __call__(self, shape: Sequence[int]) -> Array:
+        self.check(shape)
         n_rows, n_columns = shape
         n_zeros = math.ceil(n_rows * self.sparsity)
         W = self._normal(0.0, self.std, shape)

@@ -97,19 +97,6 @@ def _activation_gradient(code: int, z: Array, dy: Array, out: Array) -> None:
 
 
 @kernel
-def _misclassified(y: Array, scores: Array) -> int:
-    wrong = 0
-    for i in range(y.shape[0]):
-        target = 0
-        guess = 0
-        for j in range(1, y.shape[1]):
-            target = j if y[i, j] > y[i, target] else target
-            guess = j if scores[i, j] > scores[i, guess] else guess
-        wrong += target != guess
-    return wrong
-
-
-@kernel
 def _transpose_block(address, index, like):
     plan = _words(address)
     block = _words(plan[TRANSPOSES])[3 * index : 3 * index + 3]
@@ -148,13 +135,13 @@ def _loss_block(plan, first, rows, da, like):
     z = array_at(layer[Z] + start, rows, k, like)
     dz = array_at(layer[DZ] + start, rows, k, like)
     if plan[LOSS] == CROSS_ENTROPY and layer[ACTIVATION] == SOFTMAX:
-        return losses.softmax_cross_entropy(z, y, n, dz), 1.0 * _misclassified(y, z)
+        return losses.softmax_cross_entropy(z, y, n, dz), 1.0 * losses.misclassified(y, z)
     out = array_at(layer[A] + start, rows, k, like)
     dout = array_at(da, rows, k, like)
     if plan[LOSS] == CROSS_ENTROPY:
         loss = losses.cross_entropy(y.reshape(-1), out.reshape(-1))
         losses.cross_entropy_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
-        error = 1.0 * _misclassified(y, out)
+        error = 1.0 * losses.misclassified(y, out)
     else:
         error = losses.l2(y.reshape(-1), out.reshape(-1))
         losses.l2_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))

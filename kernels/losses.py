@@ -82,3 +82,19 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
     scale = y.dtype.type(1) / y.dtype.type(n)
     for i in range(y.size):
         out[i] = (y_hat[i] - y[i]) * scale
+
+
+@kernel
+def misclassified(y: Array, scores: Array) -> int:
+    """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
+    wrong = 0
+    for i in range(y.shape[0]):
+        target = 0
+        guess = 0
+        known = scores[i, 0] == scores[i, 0]
+        for j in range(1, y.shape[1]):
+            target = j if y[i, j] > y[i, target] else target
+            guess = j if scores[i, j] > scores[i, guess] else guess
+            known &= scores[i, j] == scores[i, j]
+        wrong += target != (guess if known else 0)
+    return wrong

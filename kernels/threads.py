@@ -58,8 +58,8 @@ def _work_through(control):
 
 @kernel
 def parallel_for(control, job, arguments, count):
-    """Call ``job(arguments, index)`` for every index below ``count``, on all threads that are awake."""
-    if count == 1 or atomic_load(control + _AWAKE) == 0 or atomic_exchange(control + _BUSY, 1) != 0:
+    """Call ``job(arguments, index)`` for every index below ``count``, on all threads that come."""
+    if count == 1 or atomic_exchange(control + _BUSY, 1) != 0:
         for index in range(count):
             call_job(job, arguments, index)
         return

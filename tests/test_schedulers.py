@@ -30,7 +30,7 @@ def test_exponential(lr, decay, stage_length, epoch, staircase):
     expected = math.exp(math.log(lr) + stage * math.log(decay))
     by_name = initialize_scheduler("exponential", lr, decay, stage_length, staircase)
     for scheduler in (Exponential(lr, decay, stage_length, staircase), by_name):
-        assert math.isclose(scheduler(epoch), expected, rel_tol=1e-9)
+        assert math.isclose(scheduler(epoch), expected, rel_tol=1e-9, abs_tol=1e-300)
         assert scheduler.scheduled_lr(epoch) == scheduler(epoch)
 
 

@@ -146,4 +146,4 @@ def test_a_layer_that_cannot_take_its_input_is_named(networks):
     with pytest.raises(ValueError, match=r"layer 0 \(FullyConnected\): X has 6 features"):
         net.train_step(np.ones((2, 6)), [0, 1])
     with pytest.raises(ValueError, match="the last layer"):
-        net.train(iris(), 1) if net.layers[-1].n_out != 3 else net.prepare((2, 5), 4)
+        net.train(iris(), 1) if net.layers[-1].n_out != 3 else net.prepare(4, (2, 5))

@@ -31,7 +31,7 @@ class Parameters(OrderedDict[str, Array]):
             if array.shape != current.shape[-1:] or current.shape[0] != 1:
                 raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
             array = array.reshape(current.shape)
-        super().__setitem__(name, array.copy() if array is value or array.base is not None else array)
+        super().__setitem__(name, array.copy())
 
 
 class Layer(ABC):

@@ -49,13 +49,20 @@ class FullyConnected(Layer):
         )
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
+        self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
+
+    def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+        """Return parameters for inputs ``(n, d)``, newly drawn; the layer does not change."""
         _, n_out = self.check_input(X_shape)
-        dtype = self.dtype or np.dtype(np.float64)
         W = as_float(self.init_weights((X_shape[1], n_out)), "weight_init", dtype)
         if W.shape != (X_shape[1], n_out):
             raise ValueError(f"weight_init gave {W.shape}, the layer needs {(X_shape[1], n_out)}")
-        self.n_in, self.dtype = X_shape[1], dtype
-        self.parameters = Parameters(W=W, b=np.zeros((1, n_out), dtype))
+        return Parameters(W=W, b=np.zeros((1, n_out), dtype))
+
+    def adopt(self, parameters: Parameters) -> None:
+        """Take over the parameters that :meth:`initial_parameters` returned."""
+        self.n_in, self.dtype = parameters["W"].shape[0], parameters["W"].dtype
+        self.parameters = parameters
         self.cache = OrderedDict(Z=[], X=[])
         self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in self.parameters.items())
 
@@ -69,6 +76,8 @@ class FullyConnected(Layer):
             raise ValueError(f"X needs at least one feature, got {X_shape}")
         if self.n_in is not None and X_shape[1] != self.n_in:
             raise ValueError(f"X has {X_shape[1]} features, the layer needs {self.n_in}")
+        if self.n_in is None:
+            self.init_weights.check((X_shape[1], self.n_out))
         return (X_shape[0], self.n_out)
 
     def forward(self, X: ArrayLike) -> Array:

@@ -69,6 +69,8 @@ ROWS = {
         lambda y, p, n: ce.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),
         [(20,), "p20", 4]),
     "losses.softmax_cross_entropy": (softmax_cross_entropy, [(5, 11), (5, 11), 8]),
+    "losses.misclassified": (
+        lambda y, s: np.sum(np.argmax(y, axis=1) != np.argmax(s, axis=1)), [(9, 4), (9, 4)]),
     "losses.l2": (lambda y, p: 8 * l2.forward(y.reshape(4, 5), p.reshape(4, 5)), [(20,), (20,)]),
     "losses.l2_backward": (
         lambda y, p, n: l2.backward(y.reshape(n, -1), p.reshape(n, -1)).reshape(-1),
