@@ -165,10 +165,10 @@ class _Plan:
             d, k = W.shape
             layer = self.words[dense.HEADER_WORDS + i * dense.LAYER_WORDS :]
             layer[dense.D], layer[dense.K] = d, k
-            layer[dense.ACTIVATION] = _ACTIVATIONS[type(model.layers[i].activation)]
+            code = layer[dense.ACTIVATION] = _ACTIVATIONS[type(model.layers[i].activation)]
             parameters = (*arrays[2 * i : 2 * i + 2], *state[4 * i : 4 * i + 4])
             layer[dense.WEIGHTS : dense.BIAS_2 + 1] = [array.ctypes.data for array in parameters]
-            for word in (dense.Z, dense.A, dense.DZ):
+            for word in (dense.A, dense.DZ, *([dense.Z] if code in dense.KEEP_Z else [])):
                 layer[word] = self._new((n, k), dtype).ctypes.data
             layer[dense.WT] = self._new((k, d), dtype).ctypes.data
             layer[dense.DW] = self._new((d, k), dtype).ctypes.data
@@ -179,13 +179,17 @@ class _Plan:
         self.words[: dense.HEADER_WORDS] = [
             n, n_layers, dtype.itemsize, _LOSSES[type(model.loss)], _RULES[type(model.optimizer)],
             rows, widest, 0, 0, self._new((n, 2), np.float64).ctypes.data, self.rates.ctypes.data,
-            self._new((n, widest), dtype).ctypes.data,
+            self._new((n, widest), dtype).ctypes.data, self._one(dtype),
             self._table(transposes), len(transposes), self._table(updates), len(updates),
         ]  # fmt: skip
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> Array:
         self._kept.append(np.zeros(shape, dtype))
         return self._kept[-1]
+
+    def _one(self, dtype: np.dtype[Any]) -> int:
+        self._kept.append(np.ones(1, dtype))
+        return self._kept[-1].ctypes.data
 
     def _table(self, blocks: list[tuple[int, int, int]]) -> int:
         self._kept.append(np.array(blocks, np.int64).reshape(-1, 3))

@@ -4,9 +4,12 @@ Kernels compile at their first call with a dtype, release the GIL, and are cache
 is a named set, never all of it: without ``nnan`` and ``ninf`` LLVM must keep NaN and infinity.
 """
 
+import functools
+import hashlib
 import os
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -40,12 +43,35 @@ def _vector_bytes() -> int:
 VECTOR_BYTES = _vector_bytes()
 
 
-def _compile(function: _F, fastmath: frozenset[str]) -> _F:
-    options: dict[str, Any] = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
+def _digest() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+_SOURCES = _digest()
+
+
+def _cached(decorator: Callable[..., Any], function: Any, options: dict[str, Any]) -> Any:
+    """Compile with a cache on disk, or without where no folder for it is writable.
+
+    Numba takes cached code for fresh as long as the function's own file has not changed. Kernels inline
+    one another across files, so here code is fresh while none of their files has.
+    """
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # no writable cache folder anywhere: compile in every process
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        compiled = decorator(cache=True, **options)(function)
+    except RuntimeError:
+        return decorator(**options)(function)
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if file is not None:
+        file._source_stamp = (file._source_stamp, _SOURCES)
+    return compiled
+
+
+def _compile(function: _F, fastmath: frozenset[str]) -> _F:
+    options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
+    return _cached(numba.njit, function, options)  # type: ignore[no-any-return]
 
 
 def kernel(function: _F) -> _F:
@@ -80,11 +106,8 @@ def job(function: _F) -> Any:
 
     Unlike a kernel it compiles at once: define it inside a function that is called when it is needed.
     """
-    options: dict[str, Any] = {"fastmath": set(FAST), "error_model": "numpy"}
-    try:
-        return numba.cfunc("void(int64, int64)", cache=True, **options)(function)
-    except RuntimeError:
-        return numba.cfunc("void(int64, int64)", **options)(function)
+    signature = functools.partial(numba.cfunc, "void(int64, int64)")
+    return _cached(signature, function, {"fastmath": set(FAST), "error_model": "numpy"})
 
 
 def job_from(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
@@ -154,20 +177,6 @@ def _read_modify_write(operation):
 
 atomic_add = _read_modify_write("add")  # both return what was there before
 atomic_exchange = _read_modify_write("xchg")
-
-
-@intrinsic
-def pause(context):
-    """Tell the processor that this is a waiting loop, where it has a way to be told."""
-
-    def codegen(context, builder, signature, values):
-        if platform.machine() in ("x86_64", "AMD64"):
-            function = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
 
 
 @intrinsic

@@ -30,6 +30,14 @@ def relu_backward(z: Array, dy: Array, out: Array) -> None:
 
 
 @kernel
+def relu_gradient(y: Array, dy: Array, out: Array) -> None:
+    """``out = dy`` times 0 where ``y`` has a minus sign, as :func:`gemm` leaves negative inputs."""
+    one, zero = y.dtype.type(1), y.dtype.type(0)
+    for i in range(y.size):
+        out[i] = dy[i] * (zero if math.copysign(one, y[i]) < zero else one)
+
+
+@kernel
 def sigmoid(z: Array, out: Array) -> None:
     """``out = 1 / (1 + exp(-z))``."""
     for i in range(z.size):
@@ -46,6 +54,14 @@ def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
 
 
 @kernel
+def sigmoid_gradient(y: Array, dy: Array, out: Array) -> None:
+    """``out = dy * y * (1 - y)``: the gradient where ``y = sigmoid(z)`` is known."""
+    one = y.dtype.type(1)
+    for i in range(y.size):
+        out[i] = dy[i] * y[i] * (one - y[i])
+
+
+@kernel
 def tanh(z: Array, out: Array) -> None:
     """``out = tanh(z)``."""
     for i in range(z.size):
@@ -59,6 +75,14 @@ def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     for i in range(z.size):
         t = _tanh(z[i])
         out[i] = dy[i] * ((one - t) * (one + t))
+
+
+@kernel
+def tanh_gradient(y: Array, dy: Array, out: Array) -> None:
+    """``out = dy * (1 - y**2)``: the gradient where ``y = tanh(z)`` is known."""
+    one = y.dtype.type(1)
+    for i in range(y.size):
+        out[i] = dy[i] * ((one - y[i]) * (one + y[i]))
 
 
 @kernel

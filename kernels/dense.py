@@ -9,6 +9,10 @@ Three parallel loops make a step:
 
 A step is described by a *plan*, an array of 64-bit integers: a header, then ``LAYER_WORDS`` for each
 layer. Arrays are given as addresses, so parameters may lie anywhere and be replaced at any time.
+
+What a loop writes on one core the next one reads on another, and that takes a good part of a step's
+time: so ``Z`` is kept only where the activation's gradient needs it, and ReLU and its gradient are
+taken on the products' tiles.
 """
 
 import functools
@@ -20,26 +24,29 @@ from fastnn._typing import Array
 from fastnn.kernels import activations as elementwise
 from fastnn.kernels import losses
 from fastnn.kernels._jit import array_at, job, kernel
-from fastnn.kernels.gemm_microkernel import gemm
+from fastnn.kernels.gemm_microkernel import PLAIN, gemm, transpose
+from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
+from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
 from fastnn.kernels.optimizers import adam_step, norm, sgd_step
 from fastnn.kernels.softmax import softmax, softmax_backward
 from fastnn.kernels.threads import parallel_for
 
 LINEAR, RELU, SIGMOID, TANH, ARCTAN, SOFTMAX = range(6)
+KEEP_Z = (ARCTAN, SOFTMAX)  # their gradient needs z, that of the others f(z)
 CROSS_ENTROPY, L2 = range(2)
 SGD, ADAM = range(2)
 
 # The plan's header: sizes, kinds, and the addresses of
-# STATS (row blocks, 2) float64: each block's summed loss and error,
+# STATS (row blocks, 2) float64: each block's summed loss and error, ONE: a one of the arrays' dtype,
 # RATES (5,) float64: lr, momentum, or step_size, beta_1, beta_2, eps; last the clip norm, or inf,
-# DA (n, widest), and the blocks of weight rows, (blocks, 3) integers: layer, first row, end.
+# SCRATCH (n, widest), and the blocks of weight rows, (blocks, 3) integers: layer, first row, end.
 (
-    N, LAYERS, SIZE, LOSS, RULE, ROWS, WIDEST, X, Y, STATS, RATES, DA,
+    N, LAYERS, SIZE, LOSS, RULE, ROWS, WIDEST, X, Y, STATS, RATES, SCRATCH, ONE,
     TRANSPOSES, TRANSPOSE_COUNT, UPDATES, UPDATE_COUNT,
-) = range(16)  # fmt: skip
-HEADER_WORDS = 16
+) = range(17)  # fmt: skip
+HEADER_WORDS = 17
 # Each layer: widths, activation, and the addresses of its parameters, the optimiser's two arrays for
-# each of them, Z, A = f(Z), dZ, W^T, and the parameters' gradients.
+# each of them, Z (or 0), A = f(Z), dZ, W^T, and the parameters' gradients.
 (
     D, K, ACTIVATION, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2, Z, A, DZ, WT, DW, DB,
 ) = range(15)  # fmt: skip
@@ -66,32 +73,30 @@ def _vector(address, size, like):
 
 @kernel
 def _activate(code: int, z: Array, out: Array) -> None:
-    if code == RELU:
-        elementwise.relu(z.reshape(-1), out.reshape(-1))
-    elif code == SIGMOID:
+    """``out = f(z)``, for the activations that a product does not take on its tiles."""
+    if code == SIGMOID:
         elementwise.sigmoid(z.reshape(-1), out.reshape(-1))
     elif code == TANH:
         elementwise.tanh(z.reshape(-1), out.reshape(-1))
     elif code == ARCTAN:
         elementwise.arctan(z.reshape(-1), out.reshape(-1))
-    elif code == SOFTMAX:
-        softmax(z, out)
     else:
-        out[:] = z
+        softmax(z, out)
 
 
 @kernel
-def _activation_gradient(code: int, z: Array, dy: Array, out: Array) -> None:
+def _activation_gradient(code: int, kept: Array, dy: Array, out: Array) -> None:
+    """``out = f'(z; dy)``, where ``kept`` is z for the activations in ``KEEP_Z``, else f(z)."""
     if code == RELU:
-        elementwise.relu_backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.relu_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
     elif code == SIGMOID:
-        elementwise.sigmoid_backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.sigmoid_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
     elif code == TANH:
-        elementwise.tanh_backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.tanh_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
     elif code == ARCTAN:
-        elementwise.arctan_backward(z.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.arctan_backward(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
     elif code == SOFTMAX:
-        softmax_backward(z, dy, out)
+        softmax_backward(kept, dy, out)
     else:
         out[:] = dy
 
@@ -101,43 +106,49 @@ def _transpose_block(address, index, like):
     plan = _words(address)
     block = _words(plan[TRANSPOSES])[3 * index : 3 * index + 3]
     layer = _layer(plan, block[0])
-    d, k = layer[D], layer[K]
-    W, WT_ = array_at(layer[WEIGHTS], d, k, like), array_at(layer[WT], k, d, like)
-    for j0 in range(0, k, 8):
-        for i in range(block[1], block[2]):
-            for j in range(j0, min(j0 + 8, k)):
-                WT_[j, i] = W[i, j]
+    d, k, size, first = layer[D], layer[K], plan[SIZE], block[1]
+    w, wt = layer[WEIGHTS] + first * k * size, layer[WT] + first * size
+    transpose(w, k, wt, d, block[2] - first, k, size, like)
 
 
 @kernel
-def _forward_block(plan, first, rows, like):
+def _kept(layer):
+    """Return the address of what the layer's activation gradient needs."""
+    return layer[Z] if layer[ACTIVATION] in KEEP_Z else layer[A]
+
+
+@kernel
+def _forward_block(plan, first, rows, scratch, like):
     """Forward through all layers; all but the softmax of a fused loss."""
-    n_layers, size = plan[LAYERS], plan[SIZE]
-    a = plan[X]
-    for i in range(n_layers):
+    size = plan[SIZE]
+    a = plan[X] + first * _layer(plan, 0)[D] * size
+    for i in range(plan[LAYERS]):
         layer = _layer(plan, i)
-        d, k = layer[D], layer[K]
-        z = layer[Z] + first * k * size
-        a_rows = a + first * d * size
-        gemm(a_rows, d, 1, layer[WEIGHTS], k, z, k, rows, k, d, layer[BIAS], 0, size, like)
-        if i < n_layers - 1 or plan[LOSS] != CROSS_ENTROPY or layer[ACTIVATION] != SOFTMAX:
-            out = array_at(layer[A] + first * k * size, rows, k, like)
-            _activate(layer[ACTIVATION], array_at(z, rows, k, like), out)
-        a = layer[A]
+        code, d, k = layer[ACTIVATION], layer[D], layer[K]
+        out = layer[A] + first * k * size
+        z = layer[Z] + first * k * size if code in KEEP_Z else scratch
+        on_tile = code == RELU or code == LINEAR
+        to = out if on_tile else z
+        mode = RELU_TILE if code == RELU else PLAIN
+        gemm(a, d, 1, layer[WEIGHTS], k, to, k, rows, k, d, layer[BIAS], 0, mode, size, like)
+        fused = code == SOFTMAX and plan[LOSS] == CROSS_ENTROPY and i == plan[LAYERS] - 1
+        if not on_tile and not fused:
+            _activate(code, array_at(z, rows, k, like), array_at(out, rows, k, like))
+        a = out
 
 
 @kernel
-def _loss_block(plan, first, rows, da, like):
+def _loss_block(plan, first, rows, scratch, like):
     """Write dZ of the last layer; return the summed loss and error of the rows."""
     layer = _layer(plan, plan[LAYERS] - 1)
     k, n, start = layer[K], plan[N], first * layer[K] * plan[SIZE]
     y = array_at(plan[Y] + start, rows, k, like)
-    z = array_at(layer[Z] + start, rows, k, like)
+    kept = array_at(_kept(layer) + start, rows, k, like)
     dz = array_at(layer[DZ] + start, rows, k, like)
     if plan[LOSS] == CROSS_ENTROPY and layer[ACTIVATION] == SOFTMAX:
-        return losses.softmax_cross_entropy(z, y, n, dz), 1.0 * losses.misclassified(y, z)
+        return losses.softmax_cross_entropy(kept, y, n, dz), 1.0 * losses.misclassified(y, kept)
     out = array_at(layer[A] + start, rows, k, like)
-    dout = array_at(da, rows, k, like)
+    dout = array_at(scratch, rows, k, like)
     if plan[LOSS] == CROSS_ENTROPY:
         loss = losses.cross_entropy(y.reshape(-1), out.reshape(-1))
         losses.cross_entropy_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
@@ -146,34 +157,41 @@ def _loss_block(plan, first, rows, da, like):
         error = losses.l2(y.reshape(-1), out.reshape(-1))
         losses.l2_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
         loss = 0.5 * error
-    _activation_gradient(layer[ACTIVATION], z, dout, dz)
+    _activation_gradient(layer[ACTIVATION], kept, dout, dz)
     return loss, error
+
+
+@kernel
+def _backward_block(plan, first, rows, scratch, like):
+    """From dZ of the last layer down to dZ of the first."""
+    size = plan[SIZE]
+    for j in range(plan[LAYERS] - 1):
+        i = plan[LAYERS] - 1 - j
+        layer, below = _layer(plan, i), _layer(plan, i - 1)
+        code, d, k = below[ACTIVATION], layer[D], layer[K]
+        start = first * d * size
+        dz, dz_below = layer[DZ] + first * k * size, below[DZ] + start
+        if code == RELU or code == LINEAR:
+            mode, gate = (RELU_GRADIENT_TILE, below[A] + start) if code == RELU else (PLAIN, 0)
+            gemm(dz, k, 1, layer[WT], d, dz_below, d, rows, d, k, gate, d, mode, size, like)
+        else:
+            gemm(dz, k, 1, layer[WT], d, scratch, d, rows, d, k, 0, 0, PLAIN, size, like)
+            kept = array_at(_kept(below) + start, rows, d, like)
+            da, out = array_at(scratch, rows, d, like), array_at(dz_below, rows, d, like)
+            _activation_gradient(code, kept, da, out)
 
 
 @kernel
 def _rows_block(address, index, like):
     plan = _words(address)
-    size = plan[SIZE]
     first = index * plan[ROWS]
     rows = min(plan[N] - first, plan[ROWS])
-    da = plan[DA] + first * plan[WIDEST] * size
-    _forward_block(plan, first, rows, like)
-    loss, error = _loss_block(plan, first, rows, da, like)
+    scratch = plan[SCRATCH] + first * plan[WIDEST] * plan[SIZE]
+    _forward_block(plan, first, rows, scratch, like)
+    loss, error = _loss_block(plan, first, rows, scratch, like)
     stats = _vector(plan[STATS] + 16 * index, 2, _DOUBLE)
     stats[0], stats[1] = loss, error
-    for j in range(plan[LAYERS] - 1):
-        i = plan[LAYERS] - 1 - j
-        layer, below = _layer(plan, i), _layer(plan, i - 1)
-        d, k = layer[D], layer[K]
-        dz = layer[DZ] + first * k * size
-        gemm(dz, k, 1, layer[WT], d, da, d, rows, d, k, 0, 0, size, like)
-        start = first * d * size
-        _activation_gradient(
-            below[ACTIVATION],
-            array_at(below[Z] + start, rows, d, like),
-            array_at(da, rows, d, like),
-            array_at(below[DZ] + start, rows, d, like),
-        )
+    _backward_block(plan, first, rows, scratch, like)
 
 
 @kernel
@@ -200,13 +218,9 @@ def _weights_block(address, index, like):
     start = first * k * size
     gradient = layer[DW] + start
     a_columns = a + first * size
-    gemm(a_columns, 1, d, layer[DZ], k, gradient, k, rows, k, n, 0, 0, size, like)
-    if first == 0:
-        db, dz = _vector(layer[DB], k, like), array_at(layer[DZ], n, k, like)
-        db[:] = 0
-        for r in range(n):
-            for j in range(k):
-                db[j] += dz[r, j]
+    gemm(a_columns, 1, d, layer[DZ], k, gradient, k, rows, k, n, 0, 0, PLAIN, size, like)
+    if first == 0:  # the bias is one more row of weights, for an input that is always one
+        gemm(plan[ONE], 0, 0, layer[DZ], k, layer[DB], k, 1, k, n, 0, 0, PLAIN, size, like)
     if _vector(plan[RATES], 5, _DOUBLE)[4] == np.inf:  # else the norm of the whole comes first
         s1, s2, w = layer[WEIGHTS_1] + start, layer[WEIGHTS_2] + start, layer[WEIGHTS] + start
         _update(plan, gradient, s1, s2, w, rows * k, 1.0, like)

@@ -10,6 +10,10 @@ Rows of B and C are contiguous. Edges: tiles of 4, 2 and 1 rows; masked loads an
 last vector. Every element of C is one chain of fused multiply-adds in the order of k whatever tile it
 falls in, so results do not depend on how the work is cut up.
 
+What a layer does to the product is done on the tile, before it is stored (``mode``): adding the bias,
+:data:`RELU`, or :data:`RELU_GRADIENT`. ReLU writes -0 for what was negative and +0 for what was zero: the
+same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
+
 Matrices come as addresses and strides in elements; ``like`` is any number of their dtype.
 """
 
@@ -23,6 +27,8 @@ from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, exact
 
 AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
+AHEAD = 8  # rows of B that are fetched before they are needed: another core may have written them
+PLAIN, RELU, RELU_GRADIENT = range(3)  # what is done to a tile before it is stored
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -72,6 +78,30 @@ class _Emitter:
         load = self.function("llvm.masked.load", self.vector, arguments)
         return self.builder.call(load, [pointer, _I32(self.size), mask, self.zero])
 
+    def prefetch(self, pointer: Any) -> None:
+        byte = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
+            "llvm.prefetch.p0i8",
+        )
+        read, keep, data = _I32(0), _I32(3), _I32(1)
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, keep, data])
+
+    def relu(self, z: Any) -> Any:
+        """Return z, -0 where it is negative, +0 where it is zero of either sign."""
+        negative = self.builder.fcmp_ordered("<", z, self.zero)
+        minus_zero = ir.Constant(self.vector, [-0.0] * self.lanes)
+        return self.builder.select(negative, minus_zero, self.builder.fadd(z, self.zero))
+
+    def relu_gradient(self, dy: Any, y: Any) -> Any:
+        """Return ``dy`` times 0 where :meth:`relu` gave y a minus sign, else times 1."""
+        integers = ir.VectorType(ir.IntType(8 * self.size), self.lanes)
+        bits = self.builder.bitcast(y, integers)
+        positive = self.builder.icmp_signed(">=", bits, ir.Constant(integers, [0] * self.lanes))
+        one = ir.Constant(self.vector, [1.0] * self.lanes)
+        return self.builder.fmul(dy, self.builder.select(positive, one, self.zero))
+
     def store(self, value: Any, pointer: Any, mask: Any) -> None:
         if mask is None:
             self.builder.store(value, pointer).align = self.size
@@ -82,7 +112,7 @@ class _Emitter:
 
 
 def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
-    a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row = arguments
+    a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode = arguments
     emit = _Emitter(builder, like)
     fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
     element_size = _I64(emit.size)
@@ -90,9 +120,13 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     masks = [None] * (vectors - 1) + [last]
     offsets = [v * emit.lanes for v in range(vectors)]
 
-    # C begins as `start`, or as zero where that is a null address: then no lane is loaded, from an
-    # address that is mapped all the same, as a masked load that would fault costs a microsecond
-    has_start = builder.icmp_signed("!=", start, _I64(0))
+    # C begins as `start`, or as zero where that is a null address or the gradient's gate: then no lane
+    # is loaded, from an address that is mapped all the same, as a masked load that would fault costs a
+    # microsecond
+    gate, gate_row = start, start_row
+    has_start = builder.and_(
+        builder.icmp_signed("!=", start, _I64(0)), builder.icmp_signed("!=", mode, _I64(RELU_GRADIENT))
+    )
     present = emit.broadcast(has_start, emit.flags)
     start = builder.select(has_start, start, b)
     start_row = builder.select(has_start, start_row, _I64(0))
@@ -120,6 +154,10 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
         emit.load(emit.pointer(b, step, b_row, offset), mask)
         for offset, mask in zip(offsets, masks, strict=True)
     ]
+    ahead = builder.add(step, _I64(AHEAD))
+    for offset in offsets:
+        emit.prefetch(emit.pointer(b, ahead, b_row, offset))
+    emit.prefetch(emit.pointer(a, ahead, a_column, 0))
     along = builder.mul(builder.mul(step, a_column), element_size)
     summed = []
     for m in range(rows):
@@ -132,24 +170,41 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
         for v in range(vectors):
             tile[m][v].add_incoming(begin[m][v], entry)
             tile[m][v].add_incoming(summed[m][v], loop)
+    summed_up = builder.append_basic_block("summed_up")
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, summed_up)
+    builder.position_at_end(summed_up)
+    stores = {mode: builder.append_basic_block("store") for mode in (PLAIN, RELU, RELU_GRADIENT)}
     done = builder.append_basic_block("done")
-    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    switch = builder.switch(mode, stores[PLAIN])
+    switch.add_case(_I64(RELU), stores[RELU])
+    switch.add_case(_I64(RELU_GRADIENT), stores[RELU_GRADIENT])
+    for kind, block in stores.items():
+        builder.position_at_end(block)
+        for m in range(rows):
+            for v in range(vectors):
+                value = summed[m][v]
+                if kind == RELU:
+                    value = emit.relu(value)
+                elif kind == RELU_GRADIENT:
+                    y = emit.load(emit.pointer(gate, _I64(m), gate_row, offsets[v]), masks[v])
+                    value = emit.relu_gradient(value, y)
+                emit.store(value, emit.pointer(c, _I64(m), c_row, offsets[v]), masks[v])
+        builder.branch(done)
     builder.position_at_end(done)
-    for m in range(rows):
-        for v in range(vectors):
-            emit.store(summed[m][v], emit.pointer(c, _I64(m), c_row, offsets[v]), masks[v])
 
 
 def _tile(rows: int, vectors: int) -> Any:
     """Return ``C = start + A B`` for ``rows`` rows and ``vectors`` vectors of columns, as a call."""
 
     @intrinsic
-    def tile(context, a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, like):
+    def tile(
+        context, a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, like
+    ):
         def codegen(context, builder, signature, arguments):
             _emit_tile(builder, like, rows, vectors, list(arguments[:-1]))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 11, like), codegen
+        return types.void(*[types.int64] * 12, like), codegen
 
     return tile
 
@@ -161,7 +216,9 @@ _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
 @exact
-def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, size, like):
+def _panel(
+    a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, like
+):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
     i = 0
@@ -172,44 +229,47 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
         S = start + i * start_row * size if start != 0 else start
         if left >= 8 and TILE_ROWS == 8:
             if columns > 2 * lanes:
-                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             elif columns > lanes:
-                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             else:
-                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             i += 8
         elif left >= 4:
             if columns > 2 * lanes:
-                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             elif columns > lanes:
-                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             else:
-                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             i += 4
         elif left >= 2:
             if columns > 2 * lanes:
-                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             elif columns > lanes:
-                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             else:
-                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             i += 2
         else:
             if columns > 2 * lanes:
-                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             elif columns > lanes:
-                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             else:
-                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, like)
+                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
             i += 1
 
 
 @exact
-def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, size, like):
+def gemm(
+    a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, like
+):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 
     ``start`` is the address of a matrix whose rows are ``start_row`` elements apart (0: one row for
-    all, a bias), or 0 for none. ``size`` is the size of an element in bytes.
+    all, a bias), or 0 for none. ``mode``: see the module's docstring; for :data:`RELU_GRADIENT` there is
+    no start, and its address is that of what :data:`RELU` wrote. ``size``: of an element in bytes.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -220,5 +280,62 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         S = start + j * size if start != 0 else start
         B = b + j * size
         C = c + j * size
-        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, size, like)
+        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, like)
         j += width
+
+
+def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
+    """Read a square as rows, ride log2(lanes) perfect shuffles, write it as columns.
+
+    A shuffle deals row i and row i + lanes / 2 into one another; done log2(lanes) times, element j of
+    row i has come to element i of row j.
+    """
+    a, a_row, c, c_row, rows, columns = arguments
+    emit = _Emitter(builder, like)
+    lanes = emit.lanes
+    indices = ir.VectorType(_I32, lanes)
+    halves = [
+        ir.Constant(indices, [x for j in range(lanes // 2) for x in (first + j, first + j + lanes)])
+        for first in (0, lanes // 2)
+    ]
+    in_columns, in_rows = emit.mask(columns), emit.mask(rows)
+
+    def row_mask(mask: Any, index: int, count: Any) -> Any:
+        present = builder.icmp_signed("<", _I64(index), count)
+        return builder.and_(mask, emit.broadcast(present, emit.flags))
+
+    square = [
+        emit.load(emit.pointer(a, _I64(i), a_row, 0), row_mask(in_columns, i, rows))
+        for i in range(lanes)
+    ]
+    for _ in range(lanes.bit_length() - 1):
+        pairs = zip(square[: lanes // 2], square[lanes // 2 :], strict=True)
+        square = [builder.shuffle_vector(x, y, half) for x, y in pairs for half in halves]
+    for j in range(lanes):
+        emit.store(square[j], emit.pointer(c, _I64(j), c_row, 0), row_mask(in_rows, j, columns))
+
+
+@intrinsic
+def _transpose_square(context, a, a_row, c, c_row, rows, columns, like):
+    def codegen(context, builder, signature, arguments):
+        _emit_transposition(builder, like, list(arguments[:-1]))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6, like), codegen
+
+
+@exact
+def transpose(a, a_row, c, c_row, rows, columns, size, like):
+    """``C = A^T``: A ``(rows, columns)``, C ``(columns, rows)``."""
+    lanes = VECTOR_BYTES // size
+    for i in range(0, rows, lanes):
+        for j in range(0, columns, lanes):
+            _transpose_square(
+                a + (i * a_row + j) * size,
+                a_row,
+                c + (j * c_row + i) * size,
+                c_row,
+                min(rows - i, lanes),
+                min(columns - j, lanes),
+                like,
+            )

@@ -1,13 +1,17 @@
 """One small thread pool, and the parallel loop that compiled code runs on it.
 
 A loop of ``n`` jobs is published in a control block. Whoever asks for it works through the jobs
-itself; helper threads that are awake take jobs too, each by one atomic addition. Nothing waits for a
-thread that has not taken a job, so with helpers asleep, busy or gone (after a fork) the loop is merely
-serial. If another loop is under way already, from another Python thread, the second one is serial too.
-Which thread does a job has no influence on it, so results do not depend on the number of threads.
+itself; helper threads that are awake take jobs too, each by one atomic addition. Every thread begins
+with a share of its own, so that from one loop to the next it finds in its cache what it left there, and
+goes on with what is left of the others'. Nothing waits for a thread that has not taken a job, so with
+helpers asleep, busy or gone (after a fork) the loop is merely serial. If another loop is under way
+already, from another Python thread, the second one is serial too. Which thread does a job has no
+influence on it, so results do not depend on the number of threads.
 
 Helpers are Python threads that spend their time in one compiled call without the GIL. Between loops
-they spin for a while, then go to sleep in Python until :meth:`Pool.wake`.
+they spin for a while, then go to sleep in Python until :meth:`Pool.wake`. They spin without the
+processor's ``pause``: a virtual machine's host takes a run of those for a thread that waits in vain,
+and stops it for longer than a whole loop lasts.
 """
 
 import os
@@ -23,37 +27,43 @@ from fastnn.kernels._jit import (
     atomic_store,
     call_job,
     kernel,
-    pause,
 )
 
 # The control block: 64-bit integers, each in a cache line of its own.
 _LINE = 128
 (
-    _OPEN,  # whether a loop is published
+    _OPEN,  # the number of the loop that is published, 0 if none is
+    _LOOPS,  # how many there have been
     _JOB,  # its job's address,
     _ARGUMENTS,  # what the job is given,
     _COUNT,  # and how many there are
-    _NEXT,  # the next job to take
     _DONE,  # how many are finished
     _INSIDE,  # helpers at the loop; its description changes only when there are none
     _BUSY,  # whether somebody runs a loop
     _AWAKE,  # helpers that are not asleep
     _STOP,  # tells helpers to go to sleep
-) = (line * _LINE for line in range(10))
-_SPINS = 20_000  # some hundreds of microseconds
+    _THREADS,  # how many shares there are; here begins, for each, how many of its jobs are taken
+) = (line * _LINE for line in range(11))
+_SPINS = 400_000  # some hundreds of microseconds
 
 
 @kernel
-def _work_through(control):
+def _work_through(control, thread):
     count = atomic_load(control + _COUNT)
     job = atomic_load(control + _JOB)
     arguments = atomic_load(control + _ARGUMENTS)
-    while True:
-        index = atomic_add(control + _NEXT, 1)
-        if index >= count:
-            return
-        call_job(job, arguments, index)
-        atomic_add(control + _DONE, 1)
+    threads = atomic_load(control + _THREADS)
+    for other in range(threads):
+        share = (thread + other) % threads
+        first = share * count // threads
+        size = (share + 1) * count // threads - first
+        taken = control + _THREADS + (share + 1) * _LINE
+        while True:
+            index = atomic_add(taken, 1)
+            if index >= size:
+                break
+            call_job(job, arguments, first + index)
+            atomic_add(control + _DONE, 1)
 
 
 @kernel
@@ -67,33 +77,33 @@ def parallel_for(control, job, arguments, count):
     atomic_store(control + _ARGUMENTS, arguments)
     atomic_store(control + _COUNT, count)
     atomic_store(control + _DONE, 0)
-    atomic_store(control + _NEXT, 0)
-    atomic_store(control + _OPEN, 1)
-    _work_through(control)
+    for share in range(atomic_load(control + _THREADS)):
+        atomic_store(control + _THREADS + (share + 1) * _LINE, 0)
+    atomic_store(control + _OPEN, atomic_add(control + _LOOPS, 1) + 1)
+    _work_through(control, 0)
     while atomic_load(control + _DONE) < count:
-        pause()
+        pass
     atomic_store(control + _OPEN, 0)
     while atomic_load(control + _INSIDE) != 0:
-        pause()
+        pass
     atomic_store(control + _BUSY, 0)
 
 
 @kernel
-def _help(control, spins):
+def _help(control, thread, spins):
     """Take jobs from the loops that come by, until none has come for ``spins`` turns."""
     atomic_add(control + _AWAKE, 1)
-    idle = 0
+    idle = last = 0
     while idle < spins and atomic_load(control + _STOP) == 0:
-        if atomic_load(control + _OPEN) != 0:
+        loop = atomic_load(control + _OPEN)
+        if loop != 0 and loop != last:
             atomic_add(control + _INSIDE, 1)
-            if atomic_load(control + _OPEN) != 0:  # still, now that it cannot close unnoticed
-                _work_through(control)
+            if atomic_load(control + _OPEN) == loop:  # still, now that it cannot close unnoticed
+                _work_through(control, thread)
                 idle = 0
             atomic_add(control + _INSIDE, -1)
-            while atomic_load(control + _OPEN) != 0:
-                pause()
+            last = loop
         idle += 1
-        pause()
     atomic_add(control + _AWAKE, -1)
 
 
@@ -108,20 +118,21 @@ class Pool:
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._block = np.zeros(12 * _LINE // 8, np.int64)
+        self._block = np.zeros((13 + n_threads) * _LINE // 8, np.int64)
         self.control = (self._block.ctypes.data + _LINE - 1) // _LINE * _LINE
         self._start = (self.control - self._block.ctypes.data) // 8
+        self._block[self._start + _THREADS // 8] = n_threads
         self._beds = [threading.Lock() for _ in range(n_threads - 1)]
-        for bed in self._beds:
+        for thread, bed in enumerate(self._beds, 1):
             bed.acquire()
-            threading.Thread(target=self._live, args=(bed,), name="fastnn", daemon=True).start()
+            threading.Thread(target=self._live, args=(bed, thread), name="fastnn", daemon=True).start()
 
-    def _live(self, bed: threading.Lock) -> None:
+    def _live(self, bed: threading.Lock, thread: int) -> None:
         while True:
             bed.acquire()
             if self._block[self._start + _STOP // 8]:
                 return
-            _help(self.control, _SPINS)
+            _help(self.control, thread, _SPINS)
 
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""

@@ -54,10 +54,13 @@ RATES = np.array([0.1, 0.9, 0.99, 1e-8])
 ROWS = {
     "activations.relu": (relu, [(37,)]),
     "activations.relu_backward": (relu_b, [(37,), (37,)]),
+    "activations.relu_gradient": (lambda y, dy: dy * ~np.signbit(y), [(37,), (37,)]),
     "activations.sigmoid": (sig, [(37,)]),
     "activations.sigmoid_backward": (sig_b, [(37,), (37,)]),
+    "activations.sigmoid_gradient": (lambda y, dy: dy * y * (1 - y), [(37,), (37,)]),
     "activations.tanh": (tanh, [(37,)]),
     "activations.tanh_backward": (tanh_b, [(37,), (37,)]),
+    "activations.tanh_gradient": (lambda y, dy: dy * (1 - y * y), [(37,), (37,)]),
     "activations.arctan": (atan, [(37,)]),
     "activations.arctan_backward": (atan_b, [(37,), (37,)]),
     "softmax.softmax": (softmax, [(5, 11)]),
