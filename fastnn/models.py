@@ -94,6 +94,10 @@ class NeuralNetwork(LayerStack):
 
         ``X`` and ``Y`` are as in :meth:`fit`.
         """
+        repeated = self._engine.repeat(self, X, Y, None)
+        if repeated is not None:
+            self._log_parameters()
+            return repeated[0]
         x = self._features(X)
         y = self._targets(Y, len(x))
         self.prepare(y.shape[1], x.shape)
@@ -101,14 +105,15 @@ class NeuralNetwork(LayerStack):
 
     def _step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
         """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
+        repeated = self._engine.repeat(self, X, Y, epoch)
+        if repeated is not None:
+            self._log_parameters()
+            return repeated
         x = as_float(X, "X", self.layers[0].dtype or self.dtype)
         if len(x):
             self._make_parameters(x)
             result = self._engine.step(self, x, as_float(Y, "Y"), epoch)
             if result is not None:
-                for layer in self.layers:
-                    if not isinstance(layer.cache.get("Z", []), list):
-                        layer.clear_gradients()
                 self._log_parameters()
                 return result
         return self._step_by_layers(x, Y, epoch)

@@ -5,7 +5,8 @@ State is kept per parameter name in ``cache``.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,14 @@ class Optimizer(ABC):
             For the learning rate; by default that of the last call that named one, at first 0.
         """
 
+    def state(self, param_name: str, like: Array) -> Any:
+        """Return a parameter's entry in ``cache``, in the form of ``like``; zeros if none fits."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no state for a compiled step")
+
+    def advance(self, states: Sequence[Any]) -> tuple[float, float, float, float]:
+        """Count one update of these states; return the four numbers its compiled form takes."""
+        raise NotImplementedError(f"{type(self).__name__} has no compiled step")
+
     def _gradient_and_rate(
         self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
     ) -> tuple[Array, float]:
@@ -105,7 +114,7 @@ class SGD(Optimizer):
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
-        velocity = self.velocity(param_name, gradient)
+        velocity = self.state(param_name, gradient)
         delta = np.empty_like(gradient)
         kernels.sgd_momentum(
             gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
@@ -113,9 +122,22 @@ class SGD(Optimizer):
         self.cache[param_name] = delta
         return delta.copy()  # the engine updates the cache in place
 
-    def velocity(self, param_name: str, like: Array) -> Array:
-        """Return the last step of that parameter, zeros if there is none that fits ``like``."""
-        return _fitting(self.cache.get(param_name), like)
+    def state(self, param_name: str, like: Array) -> Array:
+        """Return the last step of that parameter."""
+        velocity = self.cache[param_name] = _fitting(self.cache.get(param_name), like)
+        return velocity
+
+    def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
+        return self.lr_scheduler(self.epoch), self.momentum, 0.0, 0.0
+
+
+@dataclass
+class Moments:
+    """What Adam keeps of a parameter: the running means, and how many updates they have seen."""
+
+    m: Array
+    v: Array
+    t: int = 0
 
 
 class Adam(Optimizer):
@@ -147,32 +169,45 @@ class Adam(Optimizer):
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
-        m, v, t = self.moments(param_name, gradient)
-        step_size, eps = self.corrected(lr, t + 1)
+        moments = self.state(param_name, gradient)
+        moments.t += 1
+        step_size, eps = self._corrected(lr, moments.t)
         delta = np.empty_like(gradient)
         kernels.adam(
             gradient.reshape(-1),
-            m.reshape(-1),
-            v.reshape(-1),
+            moments.m.reshape(-1),
+            moments.v.reshape(-1),
             step_size,
             self.beta_1,
             self.beta_2,
             eps,
             delta.reshape(-1),
         )
-        self.cache[param_name] = (m, v, t + 1)
         return delta
 
-    def moments(self, param_name: str, like: Array) -> tuple[Array, Array, int]:
-        """Return ``m, v, t`` of that parameter, zeros if there are none that fit ``like``."""
-        m, v, t = self.cache.get(param_name, (None, None, 0))
-        m, v = _fitting(m, like), _fitting(v, like)
-        return m, v, t
+    def state(self, param_name: str, like: Array) -> Moments:
+        """Return the moments of that parameter."""
+        moments = self.cache.get(param_name)
+        if moments is None or moments.m.shape != like.shape:
+            moments = self.cache[param_name] = Moments(np.zeros_like(like), np.zeros_like(like))
+        moments.m, moments.v = _fitting(moments.m, like), _fitting(moments.v, like)
+        return moments
 
-    def corrected(self, lr: float, t: int) -> tuple[float, float]:
+    def advance(self, states: Sequence[Moments]) -> tuple[float, float, float, float]:
+        for moments in states:
+            moments.t += 1
+        step_size, eps = self._corrected(self.lr_scheduler(self.epoch), states[0].t)
+        return step_size, self.beta_1, self.beta_2, eps
+
+    def _corrected(self, lr: float, t: int) -> tuple[float, float]:
         """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""
         correction = math.sqrt(1.0 - self.beta_2**t)
         return lr * correction / (1.0 - self.beta_1**t), self.eps * correction
+
+
+def state_arrays(state: Array | Moments) -> tuple[Array, Array]:
+    """Return the two arrays that a compiled step updates; a rule that needs one has it twice."""
+    return (state.m, state.v) if isinstance(state, Moments) else (state, state)
 
 
 def _fitting(state: Array | None, like: Array) -> Array:

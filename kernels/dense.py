@@ -237,19 +237,33 @@ def _clip_scale(gradient, count, clip_norm, like):
 
 @kernel
 def train_step(
-    control: int, address: int, transpose: int, rows: int, weights: int, like: Any
+    control: int,
+    plan: Array,
+    x: Array,
+    y: Array,
+    rate_1: float,
+    rate_2: float,
+    rate_3: float,
+    rate_4: float,
+    clip_norm: float,
+    transpose: int,
+    rows: int,
+    weights: int,
+    like: Any,
 ) -> tuple[float, float]:
-    """Do the step that the plan at ``address`` describes; return the summed loss and error.
+    """Do the step that a plan describes on a batch; return the summed loss and error.
 
     ``transpose``, ``rows``, ``weights``: the addresses of :func:`jobs`; ``control``: a pool's. The
     error counts wrong arg-maxes for cross-entropy and sums squares for l2.
     """
-    plan = _words(address)
+    address = plan.ctypes.data
+    plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
+    rates = _vector(plan[RATES], 5, _DOUBLE)
+    rates[0], rates[1], rates[2], rates[3], rates[4] = rate_1, rate_2, rate_3, rate_4, clip_norm
     parallel_for(control, transpose, address, plan[TRANSPOSE_COUNT])
     blocks = (plan[N] + plan[ROWS] - 1) // plan[ROWS]
     parallel_for(control, rows, address, blocks)
     parallel_for(control, weights, address, plan[UPDATE_COUNT])
-    clip_norm = _vector(plan[RATES], 5, _DOUBLE)[4]
     if clip_norm < np.inf:
         for i in range(plan[LAYERS]):
             layer = _layer(plan, i)

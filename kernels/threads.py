@@ -122,6 +122,7 @@ class Pool:
         self.control = (self._block.ctypes.data + _LINE - 1) // _LINE * _LINE
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
+        self._awake = self._block[self._start + _AWAKE // 8 :][:1]
         self._beds = [threading.Lock() for _ in range(n_threads - 1)]
         for thread, bed in enumerate(self._beds, 1):
             bed.acquire()
@@ -136,7 +137,7 @@ class Pool:
 
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
-        if self._block[self._start + _AWAKE // 8] < len(self._beds):
+        if self._awake.item() < len(self._beds):
             for bed in self._beds:
                 with suppress(RuntimeError):  # released already
                     bed.release()
@@ -147,7 +148,19 @@ class Pool:
         self.wake()
 
 
-_pools: dict[int, Pool] = {}  # by process: a forked child has none of its parent's threads
+_pools: list[Pool] = []  # this process's, once there is one
+_making = threading.Lock()
+
+
+def _forget() -> None:
+    """A forked child has none of its parent's threads, and may find a loop under way for ever."""
+    global _making
+    _making = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _available_cores() -> int:
@@ -158,7 +171,8 @@ def _available_cores() -> int:
 
 def pool() -> Pool:
     """Return this process's pool, with one thread a core."""
-    found = _pools.get(os.getpid())
-    if found is None:
-        found = _pools.setdefault(os.getpid(), Pool(_available_cores()))
-    return found
+    if not _pools:
+        with _making:
+            if not _pools:
+                _pools.append(Pool(_available_cores()))
+    return _pools[0]
