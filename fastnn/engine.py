@@ -81,7 +81,9 @@ class Engine:
                 f"X has shape {X.shape} and Y {Y.shape}; the network needs "
                 f"(n, {plan.X_shape[1]}) and (n, {plan.Y_shape[1]})"
             )
-        return plan.run(model, X.astype(plan.dtype, copy=False), Y.astype(plan.dtype, copy=False), epoch)
+        return plan.run(
+            model, X.astype(plan.dtype, copy=False), Y.astype(plan.dtype, copy=False), epoch
+        )
 
     def repeat(
         self, model: NeuralNetwork, X: Any, Y: Any, epoch: int | None
@@ -108,10 +110,7 @@ class Engine:
         """Return whether all that plans are made from is where it was, the very same objects."""
         if model.layers != self._layers:
             return False
-        for mapping, key, value in self._parts:
-            if mapping.get(key) is not value:
-                return False
-        return True
+        return all(mapping.get(key) is value for mapping, key, value in self._parts)
 
     def _plan(self, model: NeuralNetwork, n: int) -> _Plan | None:
         if not self._layers or not self._unchanged(model):
@@ -133,7 +132,9 @@ def _parts(model: NeuralNetwork) -> list[tuple[Any, str, Any]]:
     parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
     parts.append((vars(optimizer), "cache", optimizer.cache))
     for i, layer in enumerate(model.layers):
-        parts += [(vars(layer), name, vars(layer)[name]) for name in ("activation", "_parameters", "dtype")]
+        parts += [
+            (vars(layer), name, vars(layer)[name]) for name in ("activation", "_parameters", "dtype")
+        ]
         for name, value in layer.parameters.items():
             parts.append((layer.parameters, name, value))
             parts.append((optimizer.cache, f"{name}{i}", optimizer.state(f"{name}{i}", value)))
@@ -151,13 +152,12 @@ class _Plan:
         self.X_shape, self.Y_shape = (n, arrays[0].shape[0]), (n, arrays[-1].shape[1])
         self._errors = n * (self.Y_shape[1] if type(model.loss) is losses.L2 else 1)
         self._zero = self.dtype.type(0)
-        self._jobs = [job.address for job in dense.jobs(self.dtype)]
+        transpose, rows, weights = dense.jobs(self.dtype)
+        self._jobs = (transpose.address, rows.address, weights.address)
         self._kept: list[Array] = []
         self._write(model, arrays, n)
 
-    def run(
-        self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None
-    ) -> tuple[float, float]:
+    def run(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         """Do the step; return mean loss and error."""
         optimizer = model.optimizer
         if epoch is not None:
@@ -173,6 +173,7 @@ class _Plan:
             if type(layer.cache.get("Z")) is np.ndarray:
                 layer.clear_gradients()
         return loss / self.X_shape[0], error / self._errors
+
     def _write(self, model: NeuralNetwork, arrays: list[Array], n: int) -> None:
         dtype = self.dtype
         state = [array for state in self._states for array in optimizers.state_arrays(state)]

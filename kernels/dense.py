@@ -32,6 +32,7 @@ from fastnn.kernels.softmax import softmax, softmax_backward
 from fastnn.kernels.threads import parallel_for
 
 LINEAR, RELU, SIGMOID, TANH, ARCTAN, SOFTMAX = range(6)
+ON_TILE = (LINEAR, RELU)  # taken on the products' tiles
 KEEP_Z = (ARCTAN, SOFTMAX)  # their gradient needs z, that of the others f(z)
 CROSS_ENTROPY, L2 = range(2)
 SGD, ADAM = range(2)
@@ -127,7 +128,7 @@ def _forward_block(plan, first, rows, scratch, like):
         code, d, k = layer[ACTIVATION], layer[D], layer[K]
         out = layer[A] + first * k * size
         z = layer[Z] + first * k * size if code in KEEP_Z else scratch
-        on_tile = code == RELU or code == LINEAR
+        on_tile = code in ON_TILE
         to = out if on_tile else z
         mode = RELU_TILE if code == RELU else PLAIN
         gemm(a, d, 1, layer[WEIGHTS], k, to, k, rows, k, d, layer[BIAS], 0, mode, size, like)
@@ -171,7 +172,7 @@ def _backward_block(plan, first, rows, scratch, like):
         code, d, k = below[ACTIVATION], layer[D], layer[K]
         start = first * d * size
         dz, dz_below = layer[DZ] + first * k * size, below[DZ] + start
-        if code == RELU or code == LINEAR:
+        if code in ON_TILE:
             mode, gate = (RELU_GRADIENT_TILE, below[A] + start) if code == RELU else (PLAIN, 0)
             gemm(dz, k, 1, layer[WT], d, dz_below, d, rows, d, k, gate, d, mode, size, like)
         else:

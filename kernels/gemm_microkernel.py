@@ -11,8 +11,8 @@ last vector. Every element of C is one chain of fused multiply-adds in the order
 falls in, so results do not depend on how the work is cut up.
 
 What a layer does to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, or :data:`RELU_GRADIENT`. ReLU writes -0 for what was negative and +0 for what was zero: the
-same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
+:data:`RELU`, or :data:`RELU_GRADIENT`. ReLU writes -0 for what was negative and +0 for what was zero:
+the same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
 
 Matrices come as addresses and strides in elements; ``like`` is any number of their dtype.
 """
@@ -197,9 +197,7 @@ def _tile(rows: int, vectors: int) -> Any:
     """Return ``C = start + A B`` for ``rows`` rows and ``vectors`` vectors of columns, as a call."""
 
     @intrinsic
-    def tile(
-        context, a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, like
-    ):
+    def tile(context, a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, like):
         def codegen(context, builder, signature, arguments):
             _emit_tile(builder, like, rows, vectors, list(arguments[:-1]))
             return context.get_dummy_value()
@@ -216,9 +214,7 @@ _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
 @exact
-def _panel(
-    a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, like
-):
+def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, like):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
     i = 0
@@ -262,14 +258,12 @@ def _panel(
 
 
 @exact
-def gemm(
-    a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, like
-):
+def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, like):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 
     ``start`` is the address of a matrix whose rows are ``start_row`` elements apart (0: one row for
-    all, a bias), or 0 for none. ``mode``: see the module's docstring; for :data:`RELU_GRADIENT` there is
-    no start, and its address is that of what :data:`RELU` wrote. ``size``: of an element in bytes.
+    all, a bias), or 0 for none. ``mode``: see the module's docstring; for :data:`RELU_GRADIENT` there
+    is no start, and its address is that of what :data:`RELU` wrote. ``size``: of an element in bytes.
     """
     lanes = VECTOR_BYTES // size
     j = 0

@@ -124,6 +124,7 @@ class Pool:
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
         self._beds = [threading.Lock() for _ in range(n_threads - 1)]
+        _help(self.control, 0, 0)  # compiled now, not while helpers are waited for
         for thread, bed in enumerate(self._beds, 1):
             bed.acquire()
             threading.Thread(target=self._live, args=(bed, thread), name="fastnn", daemon=True).start()
@@ -153,7 +154,7 @@ _making = threading.Lock()
 
 
 def _forget() -> None:
-    """A forked child has none of its parent's threads, and may find a loop under way for ever."""
+    """Drop the parent's pool in a forked child, which has none of its threads."""
     global _making
     _making = threading.Lock()
     _pools.clear()
