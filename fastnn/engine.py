@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import activations, losses, optimizers
+from fastnn._arrays import aligned_zeros
 from fastnn._typing import Array
 from fastnn.kernels import dense, threads
 from fastnn.kernels.gemm_microkernel import AVAILABLE
@@ -220,7 +221,7 @@ class _Plan:
         return array.ctypes.data
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> int:
-        return self._keep(np.zeros(shape, dtype))
+        return self._keep(aligned_zeros(shape, np.dtype(dtype)))
 
 
 def _blocks(layer: int, rows: int, wanted: int) -> list[tuple[int, int, int]]:

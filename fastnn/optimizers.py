@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import aligned_zeros
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, choose, require_number
 from fastnn.kernels import optimizers as kernels
@@ -189,7 +190,7 @@ class Adam(Optimizer):
         """Return the moments of that parameter."""
         moments = self.cache.get(param_name)
         if moments is None or moments.m.shape != like.shape:
-            moments = self.cache[param_name] = Moments(np.zeros_like(like), np.zeros_like(like))
+            moments = self.cache[param_name] = Moments(*(aligned_zeros(like.shape, like.dtype) for _ in range(2)))
         moments.m, moments.v = _fitting(moments.m, like), _fitting(moments.v, like)
         return moments
 
@@ -213,7 +214,7 @@ def state_arrays(state: Array | Moments) -> tuple[Array, Array]:
 def _fitting(state: Array | None, like: Array) -> Array:
     """Return an optimiser's array in the form the kernels take: ``like``'s, zeros if it is not."""
     if state is None or state.shape != like.shape:
-        return np.zeros_like(like)
+        return aligned_zeros(like.shape, like.dtype)
     if state.dtype == like.dtype and state.flags.carray:
         return state
     return np.require(state, like.dtype, ["C", "A", "W"])

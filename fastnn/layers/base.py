@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import aligned_copy
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float
 from fastnn.activations import Activation
@@ -31,7 +32,7 @@ class Parameters(OrderedDict[str, Array]):
             if array.shape != current.shape[-1:] or current.shape[0] != 1:
                 raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
             array = array.reshape(current.shape)
-        super().__setitem__(name, array.copy())
+        super().__setitem__(name, aligned_copy(array))
 
 
 class Layer(ABC):
