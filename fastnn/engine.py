@@ -32,6 +32,7 @@ _ACTIVATIONS = {
     activations.SoftMax: dense.SOFTMAX,
 }
 _LOSSES = {losses.CrossEntropy: dense.CROSS_ENTROPY, losses.L2: dense.L2}
+_SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _RULES = {optimizers.SGD: dense.SGD, optimizers.Adam: dense.ADAM}
 
 
@@ -131,7 +132,7 @@ def _parts(model: NeuralNetwork) -> list[tuple[Any, str, Any]]:
     """Return what a plan is made from, as entries of mappings: ``(mapping, key, value)``."""
     optimizer = model.optimizer
     parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
-    parts.append((vars(optimizer), "cache", optimizer.cache))
+    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("cache", "clip_norm")]
     for i, layer in enumerate(model.layers):
         parts += [
             (vars(layer), name, vars(layer)[name]) for name in ("activation", "_parameters", "dtype")
@@ -152,11 +153,10 @@ class _Plan:
         self.dtype = arrays[0].dtype
         self.X_shape, self.Y_shape = (n, arrays[0].shape[0]), (n, arrays[-1].shape[1])
         self._errors = n * (self.Y_shape[1] if type(model.loss) is losses.L2 else 1)
-        self._zero = self.dtype.type(0)
-        transpose, rows, weights = dense.jobs(self.dtype)
-        self._jobs = (transpose.address, rows.address, weights.address)
+        self._job = dense.step_job(self.dtype).address
         self._kept: list[Array] = []
-        self._write(model, arrays, n)
+        self._parallel = n * sum(W.size for W in arrays[::2]) > _SERIAL
+        self._words = self._write(model, arrays, n, clipped=model.optimizer.clip_norm is not None)
 
     def run(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         """Do the step; return mean loss and error."""
@@ -165,66 +165,111 @@ class _Plan:
             optimizer.epoch = epoch
         rates = optimizer.advance(self._states)
         clip_norm = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
-        pool = threads.pool()
-        pool.wake()
-        loss, error = dense.train_step(
-            pool.control, self._words, X, Y, *rates, clip_norm, *self._jobs, self._zero
-        )
+        control = 0
+        if self._parallel:
+            pool = threads.pool()
+            pool.wake()
+            control = pool.control
+        loss, error = dense.train_step(control, self._job, self._words, X, Y, *rates, clip_norm)
         for layer in model.layers:  # as after an update
             if type(layer.cache.get("Z")) is np.ndarray:
                 layer.clear_gradients()
         return loss / self.X_shape[0], error / self._errors
 
-    def _write(self, model: NeuralNetwork, arrays: list[Array], n: int) -> None:
-        dtype = self.dtype
+    def _write(self, model: NeuralNetwork, arrays: list[Array], n: int, clipped: bool) -> Array:
         state = [array for state in self._states for array in optimizers.state_arrays(state)]
         n_layers = len(arrays) // 2
-        self._words = np.zeros(dense.HEADER_WORDS + n_layers * dense.LAYER_WORDS, np.int64)
-        transposes, updates = [], []
-        for i, W in enumerate(arrays[::2]):
+        shares = threads.pool().n_threads if self._parallel else 1
+        words = np.zeros(dense.HEADER_WORDS + n_layers * dense.LAYER_WORDS, np.int64)
+        layers = words[dense.HEADER_WORDS :].reshape(n_layers, dense.LAYER_WORDS)
+        for i, (layer, W) in enumerate(zip(layers, arrays[::2], strict=True)):
             d, k = W.shape
-            layer = self._words[dense.HEADER_WORDS + i * dense.LAYER_WORDS :]
-            layer[dense.D], layer[dense.K] = d, k
-            code = layer[dense.ACTIVATION] = _ACTIVATIONS[type(model.layers[i].activation)]
+            code = _ACTIVATIONS[type(model.layers[i].activation)]
+            layer[dense.D], layer[dense.K], layer[dense.ACTIVATION] = d, k, code
+            layer[dense.BLOCKS] = _column_blocks(k, self.dtype.itemsize, shares)
             parameters = (*arrays[2 * i : 2 * i + 2], *state[4 * i : 4 * i + 4])
             layer[dense.WEIGHTS : dense.BIAS_2 + 1] = [array.ctypes.data for array in parameters]
-            for word in (dense.A, dense.DZ, *([dense.Z] if code in dense.KEEP_Z else [])):
-                layer[word] = self._new((n, k), dtype)
-            layer[dense.WT] = self._new((k, d), dtype)
-            layer[dense.DW], layer[dense.DB] = self._new((d, k), dtype), self._new((k,), dtype)
-            updates += _blocks(i, d, 125_000 // (n * k))
-            transposes += _blocks(i, d, 4096 // k) if i else []
-        widest = max(W.shape[1] for W in arrays[::2])
+            layer[dense.A], layer[dense.DZ] = self._new((n, k)), self._new((n, k))
+            layer[dense.WT] = self._new((k, d))
+            if code not in dense.ON_TILE:
+                layer[dense.Z] = self._new((n, k))
+            if code not in dense.ON_TILE or i == n_layers - 1:
+                layer[dense.DA] = self._new((n, k))
+            if clipped or not isinstance(model.optimizer, optimizers.SGD):
+                layer[dense.DW], layer[dense.DB] = self._new((d, k)), self._new((k,))
         rows = 8 if n <= 64 else 16 if n <= 256 else 64
+        updates = _update_blocks(layers, self.dtype.itemsize, shares)
+        phases = _phases(layers, -(-n // rows), len(updates), clipped)
+        self._phases = np.array([(words.ctypes.data, *phase) for phase in phases], np.int64)
         header = {
             dense.N: n,
             dense.LAYERS: n_layers,
-            dense.SIZE: dtype.itemsize,
+            dense.SIZE: self.dtype.itemsize,
             dense.LOSS: _LOSSES[type(model.loss)],
             dense.RULE: _RULES[type(model.optimizer)],
             dense.ROWS: rows,
-            dense.WIDEST: widest,
             dense.STATS: self._new((n, 2), np.float64),
             dense.RATES: self._new((5,), np.float64),
-            dense.SCRATCH: self._new((n, widest), dtype),
-            dense.ONE: self._keep(np.ones(1, dtype)),
-            dense.TRANSPOSES: self._keep(np.array(transposes, np.int64)),
-            dense.TRANSPOSE_COUNT: len(transposes),
+            dense.ONE: self._keep(np.ones(1, self.dtype)),
+            dense.PHASES: self._phases.ctypes.data,
+            dense.PHASE_COUNT: len(phases),
             dense.UPDATES: self._keep(np.array(updates, np.int64)),
-            dense.UPDATE_COUNT: len(updates),
         }
         for word, value in header.items():
-            self._words[word] = value
+            words[word] = value
+        return words
 
     def _keep(self, array: Array) -> int:
         self._kept.append(array)
         return array.ctypes.data
 
-    def _new(self, shape: tuple[int, ...], dtype: Any) -> int:
-        return self._keep(aligned_zeros(shape, np.dtype(dtype)))
+    def _new(self, shape: tuple[int, ...], dtype: Any = None) -> int:
+        return self._keep(aligned_zeros(shape, np.dtype(dtype or self.dtype)))
 
 
-def _blocks(layer: int, rows: int, wanted: int) -> list[tuple[int, int, int]]:
-    """Cut a layer's weight rows into blocks of about ``wanted`` rows, a multiple of 8."""
-    step = max(8, (wanted + 7) // 8 * 8)
-    return [(layer, first, min(first + step, rows)) for first in range(0, rows, step)]
+def _column_blocks(width: int, itemsize: int, shares: int) -> int:
+    """Return into how many blocks to cut columns: a multiple of the shares, of about 3 lines each."""
+    lines = -(-width * itemsize // 64)
+    return 1 if lines < 2 * shares else -(-lines // (3 * shares)) * shares
+
+
+def _phases(layers: Array, row_blocks: int, updates: int, clipped: bool) -> list[tuple[int, int, int]]:
+    """Return what to do with which layer in how many jobs, in the order of a step."""
+    phases = []
+    last = len(layers) - 1
+    softmax = layers[:, dense.ACTIVATION] == dense.SOFTMAX
+    blocks = layers[:, dense.BLOCKS]
+    for i in range(last):
+        phases.append((dense.FORWARD, i, blocks[i]))
+        if softmax[i]:
+            phases.append((dense.SOFTMAX_ROWS, i, row_blocks))
+    if blocks[last] > 1:
+        phases.append((dense.FORWARD, last, blocks[last]))
+    phases.append((dense.LOSS_ROWS, last, row_blocks))
+    for i in range(last, 0, -1):
+        phases.append((dense.BACKWARD, i, blocks[i - 1]))
+        if softmax[i - 1]:
+            phases.append((dense.SOFTMAX_GRADIENT_ROWS, i - 1, row_blocks))
+    phases.append((dense.UPDATE, 0, updates))
+    if clipped:
+        phases.append((dense.CLIPPED_UPDATE, 0, 2 * len(layers)))
+    return phases
+
+
+def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, ...]]:
+    """Cut all weights into blocks, so that each share holds the columns its thread computes.
+
+    A layer too narrow for that is cut by rows instead.
+    """
+    found: list[tuple[int, ...]] = []
+    for share in range(shares):
+        for i, layer in enumerate(layers):
+            d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
+            if blocks == 1:
+                first, end = share * d // shares, (share + 1) * d // shares
+                found.append((i, first, end - first, 0, k))
+                continue
+            for block in range(share * blocks // shares, (share + 1) * blocks // shares):
+                begin, end = dense.cut(k, blocks, block, itemsize)
+                found.append((i, 0, d, begin, end - begin))
+    return found

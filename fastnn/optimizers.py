@@ -190,7 +190,7 @@ class Adam(Optimizer):
         """Return the moments of that parameter."""
         moments = self.cache.get(param_name)
         if moments is None or moments.m.shape != like.shape:
-            moments = self.cache[param_name] = Moments(*(aligned_zeros(like.shape, like.dtype) for _ in range(2)))
+            moments = self.cache[param_name] = Moments(_fitting(None, like), _fitting(None, like))
         moments.m, moments.v = _fitting(moments.m, like), _fitting(moments.v, like)
         return moments
 

@@ -1,18 +1,13 @@
 """A whole training step of a stack of fully connected layers, compiled once for any stack.
 
-Three parallel loops make a step:
-
-1. by blocks of weight rows: ``W^T`` of every layer but the first, for the gradient of its input;
-2. by blocks of batch rows, which do not interact: forward through all layers, the loss, and its
-   gradient back to every layer's ``dZ``;
-3. by blocks of weight rows: ``dW = A^T dZ`` and the update, while the block is in the cache.
+A step is a row of parallel loops, its *phases*: forward through each layer, the loss and its gradient,
+backward through each layer, all updates. Activations are cut by columns: the thread that computes some
+columns of ``A_i`` is the one that holds those columns of ``W_i``, computes those of ``dZ_i``, and
+updates those weights. So weights never pass from one core's cache to another's, only activations do,
+which are few for the batches that networks of this size are trained with.
 
 A step is described by a *plan*, an array of 64-bit integers: a header, then ``LAYER_WORDS`` for each
 layer. Arrays are given as addresses, so parameters may lie anywhere and be replaced at any time.
-
-What a loop writes on one core the next one reads on another, and that takes a good part of a step's
-time: so ``Z`` is kept only where the activation's gradient needs it, and ReLU and its gradient are
-taken on the products' tiles.
 """
 
 import functools
@@ -27,6 +22,7 @@ from fastnn.kernels._jit import array_at, job, kernel
 from fastnn.kernels.gemm_microkernel import PLAIN, gemm, transpose
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
+from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 from fastnn.kernels.optimizers import adam_step, norm, sgd_step
 from fastnn.kernels.softmax import softmax, softmax_backward
 from fastnn.kernels.threads import parallel_for
@@ -36,22 +32,26 @@ ON_TILE = (LINEAR, RELU)  # taken on the products' tiles
 KEEP_Z = (ARCTAN, SOFTMAX)  # their gradient needs z, that of the others f(z)
 CROSS_ENTROPY, L2 = range(2)
 SGD, ADAM = range(2)
+FORWARD, SOFTMAX_ROWS, LOSS_ROWS, BACKWARD, SOFTMAX_GRADIENT_ROWS, UPDATE, CLIPPED_UPDATE = range(7)
 
 # The plan's header: sizes, kinds, and the addresses of
 # STATS (row blocks, 2) float64: each block's summed loss and error, ONE: a one of the arrays' dtype,
 # RATES (5,) float64: lr, momentum, or step_size, beta_1, beta_2, eps; last the clip norm, or inf,
-# SCRATCH (n, widest), and the blocks of weight rows, (blocks, 3) integers: layer, first row, end.
+# PHASES (phases, 4): the plan's address, what to do, with which layer, in how many jobs,
+# UPDATES (jobs, 5): layer, and the block of its weights: rows from, to, columns from, to.
 (
-    N, LAYERS, SIZE, LOSS, RULE, ROWS, WIDEST, X, Y, STATS, RATES, SCRATCH, ONE,
-    TRANSPOSES, TRANSPOSE_COUNT, UPDATES, UPDATE_COUNT,
+    N, LAYERS, SIZE, LOSS, RULE, ROWS, X, Y, STATS, RATES, ONE, PHASES, PHASE_COUNT, UPDATES,
+) = range(14)  # fmt: skip
+HEADER_WORDS = 14
+PHASE_WORDS, UPDATE_WORDS = 4, 5
+# Each layer: widths, activation, how many blocks its columns are cut into, and the addresses of its
+# parameters, the optimiser's two arrays for each of them, A = f(Z), dZ, the transposes of W's blocks of
+# rows; where needed, else 0, Z, dA, and the parameters' gradients.
+(
+    D, K, ACTIVATION, BLOCKS, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
+    A, DZ, WT, Z, DA, DW, DB,
 ) = range(17)  # fmt: skip
-HEADER_WORDS = 17
-# Each layer: widths, activation, and the addresses of its parameters, the optimiser's two arrays for
-# each of them, Z (or 0), A = f(Z), dZ, W^T, and the parameters' gradients.
-(
-    D, K, ACTIVATION, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2, Z, A, DZ, WT, DW, DB,
-) = range(15)  # fmt: skip
-LAYER_WORDS = 16
+LAYER_WORDS = 17
 
 _INTEGER, _SINGLE, _DOUBLE = np.int64(0), np.float32(0), np.float64(0)
 
@@ -73,172 +73,228 @@ def _vector(address, size, like):
 
 
 @kernel
+def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
+    """Return where block ``index`` of ``blocks`` of the columns begins and ends, on cache lines."""
+    lanes = 64 // size
+    vectors = (width + lanes - 1) // lanes
+    first = index * vectors // blocks * lanes
+    return first, min((index + 1) * vectors // blocks * lanes, width)
+
+
+@kernel
 def _activate(code: int, z: Array, out: Array) -> None:
-    """``out = f(z)``, for the activations that a product does not take on its tiles."""
+    """``out = f(z)``, for one row of an activation that a product does not take on its tiles."""
     if code == SIGMOID:
-        elementwise.sigmoid(z.reshape(-1), out.reshape(-1))
+        elementwise.sigmoid(z, out)
     elif code == TANH:
-        elementwise.tanh(z.reshape(-1), out.reshape(-1))
-    elif code == ARCTAN:
-        elementwise.arctan(z.reshape(-1), out.reshape(-1))
+        elementwise.tanh(z, out)
     else:
-        softmax(z, out)
+        elementwise.arctan(z, out)
 
 
 @kernel
 def _activation_gradient(code: int, kept: Array, dy: Array, out: Array) -> None:
-    """``out = f'(z; dy)``, where ``kept`` is z for the activations in ``KEEP_Z``, else f(z)."""
+    """``out = f'(z; dy)`` of one row, where ``kept`` is z for those in ``KEEP_Z``, else f(z)."""
     if code == RELU:
-        elementwise.relu_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.relu_gradient(kept, dy, out)
     elif code == SIGMOID:
-        elementwise.sigmoid_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.sigmoid_gradient(kept, dy, out)
     elif code == TANH:
-        elementwise.tanh_gradient(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
+        elementwise.tanh_gradient(kept, dy, out)
     elif code == ARCTAN:
-        elementwise.arctan_backward(kept.reshape(-1), dy.reshape(-1), out.reshape(-1))
-    elif code == SOFTMAX:
-        softmax_backward(kept, dy, out)
+        elementwise.arctan_backward(kept, dy, out)
     else:
         out[:] = dy
 
 
 @kernel
-def _transpose_block(address, index, like):
-    plan = _words(address)
-    block = _words(plan[TRANSPOSES])[3 * index : 3 * index + 3]
-    layer = _layer(plan, block[0])
-    d, k, size, first = layer[D], layer[K], plan[SIZE], block[1]
-    w, wt = layer[WEIGHTS] + first * k * size, layer[WT] + first * size
-    transpose(w, k, wt, d, block[2] - first, k, size, like)
+def _input(plan, i):
+    """Return the address of what layer i reads."""
+    return plan[X] if i == 0 else _layer(plan, i - 1)[A]
 
 
 @kernel
-def _kept(layer):
-    """Return the address of what the layer's activation gradient needs."""
-    return layer[Z] if layer[ACTIVATION] in KEEP_Z else layer[A]
+def _product(plan, i, first, rows, begin, end, like):
+    """Write ``A = f(X W + b)`` for a block of rows and columns; of a softmax only Z."""
+    layer, size = _layer(plan, i), plan[SIZE]
+    code, d, k = layer[ACTIVATION], layer[D], layer[K]
+    at = (first * k + begin) * size
+    to = layer[A] + at if code in ON_TILE else layer[Z] + at
+    x = _input(plan, i) + first * d * size
+    w, b = layer[WEIGHTS] + begin * size, layer[BIAS] + begin * size
+    mode = RELU_TILE if code == RELU else PLAIN
+    gemm(x, d, 1, w, k, to, k, rows, end - begin, d, b, 0, mode, size, like, like)
+    if code != SOFTMAX and code not in ON_TILE:
+        z, a = array_at(layer[Z], plan[N], k, like), array_at(layer[A], plan[N], k, like)
+        for r in range(first, first + rows):
+            _activate(code, z[r, begin:end], a[r, begin:end])
 
 
 @kernel
-def _forward_block(plan, first, rows, scratch, like):
-    """Forward through all layers; all but the softmax of a fused loss."""
-    size = plan[SIZE]
-    a = plan[X] + first * _layer(plan, 0)[D] * size
-    for i in range(plan[LAYERS]):
-        layer = _layer(plan, i)
-        code, d, k = layer[ACTIVATION], layer[D], layer[K]
-        out = layer[A] + first * k * size
-        z = layer[Z] + first * k * size if code in KEEP_Z else scratch
-        on_tile = code in ON_TILE
-        to = out if on_tile else z
-        mode = RELU_TILE if code == RELU else PLAIN
-        gemm(a, d, 1, layer[WEIGHTS], k, to, k, rows, k, d, layer[BIAS], 0, mode, size, like)
-        fused = code == SOFTMAX and plan[LOSS] == CROSS_ENTROPY and i == plan[LAYERS] - 1
-        if not on_tile and not fused:
-            _activate(code, array_at(z, rows, k, like), array_at(out, rows, k, like))
-        a = out
-
-
-@kernel
-def _loss_block(plan, first, rows, scratch, like):
-    """Write dZ of the last layer; return the summed loss and error of the rows."""
-    layer = _layer(plan, plan[LAYERS] - 1)
-    k, n, start = layer[K], plan[N], first * layer[K] * plan[SIZE]
-    y = array_at(plan[Y] + start, rows, k, like)
-    kept = array_at(_kept(layer) + start, rows, k, like)
-    dz = array_at(layer[DZ] + start, rows, k, like)
-    if plan[LOSS] == CROSS_ENTROPY and layer[ACTIVATION] == SOFTMAX:
-        return losses.softmax_cross_entropy(kept, y, n, dz), 1.0 * losses.misclassified(y, kept)
-    out = array_at(layer[A] + start, rows, k, like)
-    dout = array_at(scratch, rows, k, like)
-    if plan[LOSS] == CROSS_ENTROPY:
-        loss = losses.cross_entropy(y.reshape(-1), out.reshape(-1))
-        losses.cross_entropy_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
-        error = 1.0 * losses.misclassified(y, out)
-    else:
-        error = losses.l2(y.reshape(-1), out.reshape(-1))
-        losses.l2_backward(y.reshape(-1), out.reshape(-1), n, dout.reshape(-1))
-        loss = 0.5 * error
-    _activation_gradient(layer[ACTIVATION], kept, dout, dz)
-    return loss, error
-
-
-@kernel
-def _backward_block(plan, first, rows, scratch, like):
-    """From dZ of the last layer down to dZ of the first."""
-    size = plan[SIZE]
-    for j in range(plan[LAYERS] - 1):
-        i = plan[LAYERS] - 1 - j
-        layer, below = _layer(plan, i), _layer(plan, i - 1)
-        code, d, k = below[ACTIVATION], layer[D], layer[K]
-        start = first * d * size
-        dz, dz_below = layer[DZ] + first * k * size, below[DZ] + start
-        if code in ON_TILE:
-            mode, gate = (RELU_GRADIENT_TILE, below[A] + start) if code == RELU else (PLAIN, 0)
-            gemm(dz, k, 1, layer[WT], d, dz_below, d, rows, d, k, gate, d, mode, size, like)
-        else:
-            gemm(dz, k, 1, layer[WT], d, scratch, d, rows, d, k, 0, 0, PLAIN, size, like)
-            kept = array_at(_kept(below) + start, rows, d, like)
-            da, out = array_at(scratch, rows, d, like), array_at(dz_below, rows, d, like)
-            _activation_gradient(code, kept, da, out)
-
-
-@kernel
-def _rows_block(address, index, like):
-    plan = _words(address)
+def _row_block(plan, index):
     first = index * plan[ROWS]
-    rows = min(plan[N] - first, plan[ROWS])
-    scratch = plan[SCRATCH] + first * plan[WIDEST] * plan[SIZE]
-    _forward_block(plan, first, rows, scratch, like)
-    loss, error = _loss_block(plan, first, rows, scratch, like)
+    return first, min(plan[N] - first, plan[ROWS])
+
+
+@kernel
+def _softmax_rows(plan, i, index, like):
+    layer = _layer(plan, i)
+    first, rows = _row_block(plan, index)
+    at = first * layer[K] * plan[SIZE]
+    softmax(
+        array_at(layer[Z] + at, rows, layer[K], like), array_at(layer[A] + at, rows, layer[K], like)
+    )
+
+
+@kernel
+def _softmax_gradient_rows(plan, i, index, like):
+    layer = _layer(plan, i)
+    first, rows = _row_block(plan, index)
+    k, at = layer[K], first * layer[K] * plan[SIZE]
+    z, da = array_at(layer[Z] + at, rows, k, like), array_at(layer[DA] + at, rows, k, like)
+    softmax_backward(z, da, array_at(layer[DZ] + at, rows, k, like))
+
+
+@kernel
+def _loss_rows(plan, i, index, like):
+    """Forward through the last layer, the loss, and dZ, for a block of rows."""
+    layer = _layer(plan, i)
+    first, rows = _row_block(plan, index)
+    code, k, n, at = layer[ACTIVATION], layer[K], plan[N], first * layer[K] * plan[SIZE]
+    if layer[BLOCKS] == 1:  # else its product was a phase
+        _product(plan, i, first, rows, 0, k, like)
+    y = array_at(plan[Y] + at, rows, k, like)
+    dz = array_at(layer[DZ] + at, rows, k, like)
     stats = _vector(plan[STATS] + 16 * index, 2, _DOUBLE)
-    stats[0], stats[1] = loss, error
-    _backward_block(plan, first, rows, scratch, like)
-
-
-@kernel
-def _update(plan, gradient, state_1, state_2, weights, count, scale, like):
-    rates = _vector(plan[RATES], 5, _DOUBLE)
-    g = _vector(gradient, count, like)
-    m = _vector(state_1, count, like)
-    w = _vector(weights, count, like)
-    if plan[RULE] == SGD:
-        sgd_step(g, m, rates[0] * scale, rates[1], w)
+    if code == SOFTMAX and plan[LOSS] == CROSS_ENTROPY:
+        z = array_at(layer[Z] + at, rows, k, like)
+        stats[0] = losses.softmax_cross_entropy(z, y, n, dz)
+        stats[1] = losses.misclassified(y, z)
+        return
+    if code == SOFTMAX:
+        _softmax_rows(plan, i, index, like)
+    a = array_at(layer[A] + at, rows, k, like)
+    da = array_at(layer[DA] + at, rows, k, like)
+    if plan[LOSS] == CROSS_ENTROPY:
+        stats[0] = losses.cross_entropy(y.reshape(-1), a.reshape(-1))
+        stats[1] = losses.misclassified(y, a)
+        losses.cross_entropy_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
     else:
-        adam_step(g, m, _vector(state_2, count, like), scale, rates, w)
+        stats[1] = losses.l2(y.reshape(-1), a.reshape(-1))
+        stats[0] = 0.5 * stats[1]
+        losses.l2_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
+    if code == SOFTMAX:
+        _softmax_gradient_rows(plan, i, index, like)
+    else:
+        kept = array_at((layer[Z] if code in KEEP_Z else layer[A]) + at, rows, k, like)
+        _activation_gradient(code, kept.reshape(-1), da.reshape(-1), dz.reshape(-1))
 
 
 @kernel
-def _weights_block(address, index, like):
-    plan = _words(address)
+def _backward_columns(plan, i, index, like):
+    """From dZ of layer i to a block of columns of dZ of the layer below; of a softmax, to dA."""
+    layer, below = _layer(plan, i), _layer(plan, i - 1)
+    code, size, n, d, k = below[ACTIVATION], plan[SIZE], plan[N], layer[D], layer[K]
+    begin, end = cut(d, below[BLOCKS], index, size)
+    width, at = end - begin, begin * size
+    wt = layer[WT] + begin * k * size
+    transpose(layer[WEIGHTS] + begin * k * size, k, wt, width, width, k, size, like)
+    to = (below[DZ] if code in ON_TILE else below[DA]) + at
+    mode, gate = (RELU_GRADIENT_TILE, below[A] + at) if code == RELU else (PLAIN, 0)
+    gemm(layer[DZ], k, 1, wt, width, to, d, n, width, k, gate, d, mode, size, like, like)
+    if code != SOFTMAX and code not in ON_TILE:
+        kept = array_at(below[Z] if code in KEEP_Z else below[A], n, d, like)
+        da, dz = array_at(below[DA], n, d, like), array_at(below[DZ], n, d, like)
+        for r in range(n):
+            _activation_gradient(code, kept[r, begin:end], da[r, begin:end], dz[r, begin:end])
+
+
+@kernel
+def _update_block(plan, index, like):
+    """``dW = X^T dZ`` and the update, for a block of weights, and its share of the bias."""
     n, size = plan[N], plan[SIZE]
-    block = _words(plan[UPDATES])[3 * index : 3 * index + 3]
-    i, first, rows = block[0], block[1], block[2] - block[1]
+    block = _words(plan[UPDATES])[UPDATE_WORDS * index : UPDATE_WORDS * (index + 1)]
+    i, first, rows, begin, columns = block[0], block[1], block[2], block[3], block[4]
     layer = _layer(plan, i)
     d, k = layer[D], layer[K]
-    a = plan[X] if i == 0 else _layer(plan, i - 1)[A]
-    start = first * k * size
-    gradient = layer[DW] + start
-    a_columns = a + first * size
-    gemm(a_columns, 1, d, layer[DZ], k, gradient, k, rows, k, n, 0, 0, PLAIN, size, like)
-    if first == 0:  # the bias is one more row of weights, for an input that is always one
-        gemm(plan[ONE], 0, 0, layer[DZ], k, layer[DB], k, 1, k, n, 0, 0, PLAIN, size, like)
-    if _vector(plan[RATES], 5, _DOUBLE)[4] == np.inf:  # else the norm of the whole comes first
-        s1, s2, w = layer[WEIGHTS_1] + start, layer[WEIGHTS_2] + start, layer[WEIGHTS] + start
-        _update(plan, gradient, s1, s2, w, rows * k, 1.0, like)
+    at, along = (first * k + begin) * size, begin * size
+    x, dz = _input(plan, i) + first * size, layer[DZ] + along
+    w, b = layer[WEIGHTS] + at, layer[BIAS] + along
+    rates = _vector(plan[RATES], 5, _DOUBLE)
+    if plan[RULE] == SGD and rates[4] == np.inf:
+        dtype = _vector(plan[ONE], 1, like).dtype
+        lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
+        v, v_bias = layer[WEIGHTS_1] + at, layer[BIAS_1] + along
+        gemm(x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, size, lr, momentum)
+        if first == 0:  # the bias is one more row of weights, for an input that is always one
+            gemm(plan[ONE], 0, 0, dz, k, b, k, 1, columns, n, v_bias, k, SGD_TILE, size, lr, momentum)
+        return
+    dw, db = layer[DW] + at, layer[DB] + along
+    gemm(x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, size, like, like)
+    if first == 0:
+        gemm(plan[ONE], 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, size, like, like)
+    if rates[4] == np.inf:  # else the norm of the whole comes first
+        m, v = layer[WEIGHTS_1] + at, layer[WEIGHTS_2] + at
+        for r in range(rows):
+            row = r * k * size
+            _adam(plan, dw + row, m + row, v + row, w + row, columns, 1.0, like)
         if first == 0:
-            _update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, 1.0, like)
+            _adam(plan, db, layer[BIAS_1] + along, layer[BIAS_2] + along, b, columns, 1.0, like)
 
 
 @kernel
-def _clip_scale(gradient, count, clip_norm, like):
-    """Return what brings the gradient's norm down to ``clip_norm``; 1 if it is not above it."""
-    size = norm(_vector(gradient, count, like))
-    return clip_norm / size if size > clip_norm else 1.0
+def _adam(plan, gradient, m, v, weights, count, scale, like):
+    g, w = _vector(gradient, count, like), _vector(weights, count, like)
+    rates = _vector(plan[RATES], 5, _DOUBLE)
+    adam_step(g, _vector(m, count, like), _vector(v, count, like), scale, rates, w)
+
+
+@kernel
+def _clipped_update(plan, gradient, state_1, state_2, weights, count, like):
+    """Update by a gradient scaled down to the clip norm, if its norm is above that."""
+    rates = _vector(plan[RATES], 5, _DOUBLE)
+    g = _vector(gradient, count, like)
+    size = norm(g)
+    scale = rates[4] / size if size > rates[4] else 1.0
+    if plan[RULE] == SGD:
+        velocity, w = _vector(state_1, count, like), _vector(weights, count, like)
+        sgd_step(g, velocity, rates[0] * scale, rates[1], w)
+    else:
+        _adam(plan, gradient, state_1, state_2, weights, count, scale, like)
+
+
+@kernel
+def _run_job(address, index, like):
+    phase = _words(address)[:PHASE_WORDS]
+    plan, kind, i = _words(phase[0]), phase[1], phase[2]
+    layer = _layer(plan, i)
+    if kind == FORWARD:
+        begin, end = cut(layer[K], layer[BLOCKS], index, plan[SIZE])
+        _product(plan, i, 0, plan[N], begin, end, like)
+    elif kind == SOFTMAX_ROWS:
+        _softmax_rows(plan, i, index, like)
+    elif kind == LOSS_ROWS:
+        _loss_rows(plan, i, index, like)
+    elif kind == BACKWARD:
+        _backward_columns(plan, i, index, like)
+    elif kind == SOFTMAX_GRADIENT_ROWS:
+        _softmax_gradient_rows(plan, i, index, like)
+    elif kind == UPDATE:
+        _update_block(plan, index, like)
+    else:
+        layer = _layer(plan, index // 2)
+        d, k = layer[D], layer[K]
+        if index % 2 == 0:
+            state_1, state_2 = layer[WEIGHTS_1], layer[WEIGHTS_2]
+            _clipped_update(plan, layer[DW], state_1, state_2, layer[WEIGHTS], d * k, like)
+        else:
+            _clipped_update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, like)
 
 
 @kernel
 def train_step(
     control: int,
+    job: int,
     plan: Array,
     x: Array,
     y: Array,
@@ -247,35 +303,20 @@ def train_step(
     rate_3: float,
     rate_4: float,
     clip_norm: float,
-    transpose: int,
-    rows: int,
-    weights: int,
-    like: Any,
 ) -> tuple[float, float]:
     """Do the step that a plan describes on a batch; return the summed loss and error.
 
-    ``transpose``, ``rows``, ``weights``: the addresses of :func:`jobs`; ``control``: a pool's. The
-    error counts wrong arg-maxes for cross-entropy and sums squares for l2.
+    ``control`` is a pool's, or 0 for no helpers; ``job`` the address of :func:`step_job`. The error
+    counts wrong arg-maxes for cross-entropy and sums squares for l2.
     """
-    address = plan.ctypes.data
     plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
     rates = _vector(plan[RATES], 5, _DOUBLE)
     rates[0], rates[1], rates[2], rates[3], rates[4] = rate_1, rate_2, rate_3, rate_4, clip_norm
-    parallel_for(control, transpose, address, plan[TRANSPOSE_COUNT])
-    blocks = (plan[N] + plan[ROWS] - 1) // plan[ROWS]
-    parallel_for(control, rows, address, blocks)
-    parallel_for(control, weights, address, plan[UPDATE_COUNT])
-    if clip_norm < np.inf:
-        for i in range(plan[LAYERS]):
-            layer = _layer(plan, i)
-            k = layer[K]
-            count = layer[D] * k
-            scale = _clip_scale(layer[DW], count, clip_norm, like)
-            s1, s2 = layer[WEIGHTS_1], layer[WEIGHTS_2]
-            _update(plan, layer[DW], s1, s2, layer[WEIGHTS], count, scale, like)
-            scale = _clip_scale(layer[DB], k, clip_norm, like)
-            _update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, scale, like)
+    for i in range(plan[PHASE_COUNT]):
+        phase = plan[PHASES] + i * PHASE_WORDS * 8
+        parallel_for(control, job, phase, _words(phase)[3])
     loss, error = 0.0, 0.0
+    blocks = (plan[N] + plan[ROWS] - 1) // plan[ROWS]
     stats = array_at(plan[STATS], blocks, 2, _DOUBLE)
     for i in range(blocks):
         loss += stats[i, 0]
@@ -284,34 +325,18 @@ def train_step(
 
 
 @functools.cache
-def jobs(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
-    """Return the three loops' jobs for a dtype, compiled; their ``address`` is what a step takes."""
+def step_job(dtype: np.dtype[Any]) -> Any:
+    """Return the job of all phases for a dtype, compiled; its ``address`` is what a step takes."""
     if dtype == np.float32:
 
         @job
-        def transpose(address, index):
-            _transpose_block(address, index, _SINGLE)
+        def single(address, index):
+            _run_job(address, index, _SINGLE)
 
-        @job
-        def rows(address, index):
-            _rows_block(address, index, _SINGLE)
-
-        @job
-        def weights(address, index):
-            _weights_block(address, index, _SINGLE)
-
-        return transpose, rows, weights
+        return single
 
     @job
-    def transpose(address, index):
-        _transpose_block(address, index, _DOUBLE)
+    def double(address, index):
+        _run_job(address, index, _DOUBLE)
 
-    @job
-    def rows(address, index):
-        _rows_block(address, index, _DOUBLE)
-
-    @job
-    def weights(address, index):
-        _weights_block(address, index, _DOUBLE)
-
-    return transpose, rows, weights
+    return double

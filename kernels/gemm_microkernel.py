@@ -10,11 +10,13 @@ Rows of B and C are contiguous. Edges: tiles of 4, 2 and 1 rows; masked loads an
 last vector. Every element of C is one chain of fused multiply-adds in the order of k whatever tile it
 falls in, so results do not depend on how the work is cut up.
 
-What a layer does to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, or :data:`RELU_GRADIENT`. ReLU writes -0 for what was negative and +0 for what was zero:
-the same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
+What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
+:data:`RELU`, :data:`RELU_GRADIENT`, or :data:`SGD`. ReLU writes -0 for what was negative and +0 for
+what was zero: the same number, whose sign tells the gradient all it needs, so that ``z`` need not be
+kept.
 
-Matrices come as addresses and strides in elements; ``like`` is any number of their dtype.
+Matrices come as addresses and strides in elements; ``lr`` and ``mu`` are numbers of their
+dtype.
 """
 
 from typing import Any
@@ -28,7 +30,7 @@ from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, exact
 AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
 AHEAD = 8  # rows of B that are fetched before they are needed: another core may have written them
-PLAIN, RELU, RELU_GRADIENT = range(3)  # what is done to a tile before it is stored
+PLAIN, RELU, RELU_GRADIENT, SGD = range(4)  # what is done to a tile before it is stored
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -112,7 +114,7 @@ class _Emitter:
 
 
 def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
-    a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode = arguments
+    a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, lr, momentum = arguments
     emit = _Emitter(builder, like)
     fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
     element_size = _I64(emit.size)
@@ -120,12 +122,12 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     masks = [None] * (vectors - 1) + [last]
     offsets = [v * emit.lanes for v in range(vectors)]
 
-    # C begins as `start`, or as zero where that is a null address or the gradient's gate: then no lane
-    # is loaded, from an address that is mapped all the same, as a masked load that would fault costs a
+    # C begins as `start`, or as zero where that is a null address or something else: then no lane is
+    # loaded, from an address that is mapped all the same, as a masked load that would fault costs a
     # microsecond
-    gate, gate_row = start, start_row
+    other, other_row = start, start_row
     has_start = builder.and_(
-        builder.icmp_signed("!=", start, _I64(0)), builder.icmp_signed("!=", mode, _I64(RELU_GRADIENT))
+        builder.icmp_signed("!=", start, _I64(0)), builder.icmp_signed("<", mode, _I64(RELU_GRADIENT))
     )
     present = emit.broadcast(has_start, emit.flags)
     start = builder.select(has_start, start, b)
@@ -173,22 +175,30 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     summed_up = builder.append_basic_block("summed_up")
     builder.cbranch(builder.icmp_signed("<", following, k), loop, summed_up)
     builder.position_at_end(summed_up)
-    stores = {mode: builder.append_basic_block("store") for mode in (PLAIN, RELU, RELU_GRADIENT)}
+    stores = {kind: builder.append_basic_block("store") for kind in (PLAIN, RELU, RELU_GRADIENT, SGD)}
     done = builder.append_basic_block("done")
     switch = builder.switch(mode, stores[PLAIN])
-    switch.add_case(_I64(RELU), stores[RELU])
-    switch.add_case(_I64(RELU_GRADIENT), stores[RELU_GRADIENT])
     for kind, block in stores.items():
+        if kind != PLAIN:
+            switch.add_case(_I64(kind), block)
         builder.position_at_end(block)
         for m in range(rows):
-            for v in range(vectors):
-                value = summed[m][v]
+            for value, offset, mask in zip(summed[m], offsets, masks, strict=True):
+                at = emit.pointer(c, _I64(m), c_row, offset)
+                beside = emit.pointer(other, _I64(m), other_row, offset)
                 if kind == RELU:
                     value = emit.relu(value)
                 elif kind == RELU_GRADIENT:
-                    y = emit.load(emit.pointer(gate, _I64(m), gate_row, offsets[v]), masks[v])
-                    value = emit.relu_gradient(value, y)
-                emit.store(value, emit.pointer(c, _I64(m), c_row, offsets[v]), masks[v])
+                    value = emit.relu_gradient(value, emit.load(beside, mask))
+                elif kind == SGD:
+                    velocity = builder.fmul(
+                        emit.load(beside, mask), emit.broadcast(momentum, emit.vector)
+                    )
+                    rate = emit.broadcast(lr, emit.vector)
+                    velocity = builder.call(fma, [rate, value, velocity])
+                    emit.store(velocity, beside, mask)
+                    value = builder.fsub(emit.load(at, mask), velocity)
+                emit.store(value, at, mask)
         builder.branch(done)
     builder.position_at_end(done)
 
@@ -197,12 +207,12 @@ def _tile(rows: int, vectors: int) -> Any:
     """Return ``C = start + A B`` for ``rows`` rows and ``vectors`` vectors of columns, as a call."""
 
     @intrinsic
-    def tile(context, a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, like):
+    def tile(context, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, lr, mu):
         def codegen(context, builder, signature, arguments):
-            _emit_tile(builder, like, rows, vectors, list(arguments[:-1]))
+            _emit_tile(builder, lr, rows, vectors, list(arguments))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 12, like), codegen
+        return types.void(*[types.int64] * 12, lr, lr), codegen
 
     return tile
 
@@ -214,7 +224,7 @@ _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
 @exact
-def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, like):
+def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, lr, mu):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
     i = 0
@@ -225,45 +235,46 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
         S = start + i * start_row * size if start != 0 else start
         if left >= 8 and TILE_ROWS == 8:
             if columns > 2 * lanes:
-                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             elif columns > lanes:
-                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             else:
-                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             i += 8
         elif left >= 4:
             if columns > 2 * lanes:
-                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             elif columns > lanes:
-                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             else:
-                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             i += 4
         elif left >= 2:
             if columns > 2 * lanes:
-                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             elif columns > lanes:
-                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             else:
-                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             i += 2
         else:
             if columns > 2 * lanes:
-                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             elif columns > lanes:
-                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             else:
-                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, like)
+                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
             i += 1
 
 
 @exact
-def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, like):
+def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, lr, mu):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 
     ``start`` is the address of a matrix whose rows are ``start_row`` elements apart (0: one row for
-    all, a bias), or 0 for none. ``mode``: see the module's docstring; for :data:`RELU_GRADIENT` there
-    is no start, and its address is that of what :data:`RELU` wrote. ``size``: of an element in bytes.
+    all, a bias), or 0 for none. ``mode``: see the module's docstring. For :data:`RELU_GRADIENT` there
+    is no start, and its address is that of what :data:`RELU` wrote; for :data:`SGD` that of the
+    velocity, ``V = mu V + lr A B``, ``C -= V``. ``size``: of an element in bytes.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -274,7 +285,7 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         S = start + j * size if start != 0 else start
         B = b + j * size
         C = c + j * size
-        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, like)
+        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, lr, mu)
         j += width
 
 

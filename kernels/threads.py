@@ -68,8 +68,11 @@ def _work_through(control, thread):
 
 @kernel
 def parallel_for(control, job, arguments, count):
-    """Call ``job(arguments, index)`` for every index below ``count``, on all threads that come."""
-    if count == 1 or atomic_exchange(control + _BUSY, 1) != 0:
+    """Call ``job(arguments, index)`` for every index below ``count``, on all threads that come.
+
+    ``control`` is a pool's, or 0 for a serial loop.
+    """
+    if control == 0 or count == 1 or atomic_exchange(control + _BUSY, 1) != 0:
         for index in range(count):
             call_job(job, arguments, index)
         return

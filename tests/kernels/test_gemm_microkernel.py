@@ -29,7 +29,8 @@ def test_every_remainder(start, transposed, dtype, rng):
         expected += {"nothing": 0, "a bias": bias, "C itself": 7}[start]
         gemm_microkernel.gemm(
             stored.ctypes.data, *strides, B.ctypes.data, n + 3, C.ctypes.data, n + 5,
-            m, n, k, *begin[start], gemm_microkernel.PLAIN, dtype.itemsize, dtype.type(0),
+            m, n, k, *begin[start], gemm_microkernel.PLAIN,
+            dtype.itemsize, dtype.type(0), dtype.type(0),
         )  # fmt: skip
         bound = (k + 1) * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B[:, :n]) + 10)
         assert (np.abs(C[:m, :n] - expected) <= bound).all(), (m, n, k)
@@ -50,7 +51,7 @@ def test_relu_and_its_gradient_on_the_tile(shape, dtype, rng):
     def gemm(out, start, row, mode):
         gemm_microkernel.gemm(
             A.ctypes.data, k, 1, B.ctypes.data, n, out.ctypes.data, n,
-            m, n, k, start.ctypes.data, row, mode, dtype.itemsize, dtype.type(0),
+            m, n, k, start.ctypes.data, row, mode, dtype.itemsize, dtype.type(0), dtype.type(0),
         )  # fmt: skip
 
     gemm(tail, bias, 0, gemm_microkernel.PLAIN)
