@@ -106,6 +106,7 @@ def job(function: _F) -> Any:
 
     Unlike a kernel it compiles at once: define it inside a function that is called when it is needed.
     """
+    function.__qualname__ += "_" + _SOURCES.hex()[:16]  # compiled at once, it is looked up by name
     signature = functools.partial(numba.cfunc, "void(int64, int64)")
     return _cached(signature, function, {"fastmath": set(FAST), "error_model": "numpy"})
 
@@ -139,7 +140,8 @@ def call_job(context, address, arguments, index):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
-# Sequentially consistent operations on the 64-bit integer at an address.
+# Operations on the 64-bit integer at an address, by several threads. What a thread wrote before a store
+# is there for whoever loads the stored value.
 
 
 @intrinsic
@@ -147,7 +149,7 @@ def atomic_load(context, address):
     """Return the integer."""
 
     def codegen(context, builder, signature, values):
-        return builder.load_atomic(builder.inttoptr(values[0], _I64.as_pointer()), "seq_cst", 8)
+        return builder.load_atomic(builder.inttoptr(values[0], _I64.as_pointer()), "acquire", 8)
 
     return types.int64(types.int64), codegen
 
@@ -158,25 +160,33 @@ def atomic_store(context, address, value):
 
     def codegen(context, builder, signature, values):
         pointer = builder.inttoptr(values[0], _I64.as_pointer())
-        builder.store_atomic(values[1], pointer, "seq_cst", 8)
+        builder.store_atomic(values[1], pointer, "release", 8)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
 
 
-def _read_modify_write(operation):
-    def function(context, address, value):
-        def codegen(context, builder, signature, values):
-            pointer = builder.inttoptr(values[0], _I64.as_pointer())
-            return builder.atomic_rmw(operation, pointer, values[1], "seq_cst")
+@intrinsic
+def atomic_add(context, address, value):
+    """Add to the integer; return what was there before."""
 
-        return types.int64(types.int64, types.int64), codegen
+    def codegen(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, values[1], "seq_cst")
 
-    return intrinsic(function)
+    return types.int64(types.int64, types.int64), codegen
 
 
-atomic_add = _read_modify_write("add")  # both return what was there before
-atomic_exchange = _read_modify_write("xchg")
+@intrinsic
+def atomic_replace(context, address, expected, value):
+    """Write the integer if it is as expected; return whether it was."""
+
+    def codegen(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], _I64.as_pointer())
+        pair = builder.cmpxchg(pointer, values[1], values[2], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic

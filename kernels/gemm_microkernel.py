@@ -29,7 +29,8 @@ from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, exact
 
 AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
-AHEAD = 8  # rows of B that are fetched before they are needed: another core may have written them
+AHEAD = 8  # rows
+_LINE = 64  # bytes
 PLAIN, RELU, RELU_GRADIENT, SGD = range(4)  # what is done to a tile before it is stored
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -55,10 +56,13 @@ class _Emitter:
 
     def pointer(self, address: Any, row: Any, stride: Any, column: int) -> Any:
         """Return the address of ``matrix[row, column]`` as a pointer to a vector."""
-        bytes_ = self.builder.mul(
-            self.builder.add(self.builder.mul(row, stride), _I64(column)), _I64(self.size)
-        )
-        return self.builder.inttoptr(self.builder.add(address, bytes_), self.vector.as_pointer())
+        at = self.at(address, row, stride, column)
+        return self.builder.inttoptr(at, self.vector.as_pointer())
+
+    def at(self, address: Any, row: Any, stride: Any, column: int) -> Any:
+        """Return the address of ``matrix[row, column]``."""
+        elements = self.builder.add(self.builder.mul(row, stride), _I64(column))
+        return self.builder.add(address, self.builder.mul(elements, _I64(self.size)))
 
     def broadcast(self, value: Any, vector: Any) -> Any:
         first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
@@ -80,15 +84,16 @@ class _Emitter:
         load = self.function("llvm.masked.load", self.vector, arguments)
         return self.builder.call(load, [pointer, _I32(self.size), mask, self.zero])
 
-    def prefetch(self, pointer: Any) -> None:
+    def prefetch(self, address: Any, write: bool = False) -> None:
         byte = ir.IntType(8).as_pointer()
         function = cgutils.get_or_insert_function(
             self.builder.module,
             ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
             "llvm.prefetch.p0i8",
         )
-        read, keep, data = _I32(0), _I32(3), _I32(1)
-        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, keep, data])
+        keep, data = _I32(3), _I32(1)
+        pointer = self.builder.inttoptr(address, byte)
+        self.builder.call(function, [pointer, _I32(int(write)), keep, data])
 
     def relu(self, z: Any) -> Any:
         """Return z, -0 where it is negative, +0 where it is zero of either sign."""
@@ -146,6 +151,19 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
         builder.add(a, builder.mul(builder.mul(_I64(m), a_row), element_size)) for m in range(rows)
     ]
 
+    # What another core has written, or has read since this one wrote it, takes as long to come as
+    # dozens of steps: B some rows ahead, A where the next tile will read it (or, where k runs down a
+    # column, some rows ahead too), C now, for when k is through.
+    in_rows = builder.icmp_signed("==", a_column, _I64(1))
+    ahead_in_rows = builder.mul(builder.mul(_I64(rows), a_row), element_size)
+    next_stride = builder.select(in_rows, _I64(_LINE), builder.mul(a_column, element_size))
+    next_a = builder.add(
+        a, builder.select(in_rows, ahead_in_rows, builder.mul(_I64(AHEAD), next_stride))
+    )
+    for m in range(rows):
+        for offset in offsets:
+            emit.prefetch(emit.at(c, _I64(m), c_row, offset), write=True)
+
     entry, loop = builder.block, builder.append_basic_block("k")
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -158,8 +176,8 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     ]
     ahead = builder.add(step, _I64(AHEAD))
     for offset in offsets:
-        emit.prefetch(emit.pointer(b, ahead, b_row, offset))
-    emit.prefetch(emit.pointer(a, ahead, a_column, 0))
+        emit.prefetch(emit.at(b, ahead, b_row, offset))
+    emit.prefetch(builder.add(next_a, builder.mul(step, next_stride)))
     along = builder.mul(builder.mul(step, a_column), element_size)
     summed = []
     for m in range(rows):

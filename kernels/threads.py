@@ -1,12 +1,17 @@
 """One small thread pool, and the parallel loop that compiled code runs on it.
 
-A loop of ``n`` jobs is published in a control block. Whoever asks for it works through the jobs
-itself; helper threads that are awake take jobs too, each by one atomic addition. Every thread begins
-with a share of its own, so that from one loop to the next it finds in its cache what it left there, and
-goes on with what is left of the others'. Nothing waits for a thread that has not taken a job, so with
-helpers asleep, busy or gone (after a fork) the loop is merely serial. If another loop is under way
-already, from another Python thread, the second one is serial too. Which thread does a job has no
-influence on it, so results do not depend on the number of threads.
+A loop is published in a control block. Whoever asks for it works through the jobs itself; helper
+threads that are awake take jobs too. Every thread begins with a share of its own, so that from one loop
+to the next it finds in its cache what it left there, and goes on with what is left of the others'.
+Nothing waits for a thread that has not taken a job, so with helpers asleep, busy or gone (after a fork)
+the loop is merely serial. If another loop is under way already, from another Python thread, the second
+one is serial too. Which thread does a job has no influence on it, so results do not depend on the
+number of threads.
+
+Between cores a cache line takes 30 to 200 ns, so a loop passes as few as it can, and the one who asks
+never waits for one before its own first job. Loops are numbered, and a share is one integer, the loop's
+number and how many of its jobs are taken: a job is taken by replacing that integer, which fails for a
+helper that comes late, with an old number. So loops need not be closed.
 
 Helpers are Python threads that spend their time in one compiled call without the GIL. Between loops
 they spin for a while, then go to sleep in Python until :meth:`Pool.wake`. They spin without the
@@ -22,48 +27,59 @@ import numpy as np
 
 from fastnn.kernels._jit import (
     atomic_add,
-    atomic_exchange,
     atomic_load,
+    atomic_replace,
     atomic_store,
     call_job,
     kernel,
 )
 
-# The control block: 64-bit integers, each in a cache line of its own.
+# The control block, in bytes. Helpers watch the first line; each share has two, what is taken of it and
+# what its own thread, in any share, has finished.
+_LOOP, _JOB, _ARGUMENTS, _COUNT, _THREADS, _STOP = range(0, 48, 8)
 _LINE = 128
-(
-    _OPEN,  # the number of the loop that is published, 0 if none is
-    _LOOPS,  # how many there have been
-    _JOB,  # its job's address,
-    _ARGUMENTS,  # what the job is given,
-    _COUNT,  # and how many there are
-    _DONE,  # how many are finished
-    _INSIDE,  # helpers at the loop; its description changes only when there are none
-    _BUSY,  # whether somebody runs a loop
-    _AWAKE,  # helpers that are not asleep
-    _STOP,  # tells helpers to go to sleep
-    _THREADS,  # how many shares there are; here begins, for each, how many of its jobs are taken
-) = (line * _LINE for line in range(11))
+_BUSY = _LINE  # whether somebody runs a loop
+_AWAKE = 2 * _LINE  # helpers that are not asleep
+_SHARES = 3 * _LINE
+_TAKEN, _FINISHED, _SHARE = 0, _LINE, 2 * _LINE
+_NUMBER = 2**20  # a loop's number is kept in units of this, beside a number of jobs below it
 _SPINS = 400_000  # some hundreds of microseconds
 
 
 @kernel
-def _work_through(control, thread):
-    count = atomic_load(control + _COUNT)
+def _take(share, loop, size):
+    """Take a job of a loop from a share of that size; return its index there, or -1."""
+    while True:
+        found = atomic_load(share + _TAKEN)
+        index = found - loop * _NUMBER
+        if index < 0 or index >= size:
+            return -1
+        if atomic_replace(share + _TAKEN, found, found + 1):
+            return index
+
+
+@kernel
+def _work_through(control, loop, thread, taken):
+    """Do jobs until none is left; the first ``taken`` of the own share are this thread's already."""
     job = atomic_load(control + _JOB)
     arguments = atomic_load(control + _ARGUMENTS)
+    count = atomic_load(control + _COUNT)
     threads = atomic_load(control + _THREADS)
+    finished = 0
     for other in range(threads):
         share = (thread + other) % threads
         first = share * count // threads
         size = (share + 1) * count // threads - first
-        taken = control + _THREADS + (share + 1) * _LINE
+        index = 0 if taken > 0 and other == 0 else -1
         while True:
-            index = atomic_add(taken, 1)
-            if index >= size:
-                break
+            if index < 0:
+                index = _take(control + _SHARES + share * _SHARE, loop, size)
+                if index < 0:
+                    break
             call_job(job, arguments, first + index)
-            atomic_add(control + _DONE, 1)
+            finished += 1
+            atomic_store(control + _SHARES + thread * _SHARE + _FINISHED, loop * _NUMBER + finished)
+            index = -1
 
 
 @kernel
@@ -72,23 +88,30 @@ def parallel_for(control, job, arguments, count):
 
     ``control`` is a pool's, or 0 for a serial loop.
     """
-    if control == 0 or count == 1 or atomic_exchange(control + _BUSY, 1) != 0:
+    alone = control == 0 or count <= 1 or count >= _NUMBER
+    if alone or not atomic_replace(control + _BUSY, 0, 1):
         for index in range(count):
             call_job(job, arguments, index)
         return
+    loop = atomic_load(control + _LOOP) + 1
+    threads = atomic_load(control + _THREADS)
+    for share in range(threads):  # nothing to take, for who still reads the old description
+        atomic_store(control + _SHARES + share * _SHARE + _TAKEN, (loop + 1) * _NUMBER - 1)
     atomic_store(control + _JOB, job)
     atomic_store(control + _ARGUMENTS, arguments)
     atomic_store(control + _COUNT, count)
-    atomic_store(control + _DONE, 0)
-    for share in range(atomic_load(control + _THREADS)):
-        atomic_store(control + _THREADS + (share + 1) * _LINE, 0)
-    atomic_store(control + _OPEN, atomic_add(control + _LOOPS, 1) + 1)
-    _work_through(control, 0)
-    while atomic_load(control + _DONE) < count:
-        pass
-    atomic_store(control + _OPEN, 0)
-    while atomic_load(control + _INSIDE) != 0:
-        pass
+    mine = min(count // threads, 1)
+    for share in range(threads):
+        taken = mine if share == 0 else 0
+        atomic_store(control + _SHARES + share * _SHARE + _TAKEN, loop * _NUMBER + taken)
+    atomic_store(control + _LOOP, loop)
+    _work_through(control, loop, 0, mine)
+    finished = 0
+    while finished < count:
+        finished = 0
+        for thread in range(threads):
+            found = atomic_load(control + _SHARES + thread * _SHARE + _FINISHED) - loop * _NUMBER
+            finished += max(found, 0)
     atomic_store(control + _BUSY, 0)
 
 
@@ -96,16 +119,14 @@ def parallel_for(control, job, arguments, count):
 def _help(control, thread, spins):
     """Take jobs from the loops that come by, until none has come for ``spins`` turns."""
     atomic_add(control + _AWAKE, 1)
-    idle = last = 0
+    last = atomic_load(control + _LOOP)
+    idle = 0
     while idle < spins and atomic_load(control + _STOP) == 0:
-        loop = atomic_load(control + _OPEN)
-        if loop != 0 and loop != last:
-            atomic_add(control + _INSIDE, 1)
-            if atomic_load(control + _OPEN) == loop:  # still, now that it cannot close unnoticed
-                _work_through(control, thread)
-                idle = 0
-            atomic_add(control + _INSIDE, -1)
+        loop = atomic_load(control + _LOOP)
+        if loop != last:
+            _work_through(control, loop, thread, 0)
             last = loop
+            idle = 0
         idle += 1
     atomic_add(control + _AWAKE, -1)
 
@@ -121,7 +142,7 @@ class Pool:
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._block = np.zeros((13 + n_threads) * _LINE // 8, np.int64)
+        self._block = np.zeros((_SHARES + n_threads * _SHARE + _LINE) // 8, np.int64)
         self.control = (self._block.ctypes.data + _LINE - 1) // _LINE * _LINE
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
