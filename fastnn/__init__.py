@@ -2,12 +2,19 @@
 
 from fastnn._version import __version__
 from fastnn.activations import (
+    ELU,
+    GELU,
     Activation,
     ArcTan,
+    GELUTanh,
+    LeakyReLU,
     Linear,
+    LogSoftMax,
     ReLU,
     Sigmoid,
+    SiLU,
     SoftMax,
+    Softplus,
     TanH,
     initialize_activation,
 )
@@ -50,6 +57,8 @@ from fastnn.weights import (
 # `Constant` is a scheduler and an initialiser, `Identity` an activation and an initialiser: those
 # two are imported from their modules.
 __all__ = [
+    "ELU",
+    "GELU",
     "L2",
     "SGD",
     "Activation",
@@ -61,11 +70,14 @@ __all__ = [
     "Dataset",
     "Exponential",
     "FullyConnected",
+    "GELUTanh",
     "HeNormal",
     "HeUniform",
     "History",
     "Layer",
+    "LeakyReLU",
     "Linear",
+    "LogSoftMax",
     "Logger",
     "Loss",
     "NeuralNetwork",
@@ -75,8 +87,10 @@ __all__ = [
     "Preset",
     "ReLU",
     "Scheduler",
+    "SiLU",
     "Sigmoid",
     "SoftMax",
+    "Softplus",
     "Sparse",
     "TanH",
     "Uniform",

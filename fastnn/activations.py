@@ -4,13 +4,21 @@ To add an elementwise one: a kernel and its ``_backward`` in ``kernels/activatio
 NumPy twin in ``fastnn/reference/activations.py``, a class and a row in the table below.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, as_float_pair, as_rows, choose, restore
+from fastnn._validation import (
+    as_float,
+    as_float_pair,
+    as_rows,
+    choose,
+    require_number,
+    restore,
+)
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import softmax as softmax_kernels
 from fastnn.kernels.parallel import by_rows, elementwise
@@ -51,17 +59,18 @@ class _Elementwise(Activation):
 
     _forward: ClassVar[Any]
     _backward: ClassVar[Any]
+    _parameter: float | None = None  # which the kernels take too
 
     def forward(self, Z: ArrayLike) -> Array:
         z = as_float(Z, "Z")
         out = np.empty_like(z)
-        elementwise(type(self)._forward, z, out)
+        elementwise(type(self)._forward, z, out, parameter=self._parameter)
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(Z, dY, ("Z", "dY"))
         out = np.empty_like(z)
-        elementwise(type(self)._backward, z, dy, out)
+        elementwise(type(self)._backward, z, dy, out, parameter=self._parameter)
         return restore(out, Z, dY)
 
 
@@ -99,6 +108,78 @@ class ReLU(_Elementwise):
     _backward = staticmethod(kernels.relu_backward)
 
 
+class LeakyReLU(_Elementwise):
+    """``f(z) = z``, times ``negative_slope`` where z is negative; the gradient at 0 is ``dY``.
+
+    Source: A. Maas, A. Hannun, A. Ng, "Rectifier nonlinearities improve neural network acoustic
+    models", ICML 2013.
+    """
+
+    _forward = staticmethod(kernels.leaky_relu)
+    _backward = staticmethod(kernels.leaky_relu_backward)
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = self._parameter = require_number(
+            "negative_slope", negative_slope, low=-math.inf
+        )
+
+
+class ELU(_Elementwise):
+    """``f(z) = z`` where z is positive, else ``alpha (exp(z) - 1)``; the gradient at 0 is ``alpha dY``.
+
+    Source: D. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by
+    exponential linear units", ICLR 2016.
+    """
+
+    _forward = staticmethod(kernels.elu)
+    _backward = staticmethod(kernels.elu_backward)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = self._parameter = require_number("alpha", alpha, low=-math.inf)
+
+
+class GELU(_Elementwise):
+    """``f(z) = z Phi(z)``, Phi the normal distribution function; to the last places in the tail too.
+
+    Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016.
+    """
+
+    _forward = staticmethod(kernels.gelu)
+    _backward = staticmethod(kernels.gelu_backward)
+
+
+class GELUTanh(_Elementwise):
+    """``f(z) = z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z**3))) / 2``, an approximation of :class:`GELU`.
+
+    Source: as of :class:`GELU`.
+    """
+
+    _forward = staticmethod(kernels.gelu_tanh)
+    _backward = staticmethod(kernels.gelu_tanh_backward)
+
+
+class SiLU(_Elementwise):
+    """``f(z) = z sigmoid(z)``, also called swish.
+
+    Source: S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", Neural Networks 107, 2018.
+    """
+
+    _forward = staticmethod(kernels.silu)
+    _backward = staticmethod(kernels.silu_backward)
+
+
+class Softplus(_Elementwise):
+    """``f(z) = log(1 + exp(z))``, with gradient ``dY sigmoid(z)``.
+
+    Source: C. Dugas et al., "Incorporating second-order functional knowledge for better option
+    pricing", NIPS 2000.
+    """
+
+    _forward = staticmethod(kernels.softplus)
+    _backward = staticmethod(kernels.softplus_backward)
+
+
 class ArcTan(_Elementwise):
     """``f(z) = arctan(z)``, with gradient ``dY / (1 + z**2)``."""
 
@@ -106,7 +187,26 @@ class ArcTan(_Elementwise):
     _backward = staticmethod(kernels.arctan_backward)
 
 
-class SoftMax(Activation):
+class _Rowwise(Activation):
+    """An activation over the last axis, given as two kernels over rows."""
+
+    _forward: ClassVar[Any]
+    _backward: ClassVar[Any]
+
+    def forward(self, Z: ArrayLike) -> Array:
+        z = as_rows(Z, "Z")
+        out = np.empty_like(z)
+        by_rows(type(self)._forward, z, out)
+        return restore(out, Z)
+
+    def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
+        z, dy = as_float_pair(as_rows(Z, "Z"), dY, ("Z", "dY"))
+        out = np.empty_like(z)
+        by_rows(type(self)._backward, z, dy, out)
+        return restore(out, Z, dY)
+
+
+class SoftMax(_Rowwise):
     """``f(z)_i = exp(z_i) / sum_j exp(z_j)`` over the last axis.
 
     The gradient is the Jacobian-vector product ``P * (dY - sum(dY * P))`` with ``P = f(Z)``, for any
@@ -115,17 +215,19 @@ class SoftMax(Activation):
     -inf gives a row of NaN; -inf beside finite entries gives exactly 0.
     """
 
-    def forward(self, Z: ArrayLike) -> Array:
-        z = as_rows(Z, "Z")
-        out = np.empty_like(z)
-        by_rows(softmax_kernels.softmax, z, out)
-        return restore(out, Z)
+    _forward = staticmethod(softmax_kernels.softmax)
+    _backward = staticmethod(softmax_kernels.softmax_backward)
 
-    def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
-        z, dy = as_float_pair(as_rows(Z, "Z"), dY, ("Z", "dY"))
-        out = np.empty_like(z)
-        by_rows(softmax_kernels.softmax_backward, z, dy, out)
-        return restore(out, Z, dY)
+
+class LogSoftMax(_Rowwise):
+    """``f(z)_i = z_i - log(sum_j exp(z_j))`` over the last axis, the logarithm of :class:`SoftMax`.
+
+    The gradient is ``dY - P sum(dY)`` with ``P = softmax(Z)``. The largest entry comes from ``log1p``
+    of the others' sum, so that it keeps its digits near 0.
+    """
+
+    _forward = staticmethod(softmax_kernels.log_softmax)
+    _backward = staticmethod(softmax_kernels.log_softmax_backward)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
@@ -135,7 +237,14 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "tanh": TanH,
     "relu": ReLU,
     "softmax": SoftMax,
+    "log_softmax": LogSoftMax,
     "arctan": ArcTan,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "gelu": GELU,
+    "gelu_tanh": GELUTanh,
+    "silu": SiLU,
+    "softplus": Softplus,
 }
 
 

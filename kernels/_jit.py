@@ -28,6 +28,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 COMPILED = not _config.DISABLE_JIT
 EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
+_INLINED = {"fastmath": set(EXACT), "forceinline": True}
 
 
 def _vector_bytes() -> int:
@@ -69,8 +70,8 @@ def _cached(decorator: Callable[..., Any], function: Any, options: dict[str, Any
     return compiled
 
 
-def _compile(function: _F, fastmath: frozenset[str]) -> _F:
-    options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
+def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
+    options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy", **more}
     return _cached(numba.njit, function, options)  # type: ignore[no-any-return]
 
 
@@ -84,21 +85,58 @@ def exact(function: _F) -> _F:
     return _compile(function, EXACT)
 
 
-def by_dtype(single: Callable[[Any], Any], double: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function of a number or array: ``single`` for float32, ``double`` for float64.
+def inlined(function: _F) -> _F:
+    """Compile a function of numbers as :func:`exact`, and into its callers' loops, however long."""
+    return _compile(function, EXACT, forceinline=True)
+
+
+def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of numbers or arrays: ``single`` if the first has 32 bits, else ``double``.
 
     The choice is made when the calling kernel compiles; nothing of it is left at run time.
     """
 
-    def function(x: Any) -> Any:
-        return single(x) if x.dtype == np.float32 else double(x)
+    def function(x: Any, *rest: Any) -> Any:
+        return single(x, *rest) if x.dtype.itemsize == 4 else double(x, *rest)
 
-    @overload(function)
-    def _choose(x):
-        chosen = single if getattr(x, "dtype", x) == numba.types.float32 else double
-        return lambda x: chosen(x)
+    @overload(function, jit_options=_INLINED)
+    def _choose(x, *rest):
+        chosen = single if getattr(x, "dtype", x).bitwidth == 32 else double
+        return lambda x, *rest: chosen(x, *rest)
 
     return function
+
+
+def elementary(function: Any, single: Any, double: Any) -> Any:
+    """Return ``function(x, constants)`` as a function of x: ``single`` for float32, else ``double``."""
+
+    def of_number(x: Any) -> Any:
+        return function(x, single if x.dtype == np.float32 else double)
+
+    @overload(of_number, jit_options=_INLINED)
+    def _choose(x):
+        constants = single if x == numba.types.float32 else double
+        return lambda x: function(x, constants)
+
+    return of_number
+
+
+@intrinsic
+def _fused(context, a, b, c):
+    def codegen(context, builder, signature, values):
+        return builder.fma(*values)
+
+    return a(a, a, a), codegen
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c`` rounded once."""
+    return type(c)(np.longdouble(a) * np.longdouble(b) + np.longdouble(c))
+
+
+@overload(fma, jit_options=_INLINED)
+def _fma(a, b, c):
+    return lambda a, b, c: _fused(a, b, c)
 
 
 def job(function: _F) -> Any:
@@ -187,6 +225,22 @@ def atomic_replace(context, address, expected, value):
         return builder.extract_value(pair, 1)
 
     return types.boolean(types.int64, types.int64, types.int64), codegen
+
+
+def stack(size: int) -> Any:
+    """Return a function, for kernels, that gives the address of ``size`` bytes on the stack."""
+
+    @intrinsic
+    def address(context):
+        def codegen(context, builder, signature, values):
+            with builder.goto_entry_block():
+                space = builder.alloca(ir.ArrayType(ir.IntType(8), size))
+            space.align = 64
+            return builder.ptrtoint(space, _I64)
+
+        return types.int64(), codegen
+
+    return address
 
 
 @intrinsic

@@ -6,10 +6,16 @@ writes the gradient of its input.
 
 import math
 
+import numpy as np
+
 from fastnn._typing import Array
+from fastnn.kernels import math as m
 from fastnn.kernels._jit import kernel
-from fastnn.kernels.math import sigmoid as _sigmoid
-from fastnn.kernels.math import tanh as _tanh
+
+_DENSITY = 1 / math.sqrt(2 * math.pi)
+_TANH_1, _TANH_3 = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
+# GELU is z or 0, and its gradient 1 or 0, beyond. Clamping z there keeps inf * 0 out.
+_GELU_FAR = 100.0
 
 
 @kernel
@@ -38,10 +44,121 @@ def relu_gradient(y: Array, dy: Array, out: Array) -> None:
 
 
 @kernel
+def leaky_relu(z: Array, slope: float, out: Array) -> None:
+    """``out = z``, times ``slope`` where it is negative."""
+    zero, slope = z.dtype.type(0), z.dtype.type(slope)
+    for i in range(z.size):
+        out[i] = slope * z[i] if z[i] < zero else z[i]
+
+
+@kernel
+def leaky_relu_backward(z: Array, slope: float, dy: Array, out: Array) -> None:
+    """``out = dy``, times ``slope`` where z is negative: the gradient at 0 is 1."""
+    zero, one, slope = z.dtype.type(0), z.dtype.type(1), z.dtype.type(slope)
+    for i in range(z.size):
+        out[i] = dy[i] * (one if z[i] >= zero else slope)
+
+
+@kernel
+def elu(z: Array, alpha: float, out: Array) -> None:
+    """``out = z`` where it is positive, else ``alpha (exp(z) - 1)``."""
+    zero, alpha = z.dtype.type(0), z.dtype.type(alpha)
+    for i in range(z.size):
+        out[i] = z[i] if z[i] > zero else alpha * m.expm1(z[i])
+
+
+@kernel
+def elu_backward(z: Array, alpha: float, dy: Array, out: Array) -> None:
+    """``out = dy`` where z is positive, else ``dy alpha exp(z)``: the gradient at 0 is alpha."""
+    zero, one, alpha = z.dtype.type(0), z.dtype.type(1), z.dtype.type(alpha)
+    for i in range(z.size):
+        out[i] = dy[i] * (one if z[i] > zero else alpha * m.exp_nonpositive(z[i]))
+
+
+@kernel
+def gelu(z: Array, out: Array) -> None:
+    """``out = z Phi(z)``, Phi the normal distribution function."""
+    far = z.dtype.type(_GELU_FAR)
+    for i in range(z.size):
+        x = -far if z[i] < -far else z[i]
+        probability, _ = m.normal(x)
+        out[i] = x * probability
+
+
+@kernel
+def gelu_backward(z: Array, dy: Array, out: Array) -> None:
+    """``out = dy (Phi(z) + z phi(z))``, phi the normal density."""
+    scale, far = z.dtype.type(_DENSITY), z.dtype.type(_GELU_FAR)
+    for i in range(z.size):
+        x = far if z[i] > far else z[i]
+        x = -far if x < -far else x
+        probability, density = m.normal(x)
+        out[i] = dy[i] * (probability + x * (scale * density))
+
+
+@kernel
+def gelu_tanh(z: Array, out: Array) -> None:
+    """``out = z (1 + tanh(u)) / 2 = z sigmoid(2 u)``, ``u = sqrt(2 / pi) (z + 0.044715 z**3)``."""
+    a, b = z.dtype.type(_TANH_1), z.dtype.type(_TANH_3)
+    far = z.dtype.type(_GELU_FAR)
+    for i in range(z.size):
+        x = -far if z[i] < -far else z[i]
+        out[i] = x * m.sigmoid(x * (a + b * (x * x)))
+
+
+@kernel
+def gelu_tanh_backward(z: Array, dy: Array, out: Array) -> None:
+    """``out = dy (s + z s (1 - s) 2 u')`` with ``s = sigmoid(2 u)``."""
+    a, b, c = z.dtype.type(_TANH_1), z.dtype.type(_TANH_3), z.dtype.type(3 * _TANH_3)
+    one, far = z.dtype.type(1), z.dtype.type(_GELU_FAR)
+    for i in range(z.size):
+        x = far if z[i] > far else z[i]
+        x = -far if x < -far else x
+        square = x * x
+        s = m.sigmoid(x * (a + b * square))
+        out[i] = dy[i] * (s + x * (s * (one - s)) * (a + c * square))
+
+
+@kernel
+def silu(z: Array, out: Array) -> None:
+    """``out = z sigmoid(z)``; 0 at -inf."""
+    lowest = z.dtype.type(np.finfo(z.dtype).min)
+    for i in range(z.size):
+        x = lowest if z[i] < lowest else z[i]
+        out[i] = x * m.sigmoid(x)
+
+
+@kernel
+def silu_backward(z: Array, dy: Array, out: Array) -> None:
+    """``out = dy s (1 + z (1 - s))`` with ``s = sigmoid(z)``."""
+    one, highest = z.dtype.type(1), z.dtype.type(np.finfo(z.dtype).max)
+    for i in range(z.size):
+        x = highest if z[i] > highest else z[i]
+        x = -highest if x < -highest else x
+        s = m.sigmoid(x)
+        out[i] = dy[i] * (s * (one + x * (one - s)))
+
+
+@kernel
+def softplus(z: Array, out: Array) -> None:
+    """``out = log(1 + exp(z))``, as ``max(z, 0) + log1p(exp(-|z|))``."""
+    zero = z.dtype.type(0)
+    for i in range(z.size):
+        out[i] = (zero if z[i] < zero else z[i]) + m.log1p(m.exp_nonpositive(-abs(z[i])))
+
+
+@kernel
+def softplus_backward(z: Array, dy: Array, out: Array) -> None:
+    """``out = dy sigmoid(z)``."""
+    for i in range(z.size):
+        out[i] = dy[i] * m.sigmoid(z[i])
+
+
+@kernel
 def sigmoid(z: Array, out: Array) -> None:
     """``out = 1 / (1 + exp(-z))``."""
     for i in range(z.size):
-        out[i] = _sigmoid(z[i])
+        out[i] = m.sigmoid(z[i])
 
 
 @kernel
@@ -49,7 +166,7 @@ def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * s * (1 - s)`` with ``s = sigmoid(z)``."""
     one = z.dtype.type(1)
     for i in range(z.size):
-        s = _sigmoid(z[i])
+        s = m.sigmoid(z[i])
         out[i] = dy[i] * s * (one - s)
 
 
@@ -65,7 +182,7 @@ def sigmoid_gradient(y: Array, dy: Array, out: Array) -> None:
 def tanh(z: Array, out: Array) -> None:
     """``out = tanh(z)``."""
     for i in range(z.size):
-        out[i] = _tanh(z[i])
+        out[i] = m.tanh(z[i])
 
 
 @kernel
@@ -73,7 +190,7 @@ def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * (1 - tanh(z)**2)``."""
     one = z.dtype.type(1)
     for i in range(z.size):
-        t = _tanh(z[i])
+        t = m.tanh(z[i])
         out[i] = dy[i] * ((one - t) * (one + t))
 
 
@@ -89,7 +206,7 @@ def tanh_gradient(y: Array, dy: Array, out: Array) -> None:
 def arctan(z: Array, out: Array) -> None:
     """``out = arctan(z)``."""
     for i in range(z.size):
-        out[i] = math.atan(z[i])
+        out[i] = m.arctan(z[i])
 
 
 @kernel

@@ -1,8 +1,8 @@
 """Kernels over large arrays on all cores; small arrays take one call on one.
 
-:func:`elementwise` runs a kernel over flat arrays, :func:`by_rows` one over ``(n, k)`` arrays. Both cut
-the arrays into the same chunks whatever the number of threads, and rows never depend on their chunk, so
-neither do results. Arrays are C-contiguous, of one shape and dtype.
+:func:`elementwise` runs a kernel over flat arrays, :func:`by_rows` one over ``(n, k)`` arrays. Neither
+elements nor rows depend on the chunk they fall in, so results do not depend on the number of threads.
+Arrays are C-contiguous, of one shape and dtype.
 
 A chunk is a job for :mod:`fastnn.kernels.threads`, which calls it by address with two integers. The
 templates below turn those into arrays; :func:`_job` puts a kernel and a dtype into a template.
@@ -16,49 +16,61 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import _jit, threads
 from fastnn.kernels._jit import array_at, kernel
-from fastnn.kernels.rows import block_rows
+from fastnn.kernels.rows import LANES, SHORT
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
 SMALL = 2 * CHUNK  # elements: below this a second core costs more than it brings
 
-_WORD = np.int64(0)
+_WORD, _DOUBLE = np.int64(0), np.float64(0)
+_WORDS = 8  # rows, columns, rows of a chunk, size of an element, up to three addresses, a parameter
+_PARAMETER = 8 * 7  # bytes
 _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_job`
 
 
-def _flat_2(words_at: int, chunk: int) -> None:
-    w = array_at(words_at, 1, 7, _WORD)[0]
+@kernel
+def _chunk(words_at: int, chunk: int) -> tuple[int, int, int, int, int]:
+    """Return the rows and columns of a chunk, and where its up to three arrays begin."""
+    w = array_at(words_at, 1, _WORDS, _WORD)[0]
     first = chunk * w[2]
-    m = min(w[2], w[0] - first)
-    at = first * w[3]
-    _kernel(array_at(w[4] + at, 1, m, _like)[0], array_at(w[5] + at, 1, m, _like)[0])
+    at = first * w[1] * w[3]
+    return min(w[2], w[0] - first), w[1], w[4] + at, w[5] + at, w[6] + at
+
+
+@kernel
+def _parameter(words_at: int) -> Any:
+    return array_at(words_at + _PARAMETER, 1, 1, _DOUBLE)[0, 0]
+
+
+def _flat_2(words_at: int, chunk: int) -> None:
+    m, _, a, b, _ = _chunk(words_at, chunk)
+    _kernel(array_at(a, 1, m, _like)[0], array_at(b, 1, m, _like)[0])
 
 
 def _flat_3(words_at: int, chunk: int) -> None:
-    w = array_at(words_at, 1, 7, _WORD)[0]
-    first = chunk * w[2]
-    m = min(w[2], w[0] - first)
-    at = first * w[3]
-    a, b, c = w[4] + at, w[5] + at, w[6] + at
+    m, _, a, b, c = _chunk(words_at, chunk)
     _kernel(array_at(a, 1, m, _like)[0], array_at(b, 1, m, _like)[0], array_at(c, 1, m, _like)[0])
 
 
+def _flat_2_parameter(words_at: int, chunk: int) -> None:
+    m, _, a, b, _ = _chunk(words_at, chunk)
+    p = _parameter(words_at)
+    _kernel(array_at(a, 1, m, _like)[0], p, array_at(b, 1, m, _like)[0])
+
+
+def _flat_3_parameter(words_at: int, chunk: int) -> None:
+    m, _, a, b, c = _chunk(words_at, chunk)
+    p = _parameter(words_at)
+    _kernel(array_at(a, 1, m, _like)[0], p, array_at(b, 1, m, _like)[0], array_at(c, 1, m, _like)[0])
+
+
 def _rows_2(words_at: int, chunk: int) -> None:
-    w = array_at(words_at, 1, 7, _WORD)[0]
-    k = w[1]
-    first = chunk * w[2]
-    m = min(w[2], w[0] - first)
-    at = first * k * w[3]
-    _kernel(array_at(w[4] + at, m, k, _like), array_at(w[5] + at, m, k, _like))
+    m, k, a, b, _ = _chunk(words_at, chunk)
+    _kernel(array_at(a, m, k, _like), array_at(b, m, k, _like))
 
 
 def _rows_3(words_at: int, chunk: int) -> None:
-    w = array_at(words_at, 1, 7, _WORD)[0]
-    k = w[1]
-    first = chunk * w[2]
-    m = min(w[2], w[0] - first)
-    at = first * k * w[3]
-    a, b, c = w[4] + at, w[5] + at, w[6] + at
+    m, k, a, b, c = _chunk(words_at, chunk)
     _kernel(array_at(a, m, k, _like), array_at(b, m, k, _like), array_at(c, m, k, _like))
 
 
@@ -69,43 +81,56 @@ def _job(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
 
 
 @kernel
-def _words(n: int, k: int, rows: int, size: int) -> Array:
-    words = np.empty(7, np.int64)
-    words[0], words[1], words[2], words[3] = n, k, rows, size
-    return words
-
-
-@kernel
-def _run_2(control: int, job: int, n: int, k: int, rows: int, a: Array, b: Array) -> None:
-    words = _words(n, k, rows, a.itemsize)
+def _run_2(control, job, n, k, rows, p, a, b):
+    words = np.empty(_WORDS, np.int64)
+    words[0], words[1], words[2], words[3] = n, k, rows, a.itemsize
     words[4], words[5] = a.ctypes.data, b.ctypes.data
+    words.view(np.float64)[7] = p
     threads.parallel_for(control, job, words.ctypes.data, (n + rows - 1) // rows)
     words[0] = 0  # numba frees an array after its last use
 
 
 @kernel
-def _run_3(control: int, job: int, n: int, k: int, rows: int, a: Array, b: Array, c: Array) -> None:
-    words = _words(n, k, rows, a.itemsize)
+def _run_3(control, job, n, k, rows, p, a, b, c):
+    words = np.empty(_WORDS, np.int64)
+    words[0], words[1], words[2], words[3] = n, k, rows, a.itemsize
     words[4], words[5], words[6] = a.ctypes.data, b.ctypes.data, c.ctypes.data
+    words.view(np.float64)[7] = p
     threads.parallel_for(control, job, words.ctypes.data, (n + rows - 1) // rows)
     words[0] = 0
 
 
-def _run(template: Any, function: Any, n: int, k: int, rows: int, arrays: tuple[Array, ...]) -> None:
+def _run(
+    template: Any, function: Any, shape: tuple[int, int], rows: int, p: float, arrays: Any
+) -> None:
     pool = threads.pool()
     job = _job(template, function, arrays[0].dtype).address
     pool.wake()
-    (_run_2 if len(arrays) == 2 else _run_3)(pool.control, job, n, k, rows, *arrays)
+    (_run_2 if len(arrays) == 2 else _run_3)(pool.control, job, *shape, rows, p, *arrays)
 
 
-def elementwise(function: Any, *arrays: Array) -> None:
-    """Call ``function(inputs..., out)`` on two or three arrays, whatever their shape, as flat ones."""
+def _share(n: int, k: int, together: int) -> int:
+    """Return how many of n rows make a chunk of about CHUNK elements, the same for every thread."""
+    threads_ = threads.pool().n_threads
+    chunks = -(-n * k // (CHUNK * threads_)) * threads_
+    return -(-n // (chunks * together)) * together
+
+
+def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -> None:
+    """Call ``function(inputs..., out)`` on two or three arrays, whatever their shape, as flat ones.
+
+    A parameter comes second: ``function(input, parameter, ..., out)``.
+    """
     flat = [array if array.ndim == 1 else array.reshape(-1) for array in arrays]
     m = flat[0].size
     if m < SMALL or not _jit.COMPILED:
-        function(*flat)
+        function(*flat) if parameter is None else function(flat[0], parameter, *flat[1:])
+        return
+    if parameter is None:
+        _run(_flat_2 if len(flat) == 2 else _flat_3, function, (m, 1), _share(m, 1, 64), 0.0, flat)
     else:
-        _run(_flat_2 if len(flat) == 2 else _flat_3, function, m, 1, CHUNK, tuple(flat))
+        template = _flat_2_parameter if len(flat) == 2 else _flat_3_parameter
+        _run(template, function, (m, 1), _share(m, 1, 64), parameter, flat)
 
 
 def by_rows(function: Any, *arrays: Array) -> None:
@@ -115,7 +140,6 @@ def by_rows(function: Any, *arrays: Array) -> None:
     n = len(rows[0])
     if n * k < SMALL or not _jit.COMPILED:
         function(*rows)
-    else:
-        block = block_rows(k)
-        chunk = max(CHUNK // k // block, 1) * block
-        _run(_rows_2 if len(rows) == 2 else _rows_3, function, n, k, chunk, tuple(rows))
+        return
+    together = LANES if k <= SHORT else 1
+    _run(_rows_2 if len(rows) == 2 else _rows_3, function, (n, k), _share(n, k, together), 0.0, rows)

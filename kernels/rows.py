@@ -1,16 +1,35 @@
-"""What the softmax family does by rows: maxima, sums, dot products, shifted exponentials.
+"""What the softmax family does with rows: shifted exponentials and their sums.
 
-Short rows are taken four at a time. A sum or maximum over one row is a chain in which each step waits
-for the last; four chains side by side keep the processor busy, which is what counts for rows too short
-to fill vector registers. At the end of a block the last row stands
-in for those that are missing. Long rows are blocks of one.
+``exp(z - top)``, with top the row's largest entry, would carry the rounding error of that difference,
+amplified by its size. So the error is found exactly (D. Knuth's two-sum, "The Art of Computer
+Programming", vol. 2, 4.2.2) and added to the remainder that the exponential is taken of. A common
+factor, ``SCALE``, keeps terms normal whose share of the sum is subnormal, and cancels in the quotient.
+
+Long rows, one after the other, fill vector registers by themselves. Short ones, up to ``SHORT``
+entries, are transposed, ``LANES`` rows at a time: in a ``(k, LANES)`` block ``t``, ``t[j, r]`` is entry
+j of row r. Then every step is a loop over lanes, with whole vectors and no entry left over. Missing rows
+are zeros.
 """
+
+from typing import Any
 
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import by_dtype, exact, kernel
-from fastnn.kernels.math import exp_nonpositive
+from fastnn.kernels._jit import array_at, by_dtype, exact, fma, inlined, kernel, stack
+from fastnn.kernels.gemm_microkernel import AVAILABLE, transpose
+from fastnn.kernels.math import DOUBLE, SINGLE, reduce
+from fastnn.kernels.polynomials import polynomial
+
+SHORT = 64 if AVAILABLE else 0
+LANES = 64
+# Entries whose sum is taken by itself, so that rounding errors, which in float64 count, do not pile up.
+_BLOCK_32, _BLOCK_64 = 2048, 64
+
+# How far below the largest an entry counts for nothing, and the exponents of SCALE.
+_DEPTH_32, _DEPTH_64 = np.float32(-110), np.float64(-760)
+_SCALE_BITS_32, _SCALE_BITS_64 = np.int32(127 + 40), np.int64(1023 + 80)
+_SCALE_32, _SCALE_64 = 2.0**40, 2.0**80
 
 # The largest entry of a row; with a NaN in it, any value or NaN. LLVM vectorises a maximum of integers
 # but not of floats that may be NaN. A float's bits, all but the sign flipped where it is negative,
@@ -38,92 +57,215 @@ def _row_max_64(row: Array) -> np.float64:
 row_max = by_dtype(_row_max_32, _row_max_64)
 
 
-@kernel
-def _quad(i: int, n: int) -> tuple[int, int, int]:
-    return min(i + 1, n - 1), min(i + 2, n - 1), min(i + 3, n - 1)
+@inlined
+def _relative_exp_32(z, top):
+    x = z - top
+    back = x - z
+    error = (z - (x - back)) - (top + back)
+    deep = x < _DEPTH_32
+    error = SINGLE.zero if deep else error
+    x = _DEPTH_32 if deep else x
+    high, low, t = reduce(x, SINGLE)
+    low += error
+    r = high + low
+    q = high + (low + (r * r) * polynomial(r, SINGLE.exp))
+    n = np.int32(np.float32(t).view(np.int32) - np.float32(SINGLE.magic).view(np.int32))
+    a = np.int32(np.int32(n + _SCALE_BITS_32) << np.int32(23)).view(np.float32)
+    return SINGLE.zero if deep else a + a * q
 
 
-@kernel
-def pick(index: int, a: float, b: float, c: float, d: float) -> float:
-    """Return the entry of ``(a, b, c, d)`` at ``index``."""
-    return a if index == 0 else b if index == 1 else c if index == 2 else d
+@inlined
+def _relative_exp_64(z, top):
+    x = z - top
+    back = x - z
+    error = (z - (x - back)) - (top + back)
+    deep = x < _DEPTH_64
+    error = DOUBLE.zero if deep else error
+    x = _DEPTH_64 if deep else x
+    high, low, t = reduce(x, DOUBLE)
+    low += error
+    r = high + low
+    top = DOUBLE.one + high
+    rest = (high - (top - DOUBLE.one)) + (low + (r * r) * polynomial(r, DOUBLE.exp))
+    n = np.float64(t).view(np.int64) - np.float64(DOUBLE.magic).view(np.int64)
+    a = np.int64((n + _SCALE_BITS_64) << np.int64(52)).view(np.float64)
+    return DOUBLE.zero if deep else a * (top + rest)
 
 
-@kernel
-def tops(z: Array, i: int) -> tuple[float, float, float, float]:
-    """Return the largest entries of the rows i to i + 3; with a NaN in one, any value or NaN."""
-    if z.shape[0] == 1:
-        a = row_max(z[0])
-        return a, a, a, a
-    i1, i2, i3 = _quad(i, z.shape[0])
-    if z.shape[1] >= 32:
-        return row_max(z[i]), row_max(z[i1]), row_max(z[i2]), row_max(z[i3])
-    a, b, c, d = z[i, 0], z[i1, 0], z[i2, 0], z[i3, 0]
-    for j in range(1, z.shape[1]):
-        a = z[i, j] if z[i, j] > a else a
-        b = z[i1, j] if z[i1, j] > b else b
-        c = z[i2, j] if z[i2, j] > c else c
-        d = z[i3, j] if z[i3, j] > d else d
-    return a, b, c, d
+# SCALE exp(z - top); exactly SCALE for z = top. NaN where z is, or top is infinite.
+relative_exp = by_dtype(_relative_exp_32, _relative_exp_64)
 
 
-@kernel
-def sums(p: Array, i: int) -> tuple[float, float, float, float]:
-    """Return the sums of the rows i to i + 3."""
-    a = b = c = d = p.dtype.type(0)
-    if p.shape[0] == 1:
-        for j in range(p.shape[1]):
-            a += p[0, j]
-        return a, a, a, a
-    i1, i2, i3 = _quad(i, p.shape[0])
-    for j in range(p.shape[1]):
-        a += p[i, j]
-        b += p[i1, j]
-        c += p[i2, j]
-        d += p[i3, j]
-    return a, b, c, d
+@inlined
+def scale_of(like: Any) -> float:
+    """Return SCALE for an array's dtype."""
+    return _SCALE_32 if like.itemsize == 4 else _SCALE_64
 
 
-@kernel
-def dots(p: Array, q: Array, i: int) -> tuple[float, float, float, float]:
-    """Return the dot products of the rows i to i + 3 of p with those of q."""
-    a = b = c = d = p.dtype.type(0)
-    if p.shape[0] == 1:
-        for j in range(p.shape[1]):
-            a += p[0, j] * q[0, j]
-        return a, a, a, a
-    i1, i2, i3 = _quad(i, p.shape[0])
-    for j in range(p.shape[1]):
-        a += p[i, j] * q[i, j]
-        b += p[i1, j] * q[i1, j]
-        c += p[i2, j] * q[i2, j]
-        d += p[i3, j] * q[i3, j]
-    return a, b, c, d
+@exact
+def reciprocal(total: float, like: Any) -> tuple[Any, Any]:
+    """Return ``1 / total`` in two parts of an array's dtype: ``p high + p low`` rounds once."""
+    inverse = 1.0 / total
+    high = like.dtype.type(inverse)
+    if like.itemsize == 4:
+        return high, like.dtype.type(inverse - np.float64(high))
+    return high, high * fma(-high, total, 1.0)
 
 
-@kernel
-def block_rows(k: int) -> int:
-    """Return how many rows are taken through all passes together, in the first-level cache.
+@exact
+def add(total: float, lost: float, term: float) -> tuple[float, float]:
+    """Return a sum and what its roundings have left out of it, with one more term.
 
-    Short rows: a multiple of 4. Long ones, which fill vector registers by themselves: 1.
+    Source: A. Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen",
+    ZAMM 54, 1974.
     """
-    return 1 if k >= 128 else 2048 // k // 4 * 4
+    new = total + term
+    if abs(total) >= abs(term):
+        lost += (total - new) + term
+    else:
+        lost += (term - new) + total
+    return new, lost if new - new == 0.0 else 0.0
+
+
+# Long rows. Sums are kept in float64.
+
+
+@inlined
+def _block(like):
+    return _BLOCK_32 if like.itemsize == 4 else _BLOCK_64
 
 
 @kernel
-def shifted_exp(z: Array, out: Array) -> None:
-    """``out = exp(z - max(z))`` by rows.
+def exp_row(z: Array, top: float, out: Array) -> float:
+    """``out = SCALE exp(z - top)``; return the sum.
 
-    The exponential runs over all rows as one flat array, so that short rows fill whole vector
-    registers too. A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
+    A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
     """
+    total = lost = 0.0
+    for start in range(0, z.size, _block(z)):
+        z_part, out_part = z[start : start + _block(z)], out[start : start + _block(z)]
+        part = 0.0
+        for j in range(z_part.size):
+            e = relative_exp(z_part[j], top)
+            out_part[j] = e
+            part += np.float64(e)
+        total, lost = add(total, lost, part)
+    return total + lost
+
+
+@kernel
+def exp_row_but_one(z: Array, top: float, out: Array) -> float:
+    """As :func:`exp_row`, but return the sum without one of the largest terms, each of which is SCALE."""
+    rest = lost = 0.0
+    count = 0
+    for start in range(0, z.size, _block(z)):
+        z_part, out_part = z[start : start + _block(z)], out[start : start + _block(z)]
+        part = 0.0
+        for j in range(z_part.size):
+            e = relative_exp(z_part[j], top)
+            out_part[j] = e
+            part += np.float64(e) if z_part[j] != top else 0.0
+        for j in range(z_part.size):
+            count += z_part[j] == top
+        rest, lost = add(rest, lost, part)
+    return _but_one(rest + lost, count, top, scale_of(out))
+
+
+@exact
+def _but_one(rest: float, count: int, top: float, scale: float) -> float:
+    """Return a sum without its largest terms with all of them but one; NaN if top is infinite."""
+    return (rest if count <= 1 else rest + (count - 1) * scale) + np.float64(top - top)
+
+
+@kernel
+def dot_row(p: Array, q: Array) -> float:
+    """Return the dot product of two rows."""
+    total = lost = 0.0
+    for start in range(0, p.size, _block(p)):
+        p_part, q_part = p[start : start + _block(p)], q[start : start + _block(p)]
+        part = 0.0
+        for j in range(p_part.size):
+            part += np.float64(p_part[j]) * np.float64(q_part[j])
+        total, lost = add(total, lost, part)
+    return total + lost
+
+
+@kernel
+def sum_row(p: Array) -> float:
+    """Return the sum of a row."""
+    total = lost = 0.0
+    for start in range(0, p.size, _block(p)):
+        p_part = p[start : start + _block(p)]
+        part = 0.0
+        for j in range(p_part.size):
+            part += np.float64(p_part[j])
+        total, lost = add(total, lost, part)
+    return total + lost
+
+
+# Short rows, as lanes.
+
+_ENTRIES = max(SHORT, 1) * LANES * 8  # bytes of a block
+# Where, on the stack, a kernel keeps up to three blocks, and numbers a lane: see `lanes_at`.
+first_block, second_block, third_block = stack(_ENTRIES), stack(_ENTRIES), stack(_ENTRIES)
+tops_at, rests_at, lows_at, dots_at, ties_at = (stack(LANES * 8) for _ in range(5))
+
+
+@inlined
+def lane_values(address: int, like: Any) -> Any:
+    """Return the array of one number a lane at an address."""
+    return array_at(address, 1, LANES, like)[0]
+
+
+@kernel
+def load_lanes(z: Array, start: int, t: Array) -> None:
+    """Write the rows of z from ``start`` on to the lanes of t; those missing are 0."""
     n, k = z.shape
-    for i in range(0, n, 4):
-        a, b, c, d = tops(z, i)
-        for r in range(i, min(i + 4, n)):
-            top = pick(r - i, a, b, c, d)
-            for j in range(k):
-                out[r, j] = z[r, j] - top
-    flat = out.reshape(-1)
-    for j in range(flat.size):
-        flat[j] = exp_nonpositive(flat[j])
+    rows = min(n - start, LANES)
+    for i in range(rows, LANES):
+        for j in range(k):
+            t[j, i] = 0
+    at = z.ctypes.data + start * k * z.itemsize
+    transpose(at, k, t.ctypes.data, LANES, rows, k, z.itemsize, t[0, 0])
+
+
+@kernel
+def store_lanes(t: Array, start: int, out: Array) -> None:
+    """Write the lanes of t to the rows of out from ``start`` on."""
+    n, k = out.shape
+    at = out.ctypes.data + start * k * out.itemsize
+    transpose(t.ctypes.data, LANES, at, k, k, min(n - start, LANES), out.itemsize, t[0, 0])
+
+
+@exact
+def lane_tops(t: Array, tops: Array) -> None:
+    """Write each lane's largest entry; with a NaN in it, any value or NaN."""
+    for r in range(LANES):
+        tops[r] = t[0, r]
+    for j in range(1, t.shape[0]):
+        for r in range(LANES):
+            tops[r] = t[j, r] if t[j, r] > tops[r] else tops[r]
+
+
+@exact
+def exp_lanes(t: Array, tops: Array, rests: Array, parts: Array, ties: Array) -> None:
+    """``t = SCALE exp(t - tops)``, and the lanes' sums but one; ``parts`` and ``ties`` are scratch."""
+    scale = scale_of(t)
+    for r in range(LANES):
+        rests[r] = 0.0
+        ties[r] = -1.0
+    for start in range(0, t.shape[0], 8):  # sums of eight, so that rounding errors do not pile up
+        for r in range(LANES):
+            parts[r] = 0.0
+        for j in range(start, min(start + 8, t.shape[0])):
+            row = t[j]
+            for r in range(LANES):
+                ties[r] += 1.0 if row[r] == tops[r] else 0.0
+                e = relative_exp(row[r], tops[r])
+                parts[r] += np.float64(e) if row[r] != tops[r] else 0.0
+                row[r] = e
+        for r in range(LANES):
+            rests[r] += parts[r]
+    for r in range(LANES):
+        more = ties[r] if ties[r] > 0.0 else 0.0
+        rests[r] += more * scale + np.float64(tops[r] - tops[r])

@@ -6,12 +6,19 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 """
 
 from fastnn.reference.activations import (
+    ELU,
+    GELU,
     Activation,
     ArcTan,
+    GELUTanh,
+    LeakyReLU,
     Linear,
+    LogSoftMax,
     ReLU,
     Sigmoid,
+    SiLU,
     SoftMax,
+    Softplus,
     TanH,
     initialize_activation,
 )
@@ -21,6 +28,8 @@ from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 
 __all__ = [
+    "ELU",
+    "GELU",
     "L2",
     "SGD",
     "Activation",
@@ -28,14 +37,19 @@ __all__ = [
     "ArcTan",
     "CrossEntropy",
     "FullyConnected",
+    "GELUTanh",
     "Layer",
+    "LeakyReLU",
     "Linear",
+    "LogSoftMax",
     "Loss",
     "NeuralNetwork",
     "Optimizer",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "SoftMax",
+    "Softplus",
     "TanH",
     "initialize_activation",
     "initialize_layer",

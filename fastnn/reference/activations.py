@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 
 import numpy as np
+from scipy.special import ndtr
 
 from fastnn._typing import Array
 from fastnn._validation import choose
@@ -67,6 +68,78 @@ class ReLU(Activation):
         return dY * (Z >= 0)
 
 
+class LeakyReLU(Activation):
+    """``f(z) = z``, times a slope where it is negative; ``dZ = dY (1 or slope)``."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, Z: Array) -> Array:
+        return np.where(Z >= 0, Z, self.negative_slope * Z)
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        return np.where(Z >= 0, dY, self.negative_slope * dY)
+
+
+class ELU(Activation):
+    """``f(z) = z if z > 0 else alpha (exp(z) - 1)``; ``dZ = dY (1 or alpha exp(z))``."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, Z: Array) -> Array:
+        return np.where(Z > 0, Z, self.alpha * np.expm1(np.minimum(Z, 0)))
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        return np.where(Z > 0, dY, dY * self.alpha * np.exp(np.minimum(Z, 0)))
+
+
+class GELU(Activation):
+    """``f(z) = z Phi(z)``; ``dZ = dY (Phi(z) + z phi(z))``, the normal distribution and its density."""
+
+    def forward(self, Z: Array) -> Array:
+        return np.asarray(Z * ndtr(Z))
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        return np.asarray(dY * (ndtr(Z) + Z * np.exp(-(Z**2) / 2) / np.sqrt(2 * np.pi)))
+
+
+class GELUTanh(Activation):
+    """``f(z) = z (1 + tanh(u)) / 2`` with ``u = sqrt(2 / pi) (z + 0.044715 z**3)``."""
+
+    def forward(self, Z: Array) -> Array:
+        return np.asarray(Z * (1 + np.tanh(self._inner(Z))) / 2)
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        t = np.tanh(self._inner(Z))
+        slope = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * Z**2)
+        return np.asarray(dY * ((1 + t) / 2 + Z * (1 - t**2) / 2 * slope))
+
+    def _inner(self, Z: Array) -> Array:
+        return np.asarray(np.sqrt(2 / np.pi) * (Z + 0.044715 * Z**3))
+
+
+class SiLU(Activation):
+    """``f(z) = z s(z)`` with the sigmoid s; ``dZ = dY (s + z s (1 - s))``."""
+
+    def forward(self, Z: Array) -> Array:
+        return np.asarray(Z / (1 + np.exp(-Z)))
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        s = 1 / (1 + np.exp(-Z))
+        return np.asarray(dY * (s + Z * s * (1 - s)))
+
+
+class Softplus(Activation):
+    """``f(z) = log(1 + exp(z))``; ``dZ = dY s(z)`` with the sigmoid s."""
+
+    def forward(self, Z: Array) -> Array:
+        return np.logaddexp(0, Z)
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        return np.asarray(dY / (1 + np.exp(-Z)))
+
+
 class ArcTan(Activation):
     """``f(z) = arctan(z)``; ``dZ = dY / (1 + z**2)``."""
 
@@ -100,6 +173,17 @@ class SoftMax(Activation):
         return np.array(rows).reshape(Z.shape)
 
 
+class LogSoftMax(Activation):
+    """``f(z)_i = z_i - log(sum_j exp(z_j))`` over the last axis; ``dZ = dY - softmax(Z) sum(dY)``."""
+
+    def forward(self, Z: Array) -> Array:
+        shifted = Z - np.max(Z, axis=-1, keepdims=True)
+        return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True)))
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        return np.asarray(dY - SoftMax().forward(Z) * np.sum(dY, axis=-1, keepdims=True))
+
+
 _ACTIVATIONS: dict[str, type[Activation]] = {
     "linear": Linear,
     "identity": Linear,
@@ -107,7 +191,14 @@ _ACTIVATIONS: dict[str, type[Activation]] = {
     "tanh": TanH,
     "relu": ReLU,
     "softmax": SoftMax,
+    "log_softmax": LogSoftMax,
     "arctan": ArcTan,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "gelu": GELU,
+    "gelu_tanh": GELUTanh,
+    "silu": SiLU,
+    "softplus": Softplus,
 }
 
 

@@ -15,9 +15,9 @@ def loops(monkeypatch):
     found = []
     run = parallel._run
 
-    def record(template, function, n, k, rows, arrays):
-        found.append(-(-n // rows))
-        run(template, function, n, k, rows, arrays)
+    def record(template, function, shape, rows, parameter, arrays):
+        found.append(-(-shape[0] // rows))
+        run(template, function, shape, rows, parameter, arrays)
 
     monkeypatch.setattr(parallel, "_run", record)
     return found

@@ -48,6 +48,26 @@ def activation(name):
 softmax, softmax_b = activation("SoftMax")
 ce, l2 = reference.CrossEntropy("cross_entropy"), reference.L2("l2")
 
+(lrelu, lrelu_b), (elu, elu_b) = (
+    ((lambda z, p, c=c: c(p).forward(z)), (lambda z, p, dy, c=c: c(p).backward(z, dy)))
+    for c in (reference.LeakyReLU, reference.ELU)
+)
+(gelu, gelu_b), (gelu_t, gelu_t_b) = activation("GELU"), activation("GELUTanh")
+(silu, silu_b), (softplus, softplus_b) = activation("SiLU"), activation("Softplus")
+log_softmax, log_softmax_b = activation("LogSoftMax")
+
+
+def labels_cross_entropy(z, labels, sample_weight, class_weight, smoothing, n):
+    k = z.shape[1]
+    y = (1 - smoothing) * np.eye(k)[labels] + smoothing / k
+    return softmax_cross_entropy(z, y * class_weight * sample_weight[:, None], n)
+
+
+def binary_cross_entropy(z, y, n):
+    loss = np.sum(y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z))
+    return loss, (1 / (1 + np.exp(-z)) - y) / n
+
+
 RATES = np.array([0.1, 0.9, 0.99, 1e-8])
 
 # kernel: (its twin, its arguments: a shape to draw normal, "p" and a length to draw positive)
@@ -61,11 +81,29 @@ ROWS = {
     "activations.tanh": (tanh, [(37,)]),
     "activations.tanh_backward": (tanh_b, [(37,), (37,)]),
     "activations.tanh_gradient": (lambda y, dy: dy * (1 - y * y), [(37,), (37,)]),
+    "activations.leaky_relu": (lrelu, [(37,), 0.1]),
+    "activations.leaky_relu_backward": (lrelu_b, [(37,), 0.1, (37,)]),
+    "activations.elu": (elu, [(37,), 0.7]),
+    "activations.elu_backward": (elu_b, [(37,), 0.7, (37,)]),
+    "activations.gelu": (gelu, [(37,)]),
+    "activations.gelu_backward": (gelu_b, [(37,), (37,)]),
+    "activations.gelu_tanh": (gelu_t, [(37,)]),
+    "activations.gelu_tanh_backward": (gelu_t_b, [(37,), (37,)]),
+    "activations.silu": (silu, [(37,)]),
+    "activations.silu_backward": (silu_b, [(37,), (37,)]),
+    "activations.softplus": (softplus, [(37,)]),
+    "activations.softplus_backward": (softplus_b, [(37,), (37,)]),
     "activations.arctan": (atan, [(37,)]),
     "activations.arctan_backward": (atan_b, [(37,), (37,)]),
     "softmax.softmax": (softmax, [(5, 11)]),
     "softmax.softmax_jvp": (softmax_jvp, [(5, 11), (5, 11)]),
     "softmax.softmax_backward": (softmax_b, [(5, 11), (5, 11)]),
+    "softmax.log_softmax": (log_softmax, [(5, 11)]),
+    "softmax.log_softmax_backward": (log_softmax_b, [(5, 11), (5, 11)]),
+    "losses.softmax_cross_entropy_labels": (
+        labels_cross_entropy,
+        [(5, 11), np.arange(5) * 2, np.arange(1.0, 6), np.arange(1.0, 12) / 5, 0.1, 8]),
+    "losses.binary_cross_entropy": (binary_cross_entropy, [(20,), "p20", 4]),
     "losses.cross_entropy": (lambda y, p: 4 * ce.forward(y.reshape(4, 5), p.reshape(4, 5)),
                              [(20,), "p20"]),
     "losses.cross_entropy_backward": (

@@ -1,0 +1,116 @@
+"""Losses from logits: ``(loss, gradient)`` in one pass, where a class would only be in the way."""
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float, as_float_pair, as_real, as_rows, require_number, restore
+from fastnn.kernels import losses as kernels
+
+
+def softmax_cross_entropy(
+    Z: ArrayLike,
+    Y: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Return the cross-entropy of ``softmax(Z)`` with targets, and its gradient with respect to Z.
+
+    ``loss = sum(T * (logsumexp(Z) - Z)) / n`` and ``dZ = (softmax(Z) sum(T) - T) / n`` by rows, exact
+    where a probability underflows or is 1. The target rows are
+    ``T = s c ((1 - label_smoothing) Y + label_smoothing sum(Y) / k)``, with the weights s of the
+    samples and c of the classes.
+
+    Parameters
+    ----------
+    Z : array_like (n, k)
+        Logits.
+    Y : array_like
+        Rows ``(n, k)``, one-hot or soft, or class numbers ``(n,)`` of an integer dtype.
+    label_smoothing : float
+        Between 0 and 1 (C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016).
+    class_weight : array_like (k,), optional
+    sample_weight : array_like (n,), optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that are not real numbers, or shapes that do not fit.
+    IndexError
+        For a class number outside ``0 .. k - 1``.
+    """
+    z = as_rows(Z, "Z")
+    if z.ndim != 2:
+        raise ValueError(f"Z must have shape (n, classes), got {z.shape}")
+    n, k = z.shape
+    smoothing = require_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+    classes = _weights(class_weight, "class_weight", k)
+    samples = _weights(sample_weight, "sample_weight", n)
+    targets = as_real(Y, "Y")
+    if targets.ndim == 1:
+        labels = _labels(targets, n, k)
+        dZ = np.empty_like(z)
+        total = kernels.softmax_cross_entropy_labels(z, labels, samples, classes, smoothing, n, dZ)
+        return _mean(total, n), restore(dZ, Z)
+    z, y = as_float_pair(z, Y, ("Z", "Y"))
+    if class_weight is not None or sample_weight is not None or smoothing:
+        y = (1 - smoothing) * y + smoothing / k * y.sum(axis=1, keepdims=True)
+        y = np.ascontiguousarray(y * classes * samples[:, None], dtype=z.dtype)
+    dZ = np.empty_like(z)
+    total = kernels.softmax_cross_entropy(z, y, n, dZ)
+    return _mean(total, n), restore(dZ, Z)
+
+
+def binary_cross_entropy(Z: ArrayLike, Y: ArrayLike) -> tuple[float, Array]:
+    """Return the binary cross-entropy of ``sigmoid(Z)`` with targets, and its gradient.
+
+    ``loss = sum(Y softplus(-Z) + (1 - Y) softplus(Z)) / n`` and ``dZ = (sigmoid(Z) - Y) / n``, with n
+    the number of rows; several columns are several questions, each with its own answer.
+
+    Parameters
+    ----------
+    Z : array_like (n, ...)
+        Logits.
+    Y : array_like, shape of Z
+        Targets between 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that are not real numbers, or shapes that do not fit.
+    """
+    z, y = as_float_pair(Z, Y, ("Z", "Y"))
+    if z.ndim == 0:
+        raise ValueError("Z and Y need a batch axis, got two numbers")
+    n = len(z)
+    dZ = np.empty_like(z)
+    total = kernels.binary_cross_entropy(z.reshape(-1), y.reshape(-1), n, dZ.reshape(-1))
+    return _mean(total, n), restore(dZ, Z)
+
+
+def _mean(total: float, n: int) -> float:
+    return total / n if n else float("nan")
+
+
+def _weights(values: ArrayLike | None, name: str, size: int) -> Array:
+    if values is None:
+        return np.ones(size)
+    weights = as_float(values, name, np.dtype(np.float64))
+    if weights.shape != (size,):
+        raise ValueError(f"{name} must have shape ({size},), got {weights.shape}")
+    return weights
+
+
+def _labels(targets: Array, n: int, k: int) -> Array:
+    if targets.dtype.kind not in "iub":
+        raise TypeError(f"Y of one axis must hold class numbers, got dtype {targets.dtype}")
+    labels: Any = targets.astype(np.int64)
+    if labels.shape != (n,):
+        raise ValueError(f"Z has {n} rows, Y has shape {targets.shape}")
+    if n and (labels.min() < 0 or labels.max() >= k):
+        bad = labels[(labels < 0) | (labels >= k)][0]
+        raise IndexError(f"Y holds the class {bad}; there are {k}: 0 to {k - 1}")
+    return np.asarray(labels)
