@@ -7,8 +7,8 @@ factor, ``SCALE``, keeps terms normal whose share of the sum is subnormal, and c
 
 Long rows, one after the other, fill vector registers by themselves. Short ones, up to ``SHORT``
 entries, are transposed, ``LANES`` rows at a time: in a ``(k, LANES)`` block ``t``, ``t[j, r]`` is entry
-j of row r. Then every step is a loop over lanes, with whole vectors and no entry left over. Missing rows
-are zeros.
+j of row r. Then every step is a loop over lanes, with whole vectors and no entry left over. Missing
+rows are zeros.
 """
 
 from typing import Any
@@ -155,7 +155,7 @@ def exp_row(z: Array, top: float, out: Array) -> float:
 
 @kernel
 def exp_row_but_one(z: Array, top: float, out: Array) -> float:
-    """As :func:`exp_row`, but return the sum without one of the largest terms, each of which is SCALE."""
+    """As :func:`exp_row`, but return the sum without one of its largest terms, which are SCALE."""
     rest = lost = 0.0
     count = 0
     for start in range(0, z.size, _block(z)):
