@@ -1,0 +1,150 @@
+"""The largest error of the softmax family and of the losses from logits, over random rows.
+
+Each ``_check`` function draws what else it needs for logits ``z (n, k)``, calls its kernels, and yields
+names of the limits' table with errors, one an element or one a row. Exact results are double-double.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.kernels import losses, softmax
+
+from .double_double import DD, where
+from .elementwise import Worst
+from .functions import exp, log1p
+from .units import errors, relative_errors
+
+SIZES = (2, 3, 10, 100, 1000, 32000)
+SPREADS = {"float32": (1, 30, 200, 1e4), "float64": (1, 30, 200, 1500, 1e300)}
+ELEMENTS = 20_000  # of a size and spread, in the ordinary tests
+BATCH = 7  # the n that gradients are divided by
+
+
+class Exact(NamedTuple):
+    """What is known of rows of logits: shifted ones, their exponentials, the sums of these."""
+
+    shifted: DD
+    e: DD
+    total: DD
+    log_total: DD
+
+    @classmethod
+    def of(cls, z):
+        top = np.arange(z.shape[1]) == np.argmax(z, axis=1)[:, None]
+        shifted = DD.of(z) - z.max(axis=1, keepdims=True).astype(np.float64)
+        e = exp(shifted)
+        rest = where(top, 0.0, e).sum()
+        return cls(shifted, e, 1 + rest, log1p(rest))
+
+    @property
+    def p(self):
+        return self.e / self.total
+
+
+def _run(kernel, *arrays):
+    out = np.empty_like(arrays[0])
+    kernel(*arrays, out)
+    return out
+
+
+def _check_softmax(z, rng):
+    got, p = _run(softmax.softmax, z), Exact.of(z).p
+    found = errors(got, p)
+    normal = (abs(p.flat().hi) >= np.finfo(z.dtype).tiny).reshape(-1)
+    yield "softmax", found[normal]
+    yield "softmax, subnormal", found[~normal]
+
+
+def _check_log_softmax(z, rng):
+    exact = Exact.of(z)
+    yield "log_softmax", errors(_run(softmax.log_softmax, z), exact.shifted - exact.log_total)
+
+
+def _jvp_errors(got, p, dy):
+    products = p * dy
+    total = products.sum()
+    scale = np.maximum(abs(products.flat().hi), abs((p * total).flat().hi)).max(axis=1, keepdims=True)
+    return relative_errors(got, products - p * total, scale)
+
+
+def _check_softmax_jvp(z, rng):
+    p, dy = _run(softmax.softmax, z), rng.normal(size=z.shape).astype(z.dtype)
+    yield "softmax_jvp", _jvp_errors(_run(softmax.softmax_jvp, p, dy), DD.of(p), dy.astype(np.float64))
+
+
+def _check_softmax_backward(z, rng):
+    dy = rng.normal(size=z.shape).astype(z.dtype)
+    got = _run(softmax.softmax_backward, z, dy)
+    yield "softmax_backward", _jvp_errors(got, Exact.of(z).p, dy.astype(np.float64))
+
+
+def _check_log_softmax_backward(z, rng):
+    dy = rng.normal(size=z.shape).astype(z.dtype)
+    got, p, exact_dy = _run(softmax.log_softmax_backward, z, dy), Exact.of(z).p, DD.of(dy)
+    terms = [exact_dy, p * abs(exact_dy).sum()]
+    yield "log_softmax_backward", errors(got, exact_dy - p * exact_dy.sum(), terms)
+
+
+def _loss_errors(z, y, exact):
+    """Return the errors of every row's loss by itself."""
+    y_exact = DD.of(y)
+    wanted = where(y == 0, 0.0, y_exact * (exact.log_total - exact.shifted)).sum()
+    out = np.empty_like(z[:1])
+    got = [losses.softmax_cross_entropy(z[i : i + 1], y[i : i + 1], 1, out) for i in range(len(z))]
+    return errors(np.array(got, z.dtype), wanted)
+
+
+def _gradient(z, y):
+    out = np.empty_like(z)
+    losses.softmax_cross_entropy(z, y, BATCH, out)
+    return out
+
+
+def _check_one_hot(z, rng):
+    labels = rng.integers(z.shape[1], size=len(z))
+    labels[::2] = np.argmax(z[::2], axis=1)  # as after training
+    target = np.arange(z.shape[1]) == labels[:, None]
+    y, exact = target.astype(z.dtype), Exact.of(z)
+    yield "softmax_cross_entropy, loss", _loss_errors(z, y, exact)
+    others = where(target, 0.0, exact.e).sum()  # p - 1 is minus the others' share
+    wanted = where(target, -others / exact.total, exact.p) / BATCH
+    yield "softmax_cross_entropy, one-hot", errors(_gradient(z, y), wanted)
+
+
+def _check_soft(z, rng):
+    y = (rng.random(z.shape) * (rng.random(z.shape) < 0.7)).astype(z.dtype)
+    exact, y_exact = Exact.of(z), DD.of(y)
+    yield "softmax_cross_entropy, loss", _loss_errors(z, y, exact)
+    terms = [exact.p * y_exact.sum() / BATCH, y_exact / BATCH]
+    yield "softmax_cross_entropy, soft", errors(_gradient(z, y), terms[0] - terms[1], terms)
+
+
+# kernel: its check
+_CHECKS = {
+    (softmax, "softmax"): _check_softmax,
+    (softmax, "log_softmax"): _check_log_softmax,
+    (softmax, "softmax_jvp"): _check_softmax_jvp,
+    (softmax, "softmax_backward"): _check_softmax_backward,
+    (softmax, "log_softmax_backward"): _check_log_softmax_backward,
+    (losses, "softmax_cross_entropy"): _check_one_hot,
+    (losses, "softmax_cross_entropy, soft"): _check_soft,
+}
+CHECKS = {name: f for (module, name), f in _CHECKS.items() if hasattr(module, name.split(",")[0])}
+
+
+def worst(check, dtype, elements=ELEMENTS, sizes=SIZES):
+    """Return the largest errors that a check finds, by name of the limits' table."""
+    total = {}
+    for k in sizes:
+        for spread in SPREADS[dtype]:
+            rng = np.random.default_rng([k, int(np.log2(spread))])
+            for _ in range(max(1, elements // ELEMENTS)):
+                n = max(2, min(elements, ELEMENTS) // k)
+                z = (spread * (rng.random((n, k)) - 0.5)).astype(dtype)
+                with np.errstate(all="ignore"):
+                    for name, found in CHECKS[check](z, rng):
+                        largest = float(found.max(initial=0.0))
+                        here = Worst(largest, f"k = {k}, spread {spread:g}", found.size)
+                        total[name] = total.get(name, Worst()) | here
+    return total
