@@ -222,7 +222,9 @@ class DD(NamedTuple):
             )
             total = first + second
             if k % 2:
-                total = DD(*(np.concatenate(v, axis=-1) for v in zip(total.spread(), rest, strict=True)))
+                total = DD(
+                    *(np.concatenate(v, axis=-1) for v in zip(total.spread(), rest, strict=True))
+                )
         return total
 
     def spread(self):

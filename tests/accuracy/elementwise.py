@@ -55,7 +55,7 @@ class Worst(NamedTuple):
     """The largest error, the input where it occurs, and how many inputs there were."""
 
     error: float = 0.0
-    at: float | None = None
+    at: float | str | None = None
     count: int = 0
 
     def __or__(self, other):
@@ -78,12 +78,14 @@ def call(name, x):
 def worst(name, chunks):
     """Return the largest error of a kernel over arrays of finite numbers and NaN."""
     total = Worst()
+    factor = FACTOR if name.endswith("_backward") else 1.0
     for chunk in chunks:
-        x = chunk[~np.isinf(chunk) & ~(np.isnan(chunk) & (name in STEPS))]
-        factor = FACTOR if name.endswith("_backward") else 1.0
-        found = errors(call(name, x), *evaluate(name, x, x.dtype, factor))
-        i = int(np.argmax(found)) if found.size else 0
-        total |= Worst(float(found[i]), float(x[i]), found.size) if found.size else Worst()
+        finite = np.isfinite(chunk)
+        x = chunk if finite.all() else chunk[finite | (np.isnan(chunk) & (name not in STEPS))]
+        if x.size:
+            found = errors(call(name, x), *evaluate(name, x, x.dtype, factor))
+            i = int(np.argmax(found))
+            total |= Worst(float(found[i]), float(x[i]), x.size)
     return total
 
 
@@ -94,7 +96,17 @@ def sample(name, dtype):
         yield from inputs.every(inputs.STRIDE)
     else:
         yield from inputs.any_magnitude(inputs.CHUNK)
-        for centre in inputs.CENTRES.get(name, (0,)):
-            yield np.concatenate(
-                [x for e in inputs.DECADES for s in (-1, 1) for x in inputs.decade(centre, s, e, 500)]
-            )
+        decades = [inputs.decade(*where, 500) for where in inputs.decades(name)]
+        yield np.concatenate([x for chunks in decades for x in chunks])
+
+
+def pieces(name, dtype):
+    """Return the inputs of the full sweep, in pieces: a function that yields each, and its arguments.
+
+    Every float32; of float64, ten million in a decade, as many random bits, and the landmarks.
+    """
+    if dtype == "float32":
+        step = 1 << 26
+        return [(inputs.every, 1, first, first + step) for first in range(0, 1 << 32, step)]
+    decades = [(inputs.decade, *where, 10**7) for where in inputs.decades(name)]
+    return [(inputs.only_landmarks, dtype), *decades, (inputs.any_magnitude, 10**7)]

@@ -11,12 +11,14 @@ import numpy as np
 
 CHUNK = 1 << 13
 STRIDE = 10_007  # a prime: the ordinary tests' share of all float32
-DECADES = range(-9, 3)  # of |x|; outside, the functions are linear, constant or out of range
-CENTRES = {"log": (0, 1), "log1p": (0, -1)}  # decades are taken of the distance from these
+CENTRES = {"log": (0, 1), "log1p": (0, -1)}  # where decades begin; 0 if not here
+_DECADES = range(-9, 3)  # outside, the functions are linear, constant or out of range
 
 _NEIGHBOURS = np.arange(-12, 13)
 _LANDMARKS = (
-    *(n * math.log(2) / 2 for n in range(1, 2160)),  # reduction to |r| <= ln(2) / 2; over- and underflow
+    *(
+        n * math.log(2) / 2 for n in range(1, 2160)
+    ),  # reduction to |r| <= ln(2) / 2; over- and underflow
     *(math.sqrt(2) * 2**n for n in (-1, 0)),
     *(math.tan(math.pi * n / 16) for n in range(1, 8)),
     *(n / 8 for n in range(1, 80)),
@@ -44,6 +46,16 @@ def every(stride=1, first=0, last=1 << 32):
     for start in range(first, last, stride * CHUNK):
         bits = np.arange(start, min(start + stride * CHUNK, last), stride, dtype=np.uint64)
         yield bits.astype(np.uint32).view(np.float32)
+
+
+def only_landmarks(dtype):
+    """Yield them as one chunk."""
+    yield landmarks(dtype)
+
+
+def decades(name):
+    """Return the arguments ``(centre, sign, exponent)`` of a function's decades."""
+    return [(c, s, e) for c in CENTRES.get(name, (0,)) for s in (-1, 1) for e in _DECADES]
 
 
 def decade(centre, sign, exponent, count):

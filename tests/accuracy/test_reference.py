@@ -21,7 +21,7 @@ EXACT = {
     "erfc": mpmath.erfc,
 }
 # Where mpmath's value is not 0, 1 or infinity to all its digits.
-REACH = {"exp": 1e4, "expm1": 1e4, "tanh": 40, "sigmoid": 1e4, "erf": 10, "erfc": 1e3}
+REACH = {"exp": 1e4, "expm1": 1e4, "tanh": 40, "sigmoid": 1e4, "erf": 10, "erfc": 300}
 
 
 def numbers(name):
@@ -79,7 +79,7 @@ def test_float64_is_good_enough_a_reference_for_float32(name):
 
 
 def test_the_error_of_a_rounded_number_is_at_most_half_a_unit(rng):
-    value = DD.of(rng.normal(size=1000)) / 3
+    value = DD.of(rng.normal(size=1000)) / rng.normal(size=1000)
     assert 0.49 < errors(value.hi, value).max() <= 0.5
     assert 0.49 < errors(value.hi.astype(np.float32), value).max() <= 0.5
     assert errors(np.nextafter(value.hi, np.inf), value).min() >= 0.5

@@ -46,7 +46,11 @@ def _errors(got, hi, lo, e, exponent, unit, max_exponent, out):
         elif np.isinf(hi[i]) or (np.isinf(g) and exponent[i] > max_exponent):
             out[i] = 0.0 if np.isinf(g) and g * hi[i] > 0.0 else np.inf
         else:
-            a = np.copysign(_times_power(beyond, -e[i]), g) if np.isinf(g) else _times_power(g, -e[i] - 1)
+            a = (
+                np.copysign(_times_power(beyond, -e[i]), g)
+                if np.isinf(g)
+                else _times_power(g, -e[i] - 1)
+            )
             d = (a - 0.5 * hi[i]) - 0.5 * lo[i]
             out[i] = _times_power(abs(d), max(-2000, min(2000, e[i] + 1 - unit[i])))
 
