@@ -79,8 +79,8 @@ def _divide(ah, al, bh, bl, hi, lo):
         hi[i], lo[i] = _fast_two_sum(q, (r + s) / bh[i])
 
 
-# Polynomials go through blocks of elements, coefficient by coefficient. Of the later half of their terms,
-# which are below 2**-40 of the first wherever they are used here, float64 is enough.
+# Polynomials go through blocks of elements, coefficient by coefficient. For the later half of their
+# terms, which are below 2**-40 of the first wherever they are used here, float64 is enough.
 
 
 @exact
@@ -222,9 +222,8 @@ class DD(NamedTuple):
             )
             total = first + second
             if k % 2:
-                total = DD(
-                    *(np.concatenate(v, axis=-1) for v in zip(total.spread(), rest, strict=True))
-                )
+                parts = zip(total.spread(), rest, strict=True)
+                total = DD(*(np.concatenate(pair, axis=-1) for pair in parts))
         return total
 
     def spread(self):

@@ -14,7 +14,7 @@ from .units import errors
 
 PARAMETERS = {"leaky_relu": (SLOPE,), "elu": (ALPHA,)}
 FACTOR = float(np.float32(1.1))  # the gradient that a ``_backward`` kernel is given
-STEPS = ("relu_backward", "leaky_relu_backward", "elu_backward")  # whose value at NaN is a convention
+STEPS = ("relu_backward", "leaky_relu_backward")  # whose value at NaN is a convention
 
 
 @kernel

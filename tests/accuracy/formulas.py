@@ -1,9 +1,10 @@
 """What elementwise kernels ought to compute, each once for both arithmetics.
 
-A formula takes a module ``m`` of functions and numbers of its kind: :mod:`functions` with DD numbers, or
-:data:`PLAIN` with float64 ones. It is written so that nothing cancels; where a sum must, the formula
-returns the list of its terms. Float64's own functions have errors below 1e-15, which is 1e-8 of float32's
-unit: the reference for float32. A test checks this against the double-double ones, and those against mpmath.
+A formula takes a module ``m`` of functions and numbers of its kind: :mod:`functions` with DD numbers,
+or :data:`PLAIN` with float64 ones. It is written so that nothing cancels; where a sum must, the formula
+returns the list of its terms. The float64 functions are those of NumPy and SciPy, with errors below
+1e-15, or 1e-8 of float32's unit: they are float32's reference. A test checks them against the
+double-double ones, and those against mpmath.
 """
 
 import math
@@ -57,7 +58,7 @@ def elu(m, x):
 
 
 def elu_backward(m, x):
-    return m.where(x < 0, ALPHA * m.exp(x), 1.0)
+    return m.where(x > 0, 1.0, ALPHA * m.exp(x))
 
 
 def sigmoid_backward(m, x):

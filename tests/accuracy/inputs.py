@@ -16,9 +16,7 @@ _DECADES = range(-9, 3)  # outside, the functions are linear, constant or out of
 
 _NEIGHBOURS = np.arange(-12, 13)
 _LANDMARKS = (
-    *(
-        n * math.log(2) / 2 for n in range(1, 2160)
-    ),  # reduction to |r| <= ln(2) / 2; over- and underflow
+    *(n * math.log(2) / 2 for n in range(1, 2160)),  # reduction to |r| <= ln(2) / 2; exp's range
     *(math.sqrt(2) * 2**n for n in (-1, 0)),
     *(math.tan(math.pi * n / 16) for n in range(1, 8)),
     *(n / 8 for n in range(1, 80)),

@@ -52,13 +52,14 @@ MEASURES = {
     "gelu_backward": _LARGER_TERM,
     "gelu_tanh_backward": _LARGER_TERM,
     "softmax": "results that are normal numbers",
-    "softmax, subnormal": "results below the smallest normal number, in units of the smallest subnormal",
+    "softmax, subnormal": "smaller results, in units of the smallest subnormal number",
     "softmax_jvp": _ROW,
     "softmax_backward": _ROW,
     "log_softmax_backward": "units of the larger of `dy` and `p sum(|dy|)`",
     "softmax_cross_entropy, loss": "the loss of one row, one-hot or soft",
+    "binary_cross_entropy, loss": "the loss of one logit",
     "softmax_cross_entropy, soft": "units of the larger of `p sum(y)` and `y`, over n",
-    "binary_cross_entropy, gradient": "units of the larger of `sigmoid(z)` and `y`, over n, if 0 < y < 1",
+    "binary_cross_entropy, gradient": "units of the larger of `(1 - y) s` and `y (1 - s)`, over n",
 }
 
 

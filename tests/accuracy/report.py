@@ -21,17 +21,18 @@ ROW_ELEMENTS = 1_000_000  # of a size and spread
 HEAD = """\
 # Accuracy
 
-The largest error of each function, activation, gradient and loss, as `make accuracy` measures it, and the
-error that the tests allow. The unit, where the last section says nothing else, is the last place of the
-exact result: the distance of neighbouring numbers of that size, or of subnormal numbers. The exact result
-is not rounded before it is compared, so no function can be better than 0.5.
+The largest error of each function, activation, gradient and loss, as `make accuracy` measures it, and
+the error that the tests allow. The unit, where the last section says nothing else, is the last place of
+the exact result: the distance of neighbouring numbers of its size, or of subnormal numbers. The exact
+result is not rounded before it is compared, so the best possible error is 0.5.
 
 float32 functions of one number are measured at every float32; float64 ones at ten million numbers in
 each decade from 1e-9 to 1e3 on both sides of 0 (for log also of 1, for log1p of -1), ten million of any
-magnitude, and the neighbours of some thousand special numbers. A `_backward` kernel is given the gradient
-1.1. Rows are random, of 2 to 32,000 classes, with logits spread evenly over 1, 30, 200, 1,500 (float64), and
-1e4 (float32) or 1e300 (float64). The exact results are double-double numbers, checked against mpmath;
-float32 functions of one number are compared with float64 ones whose error is below 1e-6 units.
+magnitude, and the neighbours of some thousand special numbers. A `_backward` kernel is given the
+gradient 1.1. Rows are random, of 2 to 32,000 classes, with logits spread evenly over 1, 30, 200, 1,500
+(float64), and 1e4 (float32) or 1e300 (float64). The exact results are double-double numbers, checked
+against mpmath; float32 functions of one number are compared with float64 ones whose error is below 1e-6
+units.
 
 | function | dtype | measured at | largest error | limit | where |
 |---|---|---|---|---|---|

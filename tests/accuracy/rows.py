@@ -10,9 +10,11 @@ import numpy as np
 
 from fastnn.kernels import losses, softmax
 
+from . import functions
 from .double_double import DD, where
 from .elementwise import Worst
-from .functions import exp, log1p
+from .formulas import softplus
+from .functions import exp, log1p, sigmoid
 from .units import errors, relative_errors
 
 SIZES = (2, 3, 10, 100, 1000, 32000)
@@ -120,6 +122,22 @@ def _check_soft(z, rng):
     yield "softmax_cross_entropy, soft", errors(_gradient(z, y), terms[0] - terms[1], terms)
 
 
+def _check_binary(z, rng):
+    y = rng.random(z.size).astype(z.dtype)
+    y[::2] = rng.integers(2, size=y[::2].size)
+    logits, y_exact, out = z.reshape(-1), DD.of(y), np.empty(z.size, z.dtype)
+    losses.binary_cross_entropy(logits, y, BATCH, out)
+    s, t = sigmoid(DD.of(logits)), sigmoid(-DD.of(logits))
+    terms = [(1 - y_exact) * s / BATCH, y_exact * t / BATCH]
+    yield "binary_cross_entropy, gradient", errors(out, terms[0] - terms[1], terms)
+    logits, y = logits[:1000], y[:1000]
+    pairs = zip(logits.reshape(-1, 1), y.reshape(-1, 1), strict=True)
+    got = np.array([losses.binary_cross_entropy(*pair, 1, out[:1]) for pair in pairs], z.dtype)
+    likely, unlikely = (softplus(functions, DD.of(v)) for v in (-logits, logits))
+    wanted = where(y == 0, 0.0, DD.of(y) * likely) + where(y == 1, 0.0, (1 - DD.of(y)) * unlikely)
+    yield "binary_cross_entropy, loss", errors(got, wanted)
+
+
 # kernel: its check
 _CHECKS = {
     (softmax, "softmax"): _check_softmax,
@@ -129,6 +147,7 @@ _CHECKS = {
     (softmax, "log_softmax_backward"): _check_log_softmax_backward,
     (losses, "softmax_cross_entropy"): _check_one_hot,
     (losses, "softmax_cross_entropy, soft"): _check_soft,
+    (losses, "binary_cross_entropy"): _check_binary,
 }
 CHECKS = {name: f for (module, name), f in _CHECKS.items() if hasattr(module, name.split(",")[0])}
 

@@ -13,8 +13,7 @@ def test_error_is_within_the_limit(name, dtype):
     assert found.error <= limit(name, str(dtype)), f"{found.at!r} = {found.at.hex()}"
 
 
-# What functions tend to at -inf and inf. (The limits of z sigmoid(z) and of gradients are not asked for:
-# 0 times infinity is NaN.)
+# What functions tend to at -inf and inf.
 AT_INFINITY = {
     "exp": (0, np.inf),
     "expm1": (-1, np.inf),

@@ -58,8 +58,8 @@ def test_a_sum_keeps_what_float64_loses():
 
 
 ELEMENTWISE = [n for n in vars(formulas) if n.endswith("_backward")] + [
-    "relu", "leaky_relu", "elu", "silu", "softplus", "gelu", "gelu_tanh", "exp", "expm1", "log", "log1p",
-    "tanh", "sigmoid", "arctan", "erf",
+    "relu", "leaky_relu", "elu", "silu", "softplus", "gelu", "gelu_tanh", "exp", "expm1", "log",
+    "log1p", "tanh", "sigmoid", "arctan", "erf",
 ]  # fmt: skip
 
 

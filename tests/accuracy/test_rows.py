@@ -1,7 +1,6 @@
 """The softmax family and the losses from logits: no row of the sample exceeds the limit."""
 
 import mpmath
-import numpy as np
 import pytest
 
 from .limits import limit

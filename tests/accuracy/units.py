@@ -46,12 +46,8 @@ def _errors(got, hi, lo, e, exponent, unit, max_exponent, out):
         elif np.isinf(hi[i]) or (np.isinf(g) and exponent[i] > max_exponent):
             out[i] = 0.0 if np.isinf(g) and g * hi[i] > 0.0 else np.inf
         else:
-            a = (
-                np.copysign(_times_power(beyond, -e[i]), g)
-                if np.isinf(g)
-                else _times_power(g, -e[i] - 1)
-            )
-            d = (a - 0.5 * hi[i]) - 0.5 * lo[i]
+            a = _times_power(beyond, -e[i]) if np.isinf(g) else _times_power(abs(g), -e[i] - 1)
+            d = (np.copysign(a, g) - 0.5 * hi[i]) - 0.5 * lo[i]
             out[i] = _times_power(abs(d), max(-2000, min(2000, e[i] + 1 - unit[i])))
 
 
@@ -61,7 +57,8 @@ def _normal(value):
     small = (abs(hi) < 2.0**-200) & (hi != 0)
     if small.any():
         shift = np.where(small, np.frexp(hi)[1], 0)
-        hi, lo, e = np.ldexp(hi, -shift), np.ldexp(lo, -shift), e + shift
+        with np.errstate(invalid="ignore"):  # of NaN beside them
+            hi, lo, e = np.ldexp(hi, -shift), np.ldexp(lo, -shift), e + shift
     far = abs(e) > _MAX_EXPONENT
     if far.any():
         hi = np.where(far, np.where(e > 0, np.copysign(np.inf, hi), 0.0), hi)
@@ -93,6 +90,6 @@ def errors(got, value, terms=()):
 
 def relative_errors(got, value, scale):
     """Return the errors in units of ``eps * scale``, eps the distance from 1 to the next number."""
-    difference = (DD.of(got) - value).flat().hi
-    with np.errstate(invalid="ignore"):
-        return abs(difference) / (np.finfo(got.dtype).eps * scale)
+    difference = abs((DD.of(got) - value).flat().hi)
+    found = np.where(difference == 0, 0.0, difference / (np.finfo(got.dtype).eps * scale))
+    return np.where(np.isnan(found), np.inf, found).reshape(-1)
