@@ -39,12 +39,17 @@ LIMITS = {
     "softmax_cross_entropy, loss": (4, 4),
     "softmax_cross_entropy, one-hot": (4, 4),
     "softmax_cross_entropy, soft": (4, 4),
+    "softmax_cross_entropy_labels, loss": (4, 4),
+    "softmax_cross_entropy_labels, one-hot": (4, 4),
+    "softmax_cross_entropy_labels, soft": (4, 4),
     "binary_cross_entropy, loss": (4, 4),
     "binary_cross_entropy, gradient": (4, 4),
 }
 
 _LARGER_TERM = "units of the larger of its two terms, which cancel at the derivative's zero"
 _ROW = "eps times the largest term of its row, `p dy` or `p sum(p dy)`"
+_LOSS = "the loss of one row, one-hot or soft"
+_SOFT = "units of the larger of `p sum(y)` and `y`, over n"
 
 # What an error is measured in, where it is not units in the last place of the exact result.
 MEASURES = {
@@ -56,9 +61,11 @@ MEASURES = {
     "softmax_jvp": _ROW,
     "softmax_backward": _ROW,
     "log_softmax_backward": "units of the larger of `dy` and `p sum(|dy|)`",
-    "softmax_cross_entropy, loss": "the loss of one row, one-hot or soft",
+    "softmax_cross_entropy, loss": _LOSS,
+    "softmax_cross_entropy_labels, loss": _LOSS,
     "binary_cross_entropy, loss": "the loss of one logit",
-    "softmax_cross_entropy, soft": "units of the larger of `p sum(y)` and `y`, over n",
+    "softmax_cross_entropy, soft": _SOFT,
+    "softmax_cross_entropy_labels, soft": f"{_SOFT}; label smoothing 0.1",
     "binary_cross_entropy, gradient": "units of the larger of `(1 - y) s` and `y (1 - s)`, over n",
 }
 

@@ -16,7 +16,7 @@ from . import elementwise, rows
 from .limits import LIMITS, MEASURES, limit
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "accuracy.md"
-ROW_ELEMENTS = 1_000_000  # of a size and spread
+ROW_ELEMENTS = 400_000  # of a size and spread
 
 HEAD = """\
 # Accuracy

@@ -88,38 +88,63 @@ def _check_log_softmax_backward(z, rng):
     yield "log_softmax_backward", errors(got, exact_dy - p * exact_dy.sum(), terms)
 
 
-def _loss_errors(z, y, exact):
-    """Return the errors of every row's loss by itself."""
-    y_exact = DD.of(y)
-    wanted = where(y == 0, 0.0, y_exact * (exact.log_total - exact.shifted)).sum()
-    out = np.empty_like(z[:1])
-    got = [losses.softmax_cross_entropy(z[i : i + 1], y[i : i + 1], 1, out) for i in range(len(z))]
-    return errors(np.array(got, z.dtype), wanted)
+def _results(call, z):
+    """Return the loss of every row by itself, and the gradients of all as of a batch of `BATCH`."""
+    out, one = np.empty_like(z), np.empty_like(z[:1])
+    call(slice(None), BATCH, out)
+    return np.array([call(slice(i, i + 1), 1, one) for i in range(len(z))], z.dtype), out
 
 
-def _gradient(z, y):
-    out = np.empty_like(z)
-    losses.softmax_cross_entropy(z, y, BATCH, out)
-    return out
-
-
-def _check_one_hot(z, rng):
+def _labels(z, rng):
+    """Return one label a row, of every other row that of the largest logit, as after training."""
     labels = rng.integers(z.shape[1], size=len(z))
-    labels[::2] = np.argmax(z[::2], axis=1)  # as after training
-    target = np.arange(z.shape[1]) == labels[:, None]
-    y, exact = target.astype(z.dtype), Exact.of(z)
-    yield "softmax_cross_entropy, loss", _loss_errors(z, y, exact)
+    labels[::2] = np.argmax(z[::2], axis=1)
+    return labels, np.arange(z.shape[1]) == labels[:, None]
+
+
+def _loss(exact, y):
+    return where(y.hi == 0, 0.0, y * (exact.log_total - exact.shifted)).sum()
+
+
+def _one_hot_errors(name, z, target, call):
+    loss, gradient = _results(call, z)
+    exact = Exact.of(z)
     others = where(target, 0.0, exact.e).sum()  # p - 1 is minus the others' share
     wanted = where(target, -others / exact.total, exact.p) / BATCH
-    yield "softmax_cross_entropy, one-hot", errors(_gradient(z, y), wanted)
+    yield f"{name}, loss", errors(loss, _loss(exact, DD.of(target)))
+    yield f"{name}, one-hot", errors(gradient, wanted)
 
 
-def _check_soft(z, rng):
+def _soft_errors(name, z, y, call):
+    loss, gradient = _results(call, z)
+    exact = Exact.of(z)
+    terms = [exact.p * y.sum() / BATCH, y / BATCH]
+    yield f"{name}, loss", errors(loss, _loss(exact, y))
+    yield f"{name}, soft", errors(gradient, terms[0] - terms[1], terms)
+
+
+def _check_rows_of_weights(z, rng):
+    def call(rows, n, out):
+        return losses.softmax_cross_entropy(z[rows], y[rows], n, out)
+
+    _, target = _labels(z, rng)
+    y = target.astype(z.dtype)
+    yield from _one_hot_errors("softmax_cross_entropy", z, target, call)
     y = (rng.random(z.shape) * (rng.random(z.shape) < 0.7)).astype(z.dtype)
-    exact, y_exact = Exact.of(z), DD.of(y)
-    yield "softmax_cross_entropy, loss", _loss_errors(z, y, exact)
-    terms = [exact.p * y_exact.sum() / BATCH, y_exact / BATCH]
-    yield "softmax_cross_entropy, soft", errors(_gradient(z, y), terms[0] - terms[1], terms)
+    yield from _soft_errors("softmax_cross_entropy", z, DD.of(y), call)
+
+
+def _check_labels(z, rng):
+    def call(rows, n, out):
+        weights = np.ones(len(out), z.dtype), np.ones(z.shape[1], z.dtype)
+        arguments = (z[rows], labels[rows], *weights, smoothing, n, out)
+        return losses.softmax_cross_entropy_labels(*arguments)
+
+    (labels, target), smoothing = _labels(z, rng), 0.0
+    yield from _one_hot_errors("softmax_cross_entropy_labels", z, target, call)
+    smoothing = 0.1
+    y = where(target, 1 - DD.of(smoothing), 0.0) + DD.of(smoothing) / z.shape[1]
+    yield from _soft_errors("softmax_cross_entropy_labels", z, y, call)
 
 
 def _check_binary(z, rng):
@@ -145,11 +170,11 @@ _CHECKS = {
     (softmax, "softmax_jvp"): _check_softmax_jvp,
     (softmax, "softmax_backward"): _check_softmax_backward,
     (softmax, "log_softmax_backward"): _check_log_softmax_backward,
-    (losses, "softmax_cross_entropy"): _check_one_hot,
-    (losses, "softmax_cross_entropy, soft"): _check_soft,
+    (losses, "softmax_cross_entropy"): _check_rows_of_weights,
+    (losses, "softmax_cross_entropy_labels"): _check_labels,
     (losses, "binary_cross_entropy"): _check_binary,
 }
-CHECKS = {name: f for (module, name), f in _CHECKS.items() if hasattr(module, name.split(",")[0])}
+CHECKS = {name: f for (module, name), f in _CHECKS.items() if hasattr(module, name)}
 
 
 def worst(check, dtype, elements=ELEMENTS, sizes=SIZES):
