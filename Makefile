@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-nojit lint bench clean
+.PHONY: help demo test test-slow test-nojit accuracy lint bench clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -26,6 +26,9 @@ test: $(VENV)/.dev   ## run the tests
 
 test-slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+accuracy: $(VENV)/.dev  ## measure every function's largest error and write docs/accuracy.md (minutes)
+	PYTHONPATH=tests $(BIN)/python -m accuracy.report $(ONLY)
 
 lint: $(VENV)/.dev   ## check style and types
 	$(BIN)/ruff check .

@@ -8,7 +8,9 @@ import pytest
 import fastnn
 from fastnn import FullyConnected
 
-ACTIVATIONS = ("Linear", "Sigmoid", "TanH", "ReLU", "ArcTan")
+ELEMENTWISE = sorted(
+    {a.__name__ for a in fastnn.activations.ACTIVATIONS.values()} - {"SoftMax", "LogSoftMax"}
+)
 
 
 class LayerwiseSGD(fastnn.SGD):
@@ -98,7 +100,7 @@ def test_softmax_with_some_minus_infinity_is_that_of_the_rest(k, dtype, rng):
         np.testing.assert_allclose(got[:, ~gone], want, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_nan_stays_where_it_is(name, dtype, rng):
     activation = getattr(fastnn, name)()
     Z, dY = rng.normal(size=(2, 5, 7)).astype(dtype)
@@ -114,12 +116,26 @@ def test_nan_stays_where_it_is(name, dtype, rng):
 def test_activations_far_out_are_their_limits(scale, dtype):
     big = huge(dtype) if scale == "huge" else scale
     Z = np.array([-big, big] * 20, dtype)
-    limits = {"Sigmoid": (0, 1), "TanH": (-1, 1), "ReLU": (0, Z[1]), "Linear": (Z[0], Z[1])}
-    for name, limit in limits.items():
-        assert getattr(fastnn, name)()(Z).tolist() == [*limit] * 20
+    leaky = dtype.type(0.01)
+    # what it and its derivative are at both ends
+    limits = {
+        "Linear": (Z[0], Z[1], 1, 1),
+        "Sigmoid": (0, 1, 0, 0),
+        "TanH": (-1, 1, 0, 0),
+        "ReLU": (0, Z[1], 0, 1),
+        "LeakyReLU": (leaky * Z[0], Z[1], leaky, 1),
+        "ELU": (-1, Z[1], 0, 1),
+        "GELU": (0, Z[1], 0, 1),
+        "GELUTanh": (0, Z[1], 0, 1),
+        "SiLU": (0, Z[1], 0, 1),
+        "Softplus": (0, Z[1], 0, 1),
+    }
+    assert {"ArcTan", *limits} >= set(ELEMENTWISE)
+    for name in set(ELEMENTWISE) - {"ArcTan"}:
+        activation = getattr(fastnn, name)()
+        assert activation(Z).tolist() == [*limits[name][:2]] * 20, name
+        assert activation.backward(Z, np.ones_like(Z)).tolist() == [*limits[name][2:]] * 20, name
     np.testing.assert_allclose(fastnn.ArcTan()(Z), np.arctan(Z), rtol=1e-6)
-    for name in ("Sigmoid", "TanH"):
-        assert not getattr(fastnn, name)().backward(Z, np.ones_like(Z)).any()
 
 
 def test_softmax_does_not_flush_what_is_below_the_smallest_normal_number():

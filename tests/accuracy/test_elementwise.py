@@ -1,0 +1,45 @@
+"""Functions, activations and their gradients: no input of the sample exceeds the limit."""
+
+import numpy as np
+import pytest
+
+from .elementwise import NAMES, call, sample, worst
+from .limits import limit
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_error_is_within_the_limit(name, dtype):
+    found = worst(name, sample(name, str(dtype)))
+    assert found.error <= limit(name, str(dtype)), f"{found.at!r} = {found.at.hex()}"
+
+
+# What functions tend to at -inf and inf.
+AT_INFINITY = {
+    "exp": (0, np.inf),
+    "expm1": (-1, np.inf),
+    "log": (np.nan, np.inf),
+    "log1p": (np.nan, np.inf),
+    "tanh": (-1, 1),
+    "sigmoid": (0, 1),
+    "arctan": (-np.pi / 2, np.pi / 2),
+    "erf": (-1, 1),
+    "relu": (0, np.inf),
+    "leaky_relu": (-np.inf, np.inf),
+    "elu": (-float(np.float32(1.3)), np.inf),
+    "softplus": (0, np.inf),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in AT_INFINITY if n in NAMES])
+def test_values_at_infinity(name, dtype):
+    x = np.tile(np.array([-np.inf, np.inf], dtype), 20)
+    np.testing.assert_allclose(call(name, x), np.tile(AT_INFINITY[name], 20), rtol=1e-6)
+
+
+ODD = ("expm1", "log1p", "tanh", "arctan", "erf")
+
+
+@pytest.mark.parametrize("name", [n for n in ODD if n in NAMES])
+def test_zero_keeps_its_sign(name, dtype):
+    x = np.tile(np.array([-0.0, 0.0], dtype), 20)
+    assert np.signbit(call(name, x)).tolist() == np.signbit(x).tolist()
