@@ -22,6 +22,7 @@ class Bound:
     amount: float
     rate: float
     unit: str
+    where: str
 
     @property
     def seconds(self) -> float:
@@ -44,13 +45,13 @@ def seconds(call: Callable[[], Any], budget: float = 0.3) -> float:
 
 
 def bounds(moved: int, elements: int, per_element: tuple[float, float], dtype: str) -> list[Bound]:
-    """Return what bounds a kernel that moves so many bytes and does so much to every element."""
-    flops, divisions = per_element
-    found = [Bound("bytes", moved, _copy_rate(moved), "B")]
-    if flops:
-        found.append(Bound("FLOPs", flops * elements, _rate(probes.multiply_add, 0, dtype), "FLOP"))
-    if divisions:
-        found.append(Bound("divisions", divisions * elements, _rate(probes.divide, 1, dtype), "div"))
+    """Return what bounds a kernel that moves so many bytes and whose main loop does so much."""
+    found = [Bound("bytes", moved, _copy_rate(moved), "B", "read and written")]
+    for i, (what, unit) in enumerate((("FLOPs", "FLOP"), ("divisions", "div"))):
+        if per_element[i]:
+            probe = (probes.multiply_add, probes.divide)[i]
+            amount = per_element[i] * elements
+            found.append(Bound(what, amount, _rate(probe, i, dtype), unit, "in the main loop"))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,40 +45,47 @@ def known() -> RenderableType:
 def show(console: Console, kernel: str, n: int, k: int, dtype: str, helpers: bool) -> None:
     """Print a kernel's profile on ``n`` rows of ``k``."""
     function, naive = kernels()[kernel], twin(kernel)
-    console.rule(f"[bold]{kernel}")
-    _print_sources(console, function, naive, dtype, helpers)
+    wide = console.width >= _SIDE_BY_SIDE
     case = naive.case(function, n, k, dtype) if naive else None
     code = _machine_code(function, case, dtype)
+    _section(console, kernel, _sources(function, naive, dtype, helpers, wide))
     if naive and case:
-        console.rule(f"time, {n} x {k} {dtype}")
-        console.print(_times(naive, case, inspection.main_loop(code, _jit.VECTOR_BYTES), dtype))
-    console.rule("machine code")
-    _print_machine_code(console, code)
+        loop = inspection.main_loop(code, _jit.VECTOR_BYTES)
+        _section(console, f"time, {n} x {k} {dtype}", _times(naive, case, loop, dtype))
+    _section(console, "machine code", _machine_code_view(code, wide))
     if naive and case:
-        console.rule("where the naive version's time goes")
-        _print_line_profile(console, naive, case)
+        _section(console, "where the naive version's time goes", _line_profile(naive, case))
 
 
-def _print_sources(
-    console: Console, function: Any, naive: Twin | None, dtype: str, helpers: bool
-) -> None:
+def _section(console: Console, title: str, content: RenderableType) -> None:
+    console.rule(Text(title, style="bold"), style="dim")
+    console.print(content)
+    console.print()
+
+
+def _sources(
+    function: Any, naive: Twin | None, dtype: str, helpers: bool, wide: bool
+) -> RenderableType:
     used = sources.helpers(function, dtype)
-    slow = [_panel(f, "red") for f in naive.functions] if naive else []
-    fast = [_panel(f, "green") for f in [function, *(used if helpers else [])]]
-    if console.width >= _SIDE_BY_SIDE and slow:
-        grid = Table.grid(expand=True)
-        grid.add_column(ratio=1)
-        grid.add_column(ratio=1)
-        grid.add_row(Group(*slow), Group(*fast))
-        console.print(grid)
-    else:
-        console.print(*slow, *fast, sep="")
+    slow = [_source(f, "red") for f in naive.functions] if naive else []
+    fast = [_source(f, "green") for f in [function, *(used if helpers else [])]]
     if used and not helpers:
         names = ", ".join(f"{f.__module__.rpartition('.')[2]}.{f.__name__}" for f in used)
-        console.print(f"made of {names}; --helpers shows them", style="dim")
+        fast.append(Text(f"made of {names}; --helpers shows them", style="dim"))
+    return _beside(slow, fast, wide and naive is not None)
 
 
-def _panel(function: Any, colour: str) -> Panel:
+def _beside(left: list[RenderableType], right: list[RenderableType], wide: bool) -> RenderableType:
+    if not wide:
+        return Group(*left, *right)
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    grid.add_row(Group(*left), Group(*right))
+    return grid
+
+
+def _source(function: Any, colour: str) -> RenderableType:
     code = Syntax(sources.source(function), "python", theme=_THEME, word_wrap=True)
     return _titled(code, sources.place(function), colour)
 
@@ -114,53 +122,52 @@ def _times(naive: Twin, case: Case, loop: inspection.Loop | None, dtype: str) ->
     table = Table(box=None, pad_edge=False)
     for heading in ("", "time", "", "what bounds it"):
         table.add_column(heading, justify="right" if heading == "time" else "left")
-    scale = _BAR / slow
+    scale = _BAR / max(slow, fast, bound.seconds)
     table.add_row("naive, NumPy", _si(slow, "s"), _bar(slow * scale, "red"), "")
     table.add_row("kernel, one core", _si(fast, "s"), _bar(fast * scale, "green"), "")
     for limit in limits:
-        what = f"{_si(limit.amount, limit.unit)} at {_si(limit.rate, limit.unit + '/s')}"
+        what = f"{_si(limit.amount, limit.unit)} {limit.where} at {_si(limit.rate, limit.unit + '/s')}"
         name = f"bound by {limit.what}"
         table.add_row(name, _si(limit.seconds, "s"), _bar(limit.seconds * scale, "blue"), what)
     closing = Text.assemble(
-        (f"{slow / fast:.3g} times as fast", "bold green"),
+        (f"{slow / fast:.3g} times as fast", "bold green" if fast < slow else "bold red"),
         f", {bound.seconds / fast:.0%} of the bound by {bound.what}. ",
         (f"Equal first: largest difference {difference:.1g} of the largest value.", "dim"),
     )
     return Group(table, closing)
 
 
-def _print_machine_code(console: Console, code: list[inspection.Function]) -> None:
+def _machine_code_view(code: list[inspection.Function], wide: bool) -> RenderableType:
     if not code:
         reason = "NUMBA_DISABLE_JIT is set, or it takes arguments of other types"
-        console.print(f"none: {reason}", style="dim")
-        return
+        return Text(f"none: {reason}", style="dim")
     loop = inspection.main_loop(code, _jit.VECTOR_BYTES)
     whole = [i for function in code for i in function.instructions]
     inner = list(loop.instructions) if loop else []
-    console.print(_counts(whole, inner))
     vectors = Counter(i.mnemonic for i in inner if i.register_bytes)
-    console.print("mostly  ", ", ".join(f"{name} {count}" for name, count in vectors.most_common(8)))
     own = {function.name for function in code}
     calls = Counter(i.callee for i in whole if i.callee and i.callee not in own)
-    console.print("calls out  ", ", ".join(f"{name} {n}" for name, n in calls.items()) or "none")
+    summary = Table.grid(padding=(0, 2))
+    summary.add_row("mostly", _listed(dict(vectors.most_common(8))))
+    summary.add_row("calls out", _listed(calls))
     if any(name.startswith("NRT_") for name in calls):
-        console.print("NRT_...: numba counts references to arrays", style="dim")
-    found = inspection.problems(code, _jit.VECTOR_BYTES)
-    for problem in found:
-        console.print(f"✗ {problem}", style="red", markup=False, highlight=False)
-    if not found:
-        console.print(f"✓ every loop works on vectors of {_jit.VECTOR_BYTES} bytes", style="green")
-    if loop is not None:
-        flops, divisions = loop.per_element()
-        work = f"{flops:g} FLOPs" + (f", {divisions:g} of them divisions" if divisions else "")
-        title = f"main loop: {loop.function} {loop.label}, {work} an element"
-        console.print(_titled(_listing(loop), title, "blue"))
+        summary.add_row("", Text("NRT_: numba counts the references to an array", style="dim"))
+    problems = inspection.problems(code, _jit.VECTOR_BYTES)
+    verdict = Text("\n".join(f"✗ {problem}" for problem in problems), style="red")
+    if not problems:
+        verdict = Text(f"✓ every loop works on vectors of {_jit.VECTOR_BYTES} bytes", style="green")
+    facts = Group(_counts(whole, inner), "", summary, "", verdict)
+    return facts if loop is None else _beside([facts], [_listing(loop)], wide)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
 def _counts(whole: list[inspection.Instruction], inner: list[inspection.Instruction]) -> Table:
     names = _X86 if any("%" in i.operands for i in whole) else _AARCH64
     table = Table(box=None, pad_edge=False)
-    table.add_column("instructions")
+    table.add_column("instructions", no_wrap=True)
     for heading in ("main loop", "whole kernel"):
         table.add_column(heading, justify="right")
         table.add_column()
@@ -170,7 +177,7 @@ def _counts(whole: list[inspection.Instruction], inner: list[inspection.Instruct
     for name, row in [*rows, ("of these multiply-adds", fused)]:
         cells: list[RenderableType] = []
         for count, instructions in zip(row, (inner, whole), strict=True):
-            cells += [str(count), _bar(_BAR * count / max(len(instructions), 1), "cyan")]
+            cells += [str(count), _bar(_BAR / 2 * count / max(len(instructions), 1), "cyan")]
         table.add_row(name, *cells)
     return table
 
@@ -180,7 +187,7 @@ def _kind(instruction: inspection.Instruction) -> int:
     return instruction.vector_bytes or int(instruction.scalar)
 
 
-def _listing(loop: inspection.Loop) -> Text:
+def _listing(loop: inspection.Loop) -> Panel:
     text = Text()
     for i in loop.instructions[:_LISTED]:
         style = "green" if i.vector_bytes else "yellow" if i.scalar else "red" if i.callee else "dim"
@@ -189,32 +196,33 @@ def _listing(loop: inspection.Loop) -> Text:
     if len(loop.instructions) > _LISTED:
         text.append(f"... and {len(loop.instructions) - _LISTED} more", style="dim")
     text.rstrip()
-    return text
+    flops, divisions = loop.per_element()
+    work = f"{flops:g} FLOPs an element" + (f", {divisions:g} by division" if divisions else "")
+    return _titled(text, f"main loop: {loop.function} {loop.label}, {work}", "blue")
 
 
-def _print_line_profile(console: Console, naive: Twin, case: Case) -> None:
+def _line_profile(naive: Twin, case: Case) -> RenderableType:
     try:
         profiles = sources.line_profile(lambda: naive.naive(*case.inputs), naive.functions)
     except ImportError as error:
-        console.print(escape(str(error)), style="yellow")
-        return
+        return Text(str(error), style="yellow")
     total = sum(line.seconds for line in profiles[0][1]) or 1.0
+    highlight = Syntax("", "python", theme=_THEME).highlight
+    table = Table(box=None, pad_edge=False)
+    for heading in ("line", "runs", "each", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column()
     for function, lines in profiles:
-        title = escape(sources.place(function))
-        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-        for heading in ("line", "runs", "each", "share"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-        table.add_column("")
-        highlight = Syntax("", "python", theme=_THEME).highlight
+        table.add_row("", "", "", "", Text(sources.place(function), style="bold"))
         for line in lines:
             share = line.seconds / total
-            code = highlight(line.text)
+            code = Text.assemble(_bar(_BAR / 2 * share, "red"))
+            code.pad_right(_BAR // 2 - len(code))
+            code.append_text(highlight(line.text))
             code.rstrip()
             each = _si(line.seconds / line.hits, "s")
-            bar = _bar(_BAR / 2 * share, "red")
-            table.add_row(str(line.number), f"{line.hits:,}", each, f"{share:.0%}", bar, code)
-        console.print(table)
+            table.add_row(str(line.number), f"{line.hits:,}", each, f"{share:.0%}", code)
+    return table
 
 
 def _bar(length: float, colour: str) -> Text:

@@ -66,7 +66,7 @@ def helpers(function: Any, dtype: str) -> list[Any]:
 
 
 def line_profile(call: Callable[[], Any], functions: Sequence[Any]) -> list[tuple[Any, list[Line]]]:
-    """Run a call; return the lines of each function with their times.
+    """Run a call twice; return what each line of the functions took the second time.
 
     Raises
     ------
@@ -79,6 +79,7 @@ def line_profile(call: Callable[[], Any], functions: Sequence[Any]) -> list[tupl
         raise ImportError(
             "the line profile needs line_profiler: pip install 'fastnn-cpu[profile]'"
         ) from None
+    call()  # warm up: memory that is fresh from the system is slow the first time
     profiler = LineProfiler(*map(_python, functions))
     profiler.enable_by_count()
     try:

@@ -268,7 +268,9 @@ def twin(kernel: str) -> Twin | None:
     activation = getattr(reference, class_name)
     if base == name:
         return Twin(activation(*fixed).forward, (draw,), fixed=fixed)
-    return Twin(activation(*fixed).backward, (draw, draw), (activation.forward,), fixed)
+    backward = activation(*fixed).backward
+    uses = (activation.forward,) if "forward" in backward.__code__.co_names else ()
+    return Twin(backward, (draw, draw), uses, fixed)
 
 
 def kernels() -> dict[str, Any]:
