@@ -19,6 +19,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.errors import NumbaError
 from numba.extending import intrinsic, overload
 
 _I64 = ir.IntType(64)
@@ -257,6 +258,20 @@ def _pointer(typing_context, address, like):
 def array_at(address, rows, columns, like):
     """Return the C-contiguous ``(rows, columns)`` array at an address; ``like``: array or number."""
     return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore
+
+
+def assembly(function: Any, *arguments: Any) -> str:
+    """Return the assembly of a kernel for arguments like these; ``TypeError`` if it takes no such ones.
+
+    It is compiled anew, for code that was loaded from the cache has no assembly to show.
+    """
+    signature = tuple(numba.typeof(argument) for argument in arguments)
+    fresh = numba.jit(**function.targetoptions)(function.py_func)
+    try:
+        fresh.compile(signature)
+    except NumbaError as error:
+        raise TypeError(f"{function.__name__} cannot be compiled for {signature}") from error
+    return fresh.inspect_asm(signature)
 
 
 def machine() -> dict[str, Any]:

@@ -119,6 +119,41 @@ def train(
 
 
 @app.command()
+def profile(
+    kernel: Annotated[
+        str | None, typer.Argument(help="softmax, losses.l2_backward ...; none: list the kernels")
+    ] = None,
+    n: Annotated[int, typer.Option(min=1, help="Rows.")] = 256,
+    k: Annotated[int, typer.Option(min=1, help="Columns.")] = 100,
+    dtype: Annotated[DTypeName, typer.Option()] = DTypeName.FLOAT32,
+    helpers: Annotated[
+        bool, typer.Option("--helpers", help="Show the functions the kernel is made of, too.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(min=20, help="Columns of the output.")] = None,
+    color: Annotated[bool, typer.Option(help="Color; in a file, none by default.")] = True,
+) -> None:
+    """Show one kernel beside its naive twin: source, time, machine code, line profile."""
+    from fastnn.cli import profile as command
+    from fastnn.cli.twins import find
+
+    found = [] if kernel is None else find(kernel)
+    if kernel is not None and len(found) != 1:
+        may_be = f"may be {', '.join(found)}" if found else "is no kernel"
+        errors.print(f"{kernel!r} {may_be}", style="red", markup=False, highlight=False)
+        errors.print(command.known())
+        raise typer.Exit(2)
+    output = Console(width=width, no_color=not color)
+    if kernel is None:
+        output.print(command.known())
+        return
+    try:
+        command.show(output, found[0], n, k, dtype.value, helpers)
+    except ValueError as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def info() -> None:
     """Show versions, CPU, BLAS, threads and cache folder, to paste into a bug report."""
     from fastnn.cli.info import report

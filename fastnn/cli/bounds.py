@@ -1,0 +1,78 @@
+"""Times of calls, and the least time that the machine allows for a kernel's bytes and arithmetic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from fastnn import inspection
+from fastnn.kernels import _jit, probes
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An amount of work, in units, and the rate measured for it on one core, in units a second."""
+
+    what: str
+    amount: float
+    rate: float
+    unit: str
+    where: str
+
+    @property
+    def seconds(self) -> float:
+        """The least time the work takes."""
+        return self.amount / self.rate
+
+
+def seconds(call: Callable[[], Any], budget: float = 0.3) -> float:
+    """Return the median time of a call, made before, over rounds of a millisecond or more."""
+    began = time.perf_counter()
+    call()
+    calls = max(1, round(1e-3 / max(time.perf_counter() - began, 1e-9)))
+    rounds: list[float] = []
+    while sum(rounds) * calls < budget or len(rounds) < 3:
+        began = time.perf_counter()
+        for _ in range(calls):
+            call()
+        rounds.append((time.perf_counter() - began) / calls)
+    return median(rounds)
+
+
+def bounds(moved: int, elements: int, per_element: tuple[float, float], dtype: str) -> list[Bound]:
+    """Return what bounds a kernel that moves so many bytes and whose main loop does so much."""
+    found = [Bound("bytes", moved, _copy_rate(moved), "B", "read and written")]
+    for i, (what, unit) in enumerate((("FLOPs", "FLOP"), ("divisions", "div"))):
+        if per_element[i]:
+            probe = (probes.multiply_add, probes.divide)[i]
+            amount = per_element[i] * elements
+            found.append(Bound(what, amount, _rate(probe, i, dtype), unit, "in the main loop"))
+    return found
+
+
+def _copy_rate(moved: int) -> float:
+    """Return the rate of a copy that reads and writes so many bytes, by the faster of two ways."""
+    source = np.ones(max(moved // 16, 1))
+    target = np.zeros_like(source)
+    ways: list[Callable[[], Any]] = [
+        lambda: np.copyto(target, source),
+        lambda: probes.copy(source, target),
+    ]
+    for way in ways:
+        way()
+    return 2 * source.nbytes / min(seconds(way, 0.1) for way in ways)
+
+
+def _rate(probe: Any, which: int, dtype: str) -> float:
+    """Return how many FLOPs (0) or divisions (1) a second a probe does, as counted in its own code."""
+    source = np.full(4096, 0.5, dtype)
+    target = np.empty_like(source)
+    probe(source, target)
+    loop = inspection.main_loop(inspection.inspect(probe, source, target), _jit.VECTOR_BYTES)
+    amount = loop.per_element()[which] if loop else 1.0
+    return amount * source.size / seconds(lambda: probe(source, target), 0.1)

@@ -1,0 +1,298 @@
+"""Kernels by name, and each one's plain NumPy twin with arguments to run both on: one row a kernel."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import fastnn.kernels
+from fastnn import reference
+from fastnn._typing import Array
+from fastnn.kernels import _jit
+
+Draw: TypeAlias = Callable[[np.random.Generator, int, int], Any]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """``naive``: takes a kernel's inputs, returns what it returns and writes; ``uses``: what it calls.
+
+    ``inputs``: how to draw them, or numbers; ``fixed``: numbers that the kernel takes after its first
+    input and the twin has already.
+    """
+
+    naive: Callable[..., Any]
+    inputs: tuple[Draw | float, ...]
+    uses: tuple[Callable[..., Any], ...] = ()
+    fixed: tuple[float, ...] = ()
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The twin and what it calls."""
+        return [self.naive, *self.uses]
+
+    def case(self, kernel: Any, n: int, k: int, dtype: str) -> Case:
+        """Draw arguments for ``n`` rows of ``k``."""
+        rng = np.random.default_rng(0)
+        inputs = [draw(rng, n, k) if callable(draw) else draw for draw in self.inputs]
+        for i, value in enumerate(inputs):
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                inputs[i] = value.astype(dtype)
+        outputs = [np.full_like(inputs[0], np.nan)] if "out" in _parameters(kernel) else []
+        return Case(kernel, inputs, [inputs[0], *self.fixed, *inputs[1:], *outputs])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel's arguments and, of these, the inputs that its twin takes."""
+
+    kernel: Any
+    inputs: list[Any]
+    arguments: list[Any]
+
+    def run(self) -> Any:
+        """Call the kernel."""
+        return self.kernel(*self.arguments)
+
+    @property
+    def elements(self) -> int:
+        """Size of the largest array."""
+        return max(np.size(argument) for argument in self.arguments)
+
+    @cached_property
+    def _results(self) -> tuple[list[Any], list[Array]]:
+        """What the kernel returns, and the arrays that it changes."""
+        copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in self.arguments]
+        value = self.kernel(*copies)
+        pairs = zip(copies, self.arguments, strict=True)
+        changed = [copy for copy, before in pairs if not np.array_equal(copy, before)]
+        return [] if value is None else [value], changed
+
+    @cached_property
+    def moved(self) -> int:
+        """Bytes that it reads and writes, each once."""
+        read = sum(value.nbytes for value in self.inputs if isinstance(value, np.ndarray))
+        return read + sum(array.nbytes for array in self._results[1])
+
+    def verify(self, twin: Twin) -> float:
+        """Return the largest difference from the twin's results, relative to the largest value.
+
+        Raises
+        ------
+        ValueError
+            If they are not equal to rounding.
+        """
+        expected = twin.naive(*self.inputs)
+        expected = list(expected) if isinstance(expected, tuple) else [expected]
+        value, changed = self._results
+        worst = 0.0
+        for got, want in zip([*value, *changed], expected, strict=True):
+            worst = max(worst, float(np.max(np.abs(got - want)) / (np.max(np.abs(want)) or 1)))
+        tolerance = 1e-4 if self.inputs[0].dtype == np.float32 else 1e-10
+        if not worst <= tolerance:
+            name = getattr(self.kernel, "__name__", self.kernel)
+            raise ValueError(f"{name} differs from its naive twin by {worst:.2g} of the largest value")
+        return worst
+
+
+def _parameters(kernel: Any) -> list[str]:
+    return list(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
+
+
+def rows(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``(n, k)`` normal numbers."""
+    return rng.normal(size=(n, k))
+
+
+def flat(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n k`` normal numbers."""
+    return rng.normal(size=n * k)
+
+
+def positive(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n k`` numbers between 0.1 and 1."""
+    return rng.uniform(0.1, 1, n * k)
+
+
+def probabilities(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n`` distributions over ``k`` classes."""
+    return rng.dirichlet(np.ones(k), n)
+
+
+def one_hot(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n`` classes as rows of zeros with a one."""
+    return np.eye(k)[rng.integers(k, size=n)]
+
+
+def batch(rng: np.random.Generator, n: int, k: int) -> int:
+    """Return the batch size."""
+    return n
+
+
+def relu_gradient(y: Array, dy: Array) -> Array:
+    """``dy`` where y has no minus sign, else 0."""
+    return dy * ~np.signbit(y)
+
+
+def sigmoid_gradient(y: Array, dy: Array) -> Array:
+    """``dy y (1 - y)``."""
+    return np.asarray(dy * y * (1 - y))
+
+
+def tanh_gradient(y: Array, dy: Array) -> Array:
+    """``dy (1 - y**2)``."""
+    return np.asarray(dy * (1 - y**2))
+
+
+def softmax_jvp(p: Array, dy: Array) -> Array:
+    """``dy J`` with a Jacobian for every sample, as in ``SoftMax.backward``."""
+    gradients = []
+    for p_row, dy_row in zip(p, dy, strict=True):
+        column = p_row.reshape(-1, 1)
+        jacobian = np.diagflat(p_row) - np.dot(column, column.T)
+        gradients.append(dy_row @ jacobian)
+    return np.array(gradients)
+
+
+def cross_entropy(y: Array, p: Array) -> Any:
+    """``-sum(y log(p + eps))``."""
+    return -np.sum(y * np.log(p + np.finfo(float).eps))
+
+
+def cross_entropy_backward(y: Array, p: Array, n: int) -> Array:
+    """``-y / (n p)``."""
+    return np.asarray(-(1 / n) * y / p)
+
+
+def softmax_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
+    """Softmax, then cross-entropy, then the gradient back through both, one after the other."""
+    softmax, loss = reference.SoftMax(), reference.CrossEntropy("cross_entropy")
+    p = softmax.forward(z)
+    return n * loss.forward(y, p), softmax.backward(z, loss.backward(y, p))
+
+
+def l2(y: Array, y_hat: Array) -> Any:
+    """``sum((y - y_hat)**2)``."""
+    return np.sum((y - y_hat) ** 2)
+
+
+def l2_backward(y: Array, y_hat: Array, n: int) -> Array:
+    """``(y_hat - y) / n``."""
+    return np.asarray((y_hat - y) / n)
+
+
+def misclassified(y: Array, scores: Array) -> Any:
+    """In how many rows the arg-maxes differ."""
+    return np.sum(np.argmax(y, axis=1) != np.argmax(scores, axis=1))
+
+
+def norm(gradient: Array) -> Any:
+    """``sqrt(sum(gradient**2))``."""
+    return np.sqrt(np.sum(gradient**2))
+
+
+def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float) -> Array:
+    """``momentum velocity + lr gradient``."""
+    return momentum * velocity + lr * gradient
+
+
+def sgd_step(
+    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
+) -> tuple[Array, Array]:
+    """Velocity as in ``sgd_momentum``, and the weights less it."""
+    velocity = momentum * velocity + lr * gradient
+    return velocity, weights - velocity
+
+
+def adam(
+    gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
+) -> tuple[Array, Array, Array]:
+    """Both moments and the step."""
+    m = beta_1 * m + (1 - beta_1) * gradient
+    v = beta_2 * v + (1 - beta_2) * gradient**2
+    return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
+
+
+_SOFTMAX, _CE = reference.SoftMax, reference.CrossEntropy
+
+# Of each activation: its class in the reference, its class's arguments, which are its kernels' too.
+_ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
+    "relu": ("ReLU", ()),
+    "leaky_relu": ("LeakyReLU", (0.01,)),
+    "elu": ("ELU", (1.0,)),
+    "gelu": ("GELU", ()),
+    "silu": ("SiLU", ()),
+    "softplus": ("Softplus", ()),
+    "sigmoid": ("Sigmoid", ()),
+    "tanh": ("TanH", ()),
+    "arctan": ("ArcTan", ()),
+}
+_ROWS: dict[str, Twin] = {
+    "activations.relu_gradient": Twin(relu_gradient, (flat, flat)),
+    "activations.sigmoid_gradient": Twin(sigmoid_gradient, (positive, flat)),
+    "activations.tanh_gradient": Twin(tanh_gradient, (positive, flat)),
+    "softmax.softmax_jvp": Twin(softmax_jvp, (probabilities, rows)),
+    "losses.cross_entropy": Twin(cross_entropy, (positive, positive)),
+    "losses.cross_entropy_backward": Twin(cross_entropy_backward, (positive, positive, batch)),
+    "losses.softmax_cross_entropy": Twin(
+        softmax_cross_entropy,
+        (rows, one_hot, batch),
+        uses=(_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward),
+    ),
+    "losses.l2": Twin(l2, (flat, flat)),
+    "losses.l2_backward": Twin(l2_backward, (flat, flat, batch)),
+    "losses.misclassified": Twin(misclassified, (one_hot, rows)),
+    "optimizers.norm": Twin(norm, (flat,)),
+    "optimizers.sgd_momentum": Twin(sgd_momentum, (flat, flat, 0.1, 0.9)),
+    "optimizers.sgd_step": Twin(sgd_step, (flat, flat, 0.1, 0.9, flat)),
+    "optimizers.adam": Twin(adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
+}
+
+
+def twin(kernel: str) -> Twin | None:
+    """Return the row of a kernel, by its full name; None if it has none."""
+    file, _, name = kernel.partition(".")
+    base = name.removesuffix("_backward")
+    draw = rows if file == "softmax" else flat
+    known = {**_ELEMENTWISE, "softmax": ("SoftMax", ()), "log_softmax": ("LogSoftMax", ())}
+    if kernel in _ROWS or base not in known:
+        return _ROWS.get(kernel)
+    class_name, fixed = known[base]
+    activation = getattr(reference, class_name)
+    if base == name:
+        return Twin(activation(*fixed).forward, (draw,), fixed=fixed)
+    backward = activation(*fixed).backward
+    uses = (activation.forward,) if "forward" in backward.__code__.co_names else ()
+    return Twin(backward, (draw, draw), uses, fixed)
+
+
+def kernels() -> dict[str, Any]:
+    """Return the public kernels, as ``softmax.softmax_jvp``, in the order of their files."""
+    found = {}
+    for module in pkgutil.iter_modules(fastnn.kernels.__path__):
+        if module.name.startswith("_"):
+            continue
+        for name, function in vars(import_module(f"fastnn.kernels.{module.name}")).items():
+            python = getattr(function, "py_func", function)
+            home = getattr(python, "__module__", "")
+            compiled = hasattr(function, "py_func") or not _jit.COMPILED
+            public = not name.startswith("_") and home.endswith(f".{module.name}")
+            if inspect.isfunction(python) and compiled and public:
+                found[f"{module.name}.{name}"] = function
+    return found
+
+
+def find(name: str) -> list[str]:
+    """Return the kernels that ``name`` may mean: one if it is clear, several or none if not."""
+    known = kernels()
+    if name in known:
+        return [name]
+    ends = [known_name for known_name in known if known_name.endswith(f".{name}")]
+    return ends or [known_name for known_name in known if known_name.endswith(name)]

@@ -1,0 +1,110 @@
+"""Machine code: loops over elements use vectors of full width and call nothing."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+from fastnn import inspection
+from fastnn.kernels import _jit, activations, softmax
+from fastnn.kernels._jit import kernel
+
+pytestmark = pytest.mark.skipif(
+    not (_jit.COMPILED and _jit.VECTOR_BYTES),
+    reason="NUMBA_DISABLE_JIT is set, or the vectors of this CPU are not known",
+)
+
+
+def kernels(module):
+    """Return the public kernels that a module defines, by name."""
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if hasattr(function, "py_func") and function.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+ELEMENTWISE, ROWS = kernels(activations), kernels(softmax)
+
+
+def compiled(function, dtype, ndim=1):
+    """Return a kernel's machine code; parameters that are no arrays are numbers."""
+    names = inspect.signature(getattr(function, "py_func", function)).parameters.values()
+    array = np.ones((4,) * ndim, dtype)
+    return inspection.inspect(function, *(0.5 if p.annotation is float else array for p in names))
+
+
+@kernel
+def _double(z, out):
+    for i in range(z.size):
+        out[i] = z[i] + z[i]
+
+
+@pytest.fixture(scope="module")
+def width():
+    """Width of the vectors that LLVM uses here for the plainest of loops."""
+    loop = inspection.main_loop(compiled(_double, np.float32), _jit.VECTOR_BYTES)
+    return loop.vector_bytes
+
+
+def test_llvm_uses_the_widest_vectors_or_half_of_512_bits(width):
+    # For Intel's CPUs with AVX-512, LLVM prefers vectors of 256 bits.
+    assert width == _jit.VECTOR_BYTES or (_jit.VECTOR_BYTES, width) == (64, 32)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_kernels_use_full_vectors(name, dtype, width):
+    assert inspection.problems(compiled(ELEMENTWISE[name], dtype), width) == []
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row_kernels_use_full_vectors(name, dtype, width):
+    assert inspection.problems(compiled(ROWS[name], dtype, ndim=2), width) == []
+
+
+@kernel
+def _calls(z, out):
+    for i in range(z.size):
+        out[i] = math.atan(z[i])
+
+
+@kernel
+def _chain(z, out):
+    for i in range(1, z.size):
+        out[i] = out[i - 1] * z[i]
+
+
+@kernel
+def _one_of_two(z, out):
+    for i in range(z.size):
+        out[i] = z[i] + z[i]
+    for i in range(1, z.size):
+        out[i] = out[i - 1] * z[i]
+
+
+def test_a_loop_that_calls_is_found(dtype, width):
+    found = inspection.problems(compiled(_calls, dtype), width)
+    assert found
+    assert all("calls atan" in problem for problem in found)
+
+
+@pytest.mark.parametrize("function", [_chain, _one_of_two])
+def test_a_loop_that_stayed_scalar_is_found(function, dtype, width):
+    (problem, *_) = inspection.problems(compiled(function, dtype), width)
+    assert "scalar" in problem
+    assert "mul" in problem
+
+
+def test_vectors_too_narrow_are_found(dtype, width):
+    found = inspection.problems(compiled(_double, dtype), 2 * width)
+    assert any(f"vectors of {width} bytes" in problem for problem in found)
+
+
+def test_a_kernel_without_loop_has_no_vectors(dtype, width):
+    @kernel
+    def nothing(z, out):
+        out[0] = z[0]
+
+    found = inspection.problems(compiled(nothing, dtype), width)
+    assert found == [f"no loop over vectors of {width} bytes"]
