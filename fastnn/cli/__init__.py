@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train`` and ``fastnn info``."""
+"""The command line: ``fastnn train``, ``fastnn bench`` and ``fastnn info``."""
 
 import sys
 
