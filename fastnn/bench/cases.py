@@ -273,8 +273,11 @@ def _quick() -> list[Case]:
         for kernel in ("softmax", "softmax_backward", "softmax_cross_entropy")
         for n, k in ((128, 10), (256, 1000))
     ]
-    one = [KernelCase(kernel, 256, 1000, "float32") for kernel in ("relu", "sigmoid", "tanh")]
-    return [*both, *one, _STEPS[-1]]
+    one = [
+        KernelCase(kernel, 256, 1000, "float32")
+        for kernel in ("softmax_jvp", "relu", "sigmoid", "tanh")
+    ]
+    return [*both, *one, *_STEPS]
 
 
 QUICK = _quick()

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.bench import timing
 from fastnn.bench.cases import Case
 
 Call: TypeAlias = Callable[[], Any]
@@ -24,8 +25,8 @@ TABLE = {
     "jax": ("xla:Jax", "jax"),
     "fastnn": ("fast:Fast", "fastnn-cpu"),
 }
-BASELINES = ("naive", "numpy")  # what a run's times are set in relation to, the first there is
-PEERS = ("numpy", "scipy", "torch", "torch.compile", "jax")  # what one would use instead
+OURS = ("naive", "fastnn")
+PEERS = tuple(name for name in TABLE if name not in OURS)  # what one would use instead
 
 
 class Contestant(ABC):
@@ -51,10 +52,16 @@ class Contestant(ABC):
 
 
 def load(name: str, threads: int) -> Contestant:
-    """Return a contestant, its library imported and held to that many threads."""
+    """Return a contestant, its library imported and held to that many threads.
+
+    Peers find the allocator at its best; the reference and fastnn take it as a process starts.
+    """
     file, cls = TABLE[name][0].split(":")
     make: type[Contestant] = getattr(importlib.import_module(f"fastnn.bench.{file}"), cls)
-    return make(threads)
+    contestant = make(threads)
+    if name in PEERS:
+        timing.settle_allocator()
+    return contestant
 
 
 def version(name: str) -> str | None:

@@ -8,7 +8,7 @@ from one to the other goes straight up.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,26 @@ from fastnn.bench.cases import QUICK, Case
 from fastnn.bench.record import Record
 
 _GIGA = 1e9
-_INK, _GRAY = "#222222", "#8a8a8a"
+_LOW, _HIGH = 0.05, 100.0  # operations for each byte
+_INK, _GRAY = "#222222", "#7a7a7a"
+
+
+class _Point(NamedTuple):
+    case: Case
+    naive: float  # seconds
+    fast: float
+
+    @property
+    def intensity(self) -> float:
+        return self.case.flops / self.case.bytes
+
+    def reached(self, seconds: float) -> float:
+        return self.case.flops / seconds / _GIGA
+
+    @property
+    def label(self) -> str:
+        ratio = self.naive / self.fast
+        return f"{self.case.key}: {ratio:,.0f}x" if ratio >= 10 else f"{self.case.key}: {ratio:.1f}x"
 
 
 def draw(run: Record, path: Path) -> None:
@@ -25,82 +44,92 @@ def draw(run: Record, path: Path) -> None:
     from matplotlib.figure import Figure
 
     bounds = run.bounds[-1]
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots()
-    axes.set(xscale="log", yscale="log", xlabel="operations for each byte moved (FLOP/byte)")
-    axes.set_ylabel("performance (GFLOP/s)")
     points = _points(run, bounds.threads)
+    _axes(axes, bounds, points)
     _roofs(axes, bounds, run.machine["caches"])
-    for colour, (case, naive, fast) in enumerate(points):
-        _arrow(axes, case, naive, fast, f"C{colour % 10}")
+    for number, point in enumerate(points, 1):
+        _arrow(axes, number, point)
     plural = "s" if bounds.threads > 1 else ""
     axes.set_title(
-        f"Plain NumPy (○) to fastnn (●): {run.machine['processor']}, {bounds.threads} thread{plural}",
+        f"From plain NumPy (hollow) to fastnn (filled); {run.machine['processor']}, "
+        f"{bounds.threads} thread{plural}",
         loc="left", fontsize=11,
     )  # fmt: skip
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    axes.grid(which="major", color="#e6e6e6", linewidth=0.6)
-    figure.savefig(path, dpi=110)
+    axes.legend(
+        loc="lower left", fontsize=8.5, markerscale=0.6, frameon=True, framealpha=1, edgecolor="none"
+    )
+    figure.savefig(path, dpi=100)
 
 
-def _points(run: Record, threads: int) -> list[tuple[Case, float | None, float]]:
-    """Return the cases with the seconds of their baseline, if any, and of fastnn."""
+def _points(run: Record, threads: int) -> list[_Point]:
     results = {result.case: result for result in run.results if result.threads == threads}
     points = []
     for case in QUICK:
         result = results.get(case.key)
+        baseline = result.baseline() if result else None
+        naive = result.median(baseline) if result and baseline else None
         fast = result.median("fastnn") if result else None
-        if result is None or fast is None:
-            continue
-        baseline = result.baseline()
-        naive = result.median(baseline) if baseline else None
-        points.append((case, naive and naive / 1e6, fast / 1e6))
-    return points
+        if naive and fast:
+            points.append(_Point(case, naive / 1e6, fast / 1e6))
+    return sorted(points, key=lambda point: point.intensity)
+
+
+def _axes(axes: Any, bounds: Bounds, points: list[_Point]) -> None:
+    peak = max(bounds.flops.values()) / _GIGA
+    lowest = min((point.reached(point.naive) for point in points), default=peak / 1e3)
+    axes.set(xscale="log", yscale="log", xlim=(_LOW, _HIGH), ylim=(lowest / 2, peak * 2))
+    axes.set_xlabel("operations for each byte moved (FLOP/byte)")
+    axes.set_ylabel("performance (GFLOP/s)")
+    axes.grid(which="major", color="#e9e9e9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    plain = "{x:g}".format
+    axes.xaxis.set_major_formatter(lambda x, _: plain(x=x))
+    axes.yaxis.set_major_formatter(lambda x, _: plain(x=x))
 
 
 def _roofs(axes: Any, bounds: Bounds, caches: dict[str, int]) -> None:
-    low, high = 0.05, 200.0
-    axes.set_xlim(low, high)
-    peak = max(bounds.flops.values()) / _GIGA
-    axes.set_ylim(peak / 3e4, peak * 1.8)
+    peak = max(bounds.flops.values())
+    levels = _levels(bounds, caches)
     for dtype, rate in bounds.flops.items():
-        axes.plot([low, high], [rate / _GIGA] * 2, color=_INK, linewidth=1.4)
+        start = rate / max(levels.values())
+        axes.plot([start, _HIGH], [rate / _GIGA] * 2, color=_INK, linewidth=1.3)
         axes.annotate(
-            f"matrix product, {dtype}: {rate / _GIGA:.0f} GFLOP/s", (high, rate / _GIGA),
-            xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8, color=_INK,
+            f"matrix products in {dtype}, {rate / _GIGA:.0f} GFLOP/s", (_HIGH, rate / _GIGA),
+            xytext=(-5, 4), textcoords="offset points", ha="right", fontsize=9, color=_INK,
         )  # fmt: skip
-    for name, rate in _levels(bounds, caches).items():
-        x = np.array([low, peak * _GIGA / rate])
+    for place, (name, rate) in enumerate(levels.items()):
+        x = np.array([_LOW, peak / rate])
         axes.plot(x, x * rate / _GIGA, color=_GRAY, linewidth=1.1)
-        axes.annotate(
-            f"{name} {rate / _GIGA:.0f} GB/s", (low, low * rate / _GIGA), xytext=(3, 2),
-            textcoords="offset points", rotation=_slope(axes), rotation_mode="anchor",
-            transform_rotates_text=True, fontsize=8, color=_GRAY,
+        below = place >= len(levels) - 2  # where the next slope is close above
+        at = _LOW * 1.1
+        axes.text(
+            at, at * rate / _GIGA * (0.93 if below else 1.05), f"{name}, {rate / _GIGA:.0f} GB/s",
+            rotation=np.degrees(np.arctan(rate / _GIGA)), transform_rotates_text=True,
+            rotation_mode="anchor", va="top" if below else "bottom", fontsize=9, color=_GRAY,
         )  # fmt: skip
-
-
-def _slope(axes: Any) -> float:
-    return 45.0
 
 
 def _levels(bounds: Bounds, caches: dict[str, int]) -> dict[str, float]:
-    """Return the bandwidth of a copy within half of each cache, and in memory."""
+    """Return the bandwidth of a copy in half of each cache, of which L3 is shared, and in memory."""
     rates = {}
     for level, size in caches.items():
-        shared = level == "L3"
-        rates[level] = bounds.bytes_per_second(size / 2 * (1 if shared else bounds.threads), reads=1)
-    return rates | {"memory": bounds.bytes_per_second(SIZES[-1] * bounds.threads, reads=1)}
+        cores = 1 if level == "L3" else bounds.threads
+        rates[f"copy in {level}"] = bounds.bytes_per_second(size / 2 * cores, reads=1)
+    return rates | {"copy in memory": bounds.bytes_per_second(SIZES[-1] * bounds.threads, reads=1)}
 
 
-def _arrow(axes: Any, case: Case, naive: float | None, fast: float, colour: str) -> None:
-    x = case.flops / case.bytes
-    reached = case.flops / fast / _GIGA
-    label = f"{case.key}: {naive / fast:,.3g}x" if naive else case.key
-    axes.plot(x, reached, "o", color=colour, markersize=7, label=label, zorder=3)
-    if naive:
-        before = case.flops / naive / _GIGA
-        axes.plot(x, before, "o", color=colour, markerfacecolor="white", markersize=7, zorder=3)
-        axes.annotate(
-            "", (x, reached), (x, before),
-            arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 4, "shrinkB": 4},
-        )  # fmt: skip
+def _arrow(axes: Any, number: int, point: _Point) -> None:
+    x, before, after = point.intensity, point.reached(point.naive), point.reached(point.fast)
+    colour = f"C{(number - 1) % 10}"
+    axes.annotate(
+        "", (x, after), (x, before), zorder=2,
+        arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 7},
+    )  # fmt: skip
+    axes.plot(x, before, "o", color=colour, markerfacecolor="white", markersize=6, zorder=3)
+    axes.plot(x, after, "o", color=colour, markersize=13, zorder=4, label=f"{number}  {point.label}")
+    axes.text(
+        x, after, str(number), color="white", fontsize=8, fontweight="bold", zorder=5,
+        ha="center", va="center_baseline",
+    )  # fmt: skip

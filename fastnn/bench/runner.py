@@ -1,8 +1,9 @@
-"""A run: one process for each contestant, which take turns at every case, round after round.
+"""A run: one process for each contestant, which take turns at every case; new ones for every round.
 
 Two libraries' thread pools in one process fight for the cores and falsify each other's times. In
-processes of their own, all but one at rest, they don't; and since they follow each other on the same
-case within milliseconds, a machine that slows down slows all of them.
+processes of their own, all but one at rest, they don't. Since they follow each other on the same case
+within a fraction of a second, a machine that slows down slows all of them. And since where a process's
+memory lies is luck that stays with it, every round tries anew.
 """
 
 import contextlib
@@ -104,33 +105,28 @@ def run(
     show : callable
         Told what is going on.
     """
-    run_record = record.begin(contestants)
-    show("measuring what the machine can do")
-    run_record.bounds.append(measure_bounds(threads))
-    present = [name for name, found in run_record.contestants.items() if found != record.ABSENT]
-    with _workers(present, threads) as workers:
-        for case in cases:
-            show(case.key)
-            run_record.results.append(_take_turns(case, workers, threads, rounds, seconds))
-    return run_record
+    whole = record.begin(contestants)
+    show("what the machine can do")
+    whole.bounds.append(measure_bounds(threads))
+    present = [name for name, found in whole.contestants.items() if found != record.ABSENT]
+    results = []
+    for round_number in range(rounds):
+        with _workers(present, threads) as workers:
+            for case in cases:
+                show(f"round {round_number + 1} of {rounds}: {case.key}")
+                results.append(_take_turns(case, workers, threads, seconds))
+    whole.results = record.merge(results)
+    return whole
 
 
-def _take_turns(
-    case: Case, workers: list[_Worker], threads: int, rounds: int, seconds: float
-) -> Result:
+def _take_turns(case: Case, workers: list[_Worker], threads: int, seconds: float) -> Result:
     result = Result(case.key, threads)
-    ready = []
     for worker in workers:
         answer = worker.ask(case=case.key)
+        if not answer:
+            answer = worker.ask(seconds=seconds)
         if "wrong" in answer:
             result.failed[worker.name] = answer["wrong"]
-        elif "none" not in answer:
-            ready.append(worker)
-    for _ in range(rounds):
-        for worker in ready:
-            answer = worker.ask(seconds=seconds)
-            if "us" in answer:
-                result.us.setdefault(worker.name, []).append(answer["us"])
-            else:
-                result.failed[worker.name] = answer["wrong"]
+        elif "us" in answer:
+            result.us[worker.name] = [answer["us"]]
     return result

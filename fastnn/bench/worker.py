@@ -1,8 +1,8 @@
 """The process of one contestant: takes requests as lines of JSON, answers each with a line.
 
-``{"case": KEY}`` prepares and verifies a case; the answer is ``{}``, or ``{"none": true}`` where the
-contestant has no such thing, or ``{"wrong": WHY}``. ``{"seconds": BUDGET}`` times it once more;
-the answer is ``{"us": MICROSECONDS}``.
+``{"case": KEY}`` prepares, verifies and warms up a case. The answer is ``{}``, or ``{"none": true}``
+where the contestant has no such thing, or ``{"wrong": WHY}``. ``{"seconds": BUDGET}`` times it; the
+answer is ``{"us": MICROSECONDS}``.
 """
 
 import json
@@ -24,13 +24,11 @@ def answers(name: str, threads: int, requests: Any) -> Any:
             if "case" in request:
                 call, case = None, by_key()[request["case"]]
                 call = contestant.call(case)
-            if call is None:
-                yield {"none": True}
-            elif "seconds" in request:
-                yield {"us": 1e6 * timing.measure(call, request["seconds"])}
+                wrong = timing.verify(case, contestant.arrays(call())) if call else None
+                yield {"none": True} if call is None else {"wrong": wrong} if wrong else {}
             else:
-                wrong = timing.verify(contestant, case, call())
-                yield {"wrong": wrong} if wrong else {}
+                assert call is not None
+                yield {"us": 1e6 * timing.measure(call, request["seconds"])}
         except Exception as error:
             first_line = next(iter(str(error).splitlines()), "")
             yield {"wrong": f"{type(error).__name__}: {first_line}"}
