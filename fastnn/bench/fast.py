@@ -12,7 +12,7 @@ from fastnn._typing import Array
 from fastnn.bench.cases import ACTIVATIONS, Case, KernelCase, TrainingStep
 from fastnn.bench.contestants import Call, Contestant
 from fastnn.bench.methods import activation, bind, method, training_step
-from fastnn.kernels import softmax, threads
+from fastnn.kernels import activations, softmax, threads
 from fastnn.kernels.parallel import by_rows, elementwise
 
 
@@ -29,9 +29,9 @@ class Fast(Contestant):
         assert isinstance(case, KernelCase)
         if case.kernel.startswith("softmax_cross_entropy"):
             return bind(_functional("softmax_cross_entropy"), case)
-        if case.kernel == "softmax_jvp":
-            return _into(by_rows, softmax.softmax_jvp, case)
-        return _ready(case) if case.ready else bind(method(fastnn, case.kernel), case)
+        if case.ready or case.kernel == "softmax_jvp":
+            return _kernel(case)
+        return bind(method(fastnn, case.kernel), case)
 
 
 def _functional(name: str) -> Callable[..., Any] | None:
@@ -41,18 +41,15 @@ def _functional(name: str) -> Callable[..., Any] | None:
     return getattr(importlib.import_module("fastnn.functional"), name, None)
 
 
-def _ready(case: KernelCase) -> Call | None:
-    """Return what the activation calls, into a buffer that is there."""
-    found = activation(fastnn, case.kernel)
-    if found is None:
+def _kernel(case: KernelCase) -> Call | None:
+    """Return a kernel's run, as the layers call it, into a new array or always the same."""
+    elements = case.kernel in ACTIVATIONS
+    kernel = getattr(activations if elements else softmax, case.kernel, None)
+    if kernel is None:
         return None
-    run = elementwise if case.kernel in ACTIVATIONS else by_rows
-    kernel = found._backward if case.kernel.endswith("_backward") else found._forward
-    parameter = getattr(found, "_parameter", None)
-    return _into(run, kernel, case, **({} if parameter is None else {"parameter": parameter}))
-
-
-def _into(run: Callable[..., None], kernel: Any, case: KernelCase, **options: float) -> Call:
+    run = elementwise if elements else by_rows
+    parameter = getattr(activation(fastnn, case.kernel), "_parameter", None)
+    options = {} if parameter is None else {"parameter": parameter}
     inputs = case.inputs()
     ready = np.empty_like(inputs[0]) if case.ready else None
 

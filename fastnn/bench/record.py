@@ -13,7 +13,7 @@ from fastnn.bench.bounds import Bounds
 from fastnn.bench.contestants import TABLE, version
 
 ABSENT = "absent"
-_STEADY = ("numpy", "naive")  # baselines over time: the loop's page faults come and go
+STEADY = ("numpy", "naive")  # baselines over time: the loop's page faults come and go
 _LOST = 1.10  # times the share of the baseline's time that it took before
 
 
@@ -130,19 +130,21 @@ def compare(old: Record, new: Record, contestant: str = "fastnn") -> list[Change
     changes = []
     for result in new.results:
         earlier = known.get((result.case, result.threads))
-        if earlier is None or contestant not in result.us or contestant not in earlier.us:
+        if earlier is None:
             continue
-        baseline = next((b for b in _STEADY if b in result.us and b in earlier.us), None)
+        baseline = next((name for name in STEADY if name in result.us and name in earlier.us), None)
         if baseline is None:
             continue
-        before, after = (_shares(r, contestant, baseline) for r in (earlier, result))
-        was, is_now = statistics.median(before), statistics.median(after)
-        lost = is_now > _LOST * was and min(after) > max(before)
-        changes.append(Change(result.case, result.threads, baseline, was, is_now, lost))
+        before, after = (shares(r, contestant, baseline) for r in (earlier, result))
+        if before and after:
+            was, now = statistics.median(before), statistics.median(after)
+            lost = now > _LOST * was and min(after) > max(before)
+            changes.append(Change(result.case, result.threads, baseline, was, now, lost))
     return changes
 
 
-def _shares(result: Result, contestant: str, baseline: str) -> list[float]:
-    """Return a contestant's time over the baseline's, round by round."""
-    pairs = zip(result.us[contestant], result.us[baseline], strict=False)
+def shares(result: Result, contestant: str, baseline: str | None = None) -> list[float]:
+    """Return a contestant's time in units of a baseline's, the steadiest there is, round by round."""
+    baseline = baseline or next((name for name in STEADY if name in result.us), "")
+    pairs = zip(result.us.get(contestant, []), result.us.get(baseline, []), strict=False)
     return [own / base for own, base in pairs]

@@ -57,9 +57,7 @@ def draw(run: Record, path: Path) -> None:
         f"{bounds.threads} thread{plural}",
         loc="left", fontsize=11,
     )  # fmt: skip
-    axes.legend(
-        loc="lower left", fontsize=8.5, markerscale=0.6, frameon=True, framealpha=1, edgecolor="none"
-    )
+    axes.legend(loc="lower left", fontsize=8.5, markerscale=0.6, framealpha=1, edgecolor="none")
     figure.savefig(path, dpi=100)
 
 
