@@ -46,7 +46,7 @@ class Compiled(Torch):
         return functools.partial(function, *map(torch.from_numpy, case.inputs()))
 
 
-_WORTH_COMPILING = 2**16  # elements; for less, entering compiled code takes longer than eager's work
+_WORTH_COMPILING = 2**13  # elements; for less, entering compiled code takes longer than eager's work
 
 
 def _softmax_backward(z: Any, dy: Any) -> Any:
@@ -54,13 +54,15 @@ def _softmax_backward(z: Any, dy: Any) -> Any:
 
 
 def _log_softmax_backward(z: Any, dy: Any) -> Any:
-    return torch._log_softmax_backward_data(dy, torch.log_softmax(z, -1), -1, z.dtype)
+    total = dy.sum(-1, keepdim=True)  # faster than autograd's operator on log_softmax
+    return torch.addcmul(dy, torch.softmax(z, -1), total, value=-1)
 
 
 def _cross_entropy(z: Any, y: Any) -> Any:
     log_p = torch.log_softmax(z, -1)
     scaled = y * (-1 / len(z))
-    return (scaled * log_p).sum(), torch._log_softmax_backward_data(scaled, log_p, -1, z.dtype)
+    loss = torch.dot(scaled.view(-1), log_p.view(-1))
+    return loss, torch._log_softmax_backward_data(scaled, log_p, -1, z.dtype)
 
 
 def _cross_entropy_labels(z: Any, labels: Any) -> Any:
@@ -119,6 +121,19 @@ def _log_softmax_backward_into(z: Any, dy: Any, out: Any) -> Any:
     return _aten._log_softmax_backward_data.out(dy, log_p, -1, z.dtype, out=out)
 
 
+def _cross_entropy_into(z: Any, y: Any, out: Any) -> Any:
+    log_p = _aten._log_softmax.out(z, -1, False, out=out)
+    loss = torch.dot(y.view(-1), log_p.view(-1)) / -len(z)
+    return loss, log_p.exp_().mul_(y.sum(-1, keepdim=True)).sub_(y).div_(len(z))
+
+
+def _cross_entropy_labels_into(z: Any, labels: Any, out: Any) -> Any:
+    log_p, column = _aten._log_softmax.out(z, -1, False, out=out), labels[:, None]
+    loss = log_p.gather(1, column).mean().neg_()
+    minus_one = torch.full(column.shape, -1, dtype=z.dtype)
+    return loss, log_p.exp_().scatter_add_(1, column, minus_one).div_(len(z))
+
+
 def _jvp_into(p: Any, dy: Any, out: Any) -> Any:
     return _aten._softmax_backward_data.out(dy, p, -1, p.dtype, grad_input=out)
 
@@ -133,6 +148,8 @@ _READY: dict[str, Callable[..., Any]] = {
     "softmax_jvp": _jvp_into,
     "softmax_backward": _softmax_backward_into,
     "log_softmax_backward": _log_softmax_backward_into,
+    "softmax_cross_entropy": _cross_entropy_into,
+    "softmax_cross_entropy_labels": _cross_entropy_labels_into,
     "relu": lambda z, out: torch.clamp_min(z, 0, out=out),
     "relu_backward": lambda z, dy, out: _aten.threshold_backward.grad_input(dy, z, 0, grad_input=out),
     "leaky_relu": lambda z, out: _aten.leaky_relu.out(z, 0.01, out=out),
