@@ -21,7 +21,7 @@ from fastnn.kernels._jit import exact
 
 SIZES = [2**e for e in range(14, 29)]  # bytes of all arrays of one thread: 16 KB to 256 MB
 _SECONDS = 0.005
-_REPEATS = 3
+_REPEATS = 5
 
 
 @exact
