@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-nojit accuracy lint bench clean
+.PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-record bench-compare \
+        roofline clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -35,9 +36,21 @@ lint: $(VENV)/.dev   ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## time the kernels and a training step, naive against fast
-	$(BIN)/python -m pytest benchmarks -k naive --benchmark-enable --benchmark-only
-	$(BIN)/python -m pytest benchmarks -k fast --benchmark-enable --benchmark-only
+# Who is not installed is reported as absent; for the peers: .venv/bin/pip install -e '.[peers]'
+bench: $(VENV)/.dev  ## time kernels and training steps: naive, NumPy, SciPy, fastnn; minutes
+	$(BIN)/python benchmarks/rounds.py
+
+bench-full: $(VENV)/.dev  ## the same with slow cases and peers, at one thread and at all; an hour or so
+	$(BIN)/python benchmarks/rounds.py --full
+
+bench-record: $(VENV)/.dev  ## write a record to benchmarks/results
+	$(BIN)/python benchmarks/track.py record
+
+bench-compare: $(VENV)/.dev  ## compare with the last record; fails if something lost more than 10%
+	$(BIN)/python benchmarks/track.py compare
+
+roofline: $(VENV)/.demo  ## draw docs/roofline.png
+	$(BIN)/fastnn bench --quick --plot docs/roofline.png
 
 clean:           ## delete the environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

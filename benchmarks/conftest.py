@@ -1,31 +1,76 @@
-import platform
+"""One contestant a process, on the cases of ``fastnn.bench``: verified, warmed up, timed."""
 
-import numpy as np
+import json
+from pathlib import Path
+
 import pytest
 
+from fastnn.bench import contestants, machine, timing
+from fastnn.bench.bounds import Bounds
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+SECONDS = 0.05  # for each benchmark of a round
+
+
+def pytest_addoption(parser):
+    parser.addoption("--contestant", default="fastnn", choices=list(contestants.TABLE))
+    parser.addoption("--threads", type=int, default=machine.cores())
+    parser.addoption("--bounds", type=Path, help="JSON of the machine's bounds, for the shares")
+
+
+def pytest_report_header(config):
+    name = config.getoption("contestant")
+    version = contestants.version(name) or "absent"
+    lines = [f"contestant: {name} {version}, {config.getoption('threads')} threads"]
+    warning = machine.busy(machine.load_average())
+    return lines + ([warning] if warning else [])
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    from fastnn.kernels._jit import machine
+    machine_info.update(machine.describe())
 
-    machine_info["kernels"] = {k: v for k, v in machine().items() if k != "CPU features"}
-    machine_info["numpy"] = np.__version__
-    machine_info["system"] = platform.platform()
+
+@pytest.fixture(scope="session")
+def contestant(request):
+    name = request.config.getoption("contestant")
+    if contestants.version(name) is None:
+        pytest.skip(f"absent: {name} is not installed")
+    return contestants.load(name, request.config.getoption("threads"))
+
+
+@pytest.fixture(scope="session")
+def bounds(request):
+    path = request.config.getoption("bounds")
+    return Bounds(**json.loads(path.read_text())) if path else None
 
 
 @pytest.fixture
-def timed(benchmark):
-    """Time a call that was verified and warmed up, and note its throughput in rows a second."""
+def timed(benchmark, contestant, bounds, request):
+    """Time a case, and note what it reaches."""
 
-    def run(function, rows):
-        function()
-        function()
-        benchmark(function)
+    def run(case):
+        benchmark.group = case.key
+        call = contestant.call(case)
+        if call is None:
+            pytest.skip(f"{request.config.getoption('contestant')} has no {case.kernel}")
+        wrong = timing.verify(case, contestant.arrays(call()))
+        assert wrong is None, wrong
+        first = timing.sample(call, 1)
+        samples, calls = timing.plan(min(first, timing.sample(call, 1)), SECONDS)
+        benchmark.pedantic(call, rounds=samples, iterations=calls)
         if benchmark.stats is not None:  # None when benchmarks are switched off
-            benchmark.extra_info["rows_per_second"] = rows / benchmark.stats["median"]
+            benchmark.extra_info.update(
+                reached(case, benchmark.stats.stats.median, bounds),
+                case=case.key,
+                contestant=request.config.getoption("contestant"),
+                threads=request.config.getoption("threads"),
+            )
 
     return run
+
+
+def reached(case, seconds, bounds):
+    rates = {"GB/s": case.bytes / seconds / 1e9, "GFLOP/s": case.flops / seconds / 1e9}
+    if bounds is not None:
+        least, resource = bounds.of(case)
+        rates |= {"share of the bound": least / seconds, "bound by": resource}
+    return rates

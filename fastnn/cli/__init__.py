@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``fastnn profile`` and ``fastnn info``."""
+"""The command line: ``fastnn train``, ``bench``, ``profile`` and ``info``."""
 
 import sys
 

@@ -154,6 +154,34 @@ def profile(
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="A few cases, in under a minute.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the record to this JSON file.", dir_okay=False)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the roofline to this PNG.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Time kernels and training steps against plain NumPy and the peers that are installed."""
+    from fastnn.bench.machine import cores
+    from fastnn.cli import bench as command
+    from fastnn.cli.train import require_matplotlib
+
+    for path in (json, plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise typer.BadParameter(f"no folder {path.absolute().parent} for {path.name}")
+    try:
+        if plot is not None:
+            require_matplotlib()
+        command.bench(console, quick, threads or cores(), json, plot)
+    except (RuntimeError, OSError, ImportError) as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def info() -> None:
     """Show versions, CPU, BLAS, threads and cache folder, to paste into a bug report."""
     from fastnn.cli.info import report

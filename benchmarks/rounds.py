@@ -1,0 +1,87 @@
+"""Run the suite by pytest: each contestant in processes of its own, which alternate over rounds.
+
+``make bench`` takes the contestants that are always there, ``make bench-full`` the slow cases and the
+peers too, at one thread and at all. What follows ``--`` goes to pytest: ``-- -k softmax``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from fastnn.bench import contestants, machine, record, report, runner
+
+HERE = Path(__file__).parent
+HOME = ("naive", "numpy", "scipy", "fastnn")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="slow cases, peers, one and all threads")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, action="append", help="default: all cores")
+    parser.add_argument("--contestants", help="by commas")
+    parser.add_argument("--json", type=Path, help="write the merged record here")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args()
+    names = list(contestants.TABLE) if options.full else HOME
+    if options.contestants:
+        names = options.contestants.split(",")
+    threads = options.threads or ([1, machine.cores()] if options.full else [machine.cores()])
+    chosen = [*([] if options.full else ["-m", "not slow"]), *options.pytest]
+    run = record.begin(list(names))
+    with tempfile.TemporaryDirectory() as folder:
+        for count in threads:
+            run.bounds.append(runner.measure_bounds(count))
+            run.results += rounds(run, count, options.rounds, chosen, Path(folder))
+    report.show(run, Console())
+    if options.json:
+        run.save(options.json)
+
+
+def rounds(run, threads, count, chosen, folder):
+    """Return the merged results of so many rounds."""
+    bounds = folder / "bounds.json"
+    bounds.write_text(json.dumps(asdict(run.bounds[-1])))
+    present = [name for name, version in run.contestants.items() if version != record.ABSENT]
+    results = []
+    for number in range(count):
+        for name in present:
+            out = folder / "out.json"
+            out.unlink(missing_ok=True)
+            print(f"round {number + 1} of {count}, {threads} threads: {name}", flush=True)
+            command = [
+                sys.executable, "-m", "pytest", HERE, "-q", "--benchmark-enable", "--benchmark-only",
+                "--benchmark-quiet", f"--benchmark-json={out}", f"--contestant={name}",
+                f"--threads={threads}", f"--bounds={bounds}", *chosen,
+            ]  # fmt: skip
+            done = subprocess.run(
+                command, env=runner.environment(threads), capture_output=True, text=True
+            )
+            results += read(out, done, name, threads)
+    return record.merge(results)
+
+
+def read(out, done, name, threads):
+    """Return the results of one process; what failed in it, by pytest's summary."""
+    if not out.exists() or done.returncode not in (0, 1, 5):
+        raise SystemExit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
+    results = []
+    for entry in json.loads(out.read_text() or '{"benchmarks": []}')["benchmarks"]:
+        case = entry["extra_info"]["case"]
+        results.append(record.Result(case, threads, {name: [1e6 * entry["stats"]["median"]]}))
+    for line in done.stdout.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            case = line.partition("[")[2].partition("]")[0]
+            why = line.partition("] - ")[2] or "see pytest"
+            results.append(record.Result(case, threads, {}, {name: why}))
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""How the reference and fastnn, which share their API, are asked for a case."""
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from fastnn.bench.cases import KernelCase, TrainingStep
+from fastnn.bench.contestants import Call
+
+# kernel: the activation's class
+_CLASSES = {
+    "softmax": "SoftMax",
+    "log_softmax": "LogSoftMax",
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "gelu_tanh": "GELUTanh",
+    "silu": "SiLU",
+    "softplus": "Softplus",
+    "sigmoid": "Sigmoid",
+    "tanh": "TanH",
+    "arctan": "ArcTan",
+}
+
+
+def activation(module: ModuleType, kernel: str) -> Any | None:
+    """Return a module's activation that a kernel belongs to, or None if it has none."""
+    name = _CLASSES.get(kernel.removesuffix("_backward"), "")
+    make = getattr(module, name, None)
+    return None if make is None else make()
+
+
+def method(module: ModuleType, kernel: str) -> Callable[..., Any] | None:
+    """Return ``forward`` or ``backward`` of that activation, or None if there is none."""
+    found = activation(module, kernel)
+    return getattr(found, "backward" if kernel.endswith("_backward") else "forward", None)
+
+
+def bind(function: Callable[..., Any] | None, case: KernelCase) -> Call | None:
+    """Return a call of a function with the case's inputs; None if there is no function."""
+    return None if function is None else functools.partial(function, *case.inputs())
+
+
+def training_step(case: TrainingStep, module: ModuleType) -> Call:
+    """Return a call that trains a network on the same batch, of which it has seen one step."""
+    network = case.network(module)
+    X, Y = case.inputs()
+    network.train_step(X, Y)
+    return lambda: network.train_step(X, Y)

@@ -1,0 +1,99 @@
+"""JAX: each function jitted whole; gradients by its own differentiation, or a formula if faster."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fastnn.bench.cases import Case, KernelCase
+from fastnn.bench.contestants import Call, Contestant
+
+
+class Jax(Contestant):
+    """Jitted JAX; for a ready buffer, the last result is donated to the next call."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_platforms", "cpu")
+        # a call that is waited for at once gains nothing from another thread, and loses the hand-over
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+    def call(self, case: Case) -> Call | None:
+        if not isinstance(case, KernelCase):
+            return None
+        function = _function(case.kernel)
+        inputs = [jnp.asarray(array) for array in case.inputs()]
+        if case.ready:
+            return _donating(function, inputs)
+        jitted = jax.jit(function)
+        return lambda: jax.block_until_ready(jitted(*inputs))
+
+
+def _donating(function: Callable[..., Any], inputs: list[Any]) -> Call:
+    def into(out: Any, *arrays: Any) -> Any:
+        return function(*arrays)
+
+    jitted = jax.jit(into, donate_argnums=0, keep_unused=True)
+    last = [jnp.zeros_like(inputs[0])]
+
+    def call() -> Any:
+        result = jax.block_until_ready(jitted(last[0], *inputs))
+        last[0] = result[-1] if isinstance(result, tuple) else result
+        return result
+
+    return call
+
+
+def _function(kernel: str) -> Callable[..., Any]:
+    if kernel in _OTHERS:
+        return _OTHERS[kernel]
+    forward = _FORWARD[kernel.removesuffix("_backward")]
+    return functools.partial(_backward, forward) if kernel.endswith("_backward") else forward
+
+
+def _backward(forward: Callable[[Any], Any], z: Any, dy: Any) -> Any:
+    return jax.vjp(forward, z)[1](dy)[0]
+
+
+def _jvp(p: Any, dy: Any) -> Any:
+    return p * (dy - jnp.sum(dy * p, axis=-1, keepdims=True))
+
+
+def _cross_entropy(z: Any, y: Any) -> Any:
+    return jax.value_and_grad(lambda z: -jnp.sum(y * jax.nn.log_softmax(z)) / len(z))(z)
+
+
+def _cross_entropy_labels(z: Any, labels: Any) -> Any:
+    top = jnp.max(z, axis=-1, keepdims=True)
+    e = jnp.exp(z - top)
+    total = jnp.sum(e, axis=-1, keepdims=True)
+    own = jnp.take_along_axis(z, labels[:, None], axis=-1)
+    y = jax.nn.one_hot(labels, z.shape[1], dtype=z.dtype)
+    return jnp.mean(jnp.log(total) + top - own), (e / total - y) / len(z)
+
+
+_OTHERS: dict[str, Callable[..., Any]] = {
+    "softmax_jvp": _jvp,
+    "softmax_backward": lambda z, dy: _jvp(jax.nn.softmax(z), dy),
+    "softmax_cross_entropy": _cross_entropy,
+    "softmax_cross_entropy_labels": _cross_entropy_labels,
+    "elu_backward": lambda z, dy: dy * jnp.exp(jnp.minimum(z, 0)),
+    "softplus_backward": lambda z, dy: dy * jax.nn.sigmoid(z),
+}
+_FORWARD: dict[str, Callable[..., Any]] = {
+    "softmax": jax.nn.softmax,
+    "log_softmax": jax.nn.log_softmax,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "arctan": jnp.arctan,
+}

@@ -1,0 +1,137 @@
+"""The table of cases, and that everybody gets the right results."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from fastnn.bench import cases, contestants, timing
+from fastnn.bench.cases import KERNELS, KernelCase, TrainingStep
+from fastnn.bench.oracles import ORACLES
+
+SMALL = [
+    KernelCase(kernel, n, k, dtype, ready)
+    for kernel in KERNELS
+    for n, k in ((5, 3), (17, 40))
+    for dtype in ("float32", "float64")
+    for ready in (False, True)
+]
+STEP = TrainingStep(5, (4, 3, 2))
+HOME = ("naive", "numpy", "scipy", "fastnn")
+
+
+def test_every_kernel_has_an_oracle_and_every_key_is_one_case():
+    assert set(KERNELS) == set(ORACLES)
+    everything = [*cases.ORDINARY, *cases.SLOW]
+    assert len(cases.by_key()) == len(everything)
+    assert set(cases.QUICK) <= set(cases.ORDINARY)
+
+
+@pytest.mark.parametrize("case", [*cases.ORDINARY, *cases.SLOW], ids=lambda case: case.key)
+def test_work_is_counted(case):
+    assert case.bytes > 0
+    assert case.flops > 0
+    assert case.divisions >= 0
+    assert case.reads in (1, 2)
+
+
+def test_bytes_are_those_of_the_arrays():
+    for kernel in KERNELS:
+        case = KernelCase(kernel, 6, 7, "float32")
+        full = [a for a in case.inputs() if a.shape == (6, 7)]
+        assert len(full) == case.reads
+        assert {a.dtype for a in full} == {np.dtype("float32")}
+        assert case.bytes == 4 * 6 * 7 * (len(full) + 1)
+
+
+def test_inputs_are_the_same_at_every_call():
+    for case in (KernelCase("softmax_cross_entropy_labels", 6, 7, "float64"), STEP):
+        for a, b in zip(case.inputs(), case.inputs(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kernel", [k for k in KERNELS if k.endswith("_backward")])
+def test_oracles_of_gradients_are_those_of_their_functions(kernel):
+    case = KernelCase(kernel, 4, 5, "float64")
+    z, dy = case.inputs()
+    forward, h = ORACLES[kernel.removesuffix("_backward")], 1e-6
+    for i, j in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[i, j] += h
+        down[i, j] -= h
+        slope = np.sum(dy * (forward(up) - forward(down))) / (2 * h)
+        assert case.expected()[0][i, j] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def test_the_loss_and_its_gradient_belong_together():
+    z, y = KernelCase("softmax_cross_entropy", 4, 5, "float64").inputs()
+    loss, gradient = ORACLES["softmax_cross_entropy"](z, y)
+    for i, j in np.ndindex(z.shape):
+        up = z.copy()
+        up[i, j] += 1e-6
+        slope = (ORACLES["softmax_cross_entropy"](up, y)[0] - loss) / 1e-6
+        assert gradient[i, j] == pytest.approx(slope, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", HOME)
+@pytest.mark.parametrize("case", [*SMALL, STEP], ids=lambda case: case.key)
+def test_results_are_right(name, case):
+    contestant = contestants.load(name, 1)
+    call = contestant.call(case)
+    if call is None:
+        assert (name, case.kernel) not in REQUIRED
+        return
+    assert timing.verify(case, contestant.arrays(call())) is None
+    if isinstance(case, KernelCase):  # a training step goes on from where it is
+        assert timing.verify(case, contestant.arrays(call())) is None
+
+
+REQUIRED = {
+    *(("numpy", kernel) for kernel in KERNELS),
+    *((name, kernel) for name in ("naive", "fastnn") for kernel in ("softmax", "softmax_backward")),
+    *((name, kernel) for name in ("naive", "fastnn") for kernel in ("relu", "tanh", "sigmoid")),
+    *((name, "training_step") for name in ("naive", "fastnn")),
+    ("scipy", "softmax"),
+    ("naive", "softmax_cross_entropy"),
+    ("fastnn", "softmax_jvp"),
+}
+
+
+@pytest.mark.parametrize("spoil", [lambda a: a * 1.001, lambda a: a[:-1], lambda a: a * np.nan])
+def test_wrong_results_are_found(spoil):
+    case = KernelCase("softmax", 5, 3, "float32")
+    assert timing.verify(case, (spoil(case.expected()[0]),))
+
+
+def test_ready_buffers_are_used_again():
+    case = KernelCase("tanh", 5, 3, "float32", ready=True)
+    ready = contestants.load("fastnn", 1).call(case)
+    fresh = contestants.load("fastnn", 1).call(KernelCase("tanh", 5, 3, "float32"))
+    assert ready() is ready()
+    assert fresh() is not fresh()
+
+
+def test_the_naive_loop_is_spared_what_takes_minutes():
+    naive = contestants.load("naive", 1)
+    assert naive.call(KernelCase("softmax_backward", 256, 1000, "float32")) is not None
+    assert naive.call(KernelCase("softmax_backward", 1024, 1000, "float32")) is None
+
+
+@pytest.mark.parametrize("package", ["torch", "jax"])
+def test_peers_are_right_where_they_are_installed(package):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    contestant = contestants.load(package, 1)
+    for case in SMALL:
+        call = contestant.call(case)
+        assert call is not None
+        call()
+        assert timing.verify(case, contestant.arrays(call())) is None, case.key
+
+
+def test_plans_fill_the_budget():
+    for seconds in (1e-7, 3e-6, 1e-4, 2e-3, 0.4, 3.0):
+        samples, calls = timing.plan(seconds, 0.05)
+        assert samples >= 1
+        assert calls >= 1
+        assert samples * calls * seconds <= max(0.06, 2 * seconds)
