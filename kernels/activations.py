@@ -166,8 +166,8 @@ def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * s * (1 - s)`` with ``s = sigmoid(z)``."""
     one = z.dtype.type(1)
     for i in range(z.size):
-        s = m.sigmoid(z[i])
-        out[i] = dy[i] * s * (one - s)
+        e = m.exp_nonpositive(-abs(z[i]))  # s (1 - s) = e / (1 + e)**2: 1 - s would cancel
+        out[i] = dy[i] * (e / ((one + e) * (one + e)))
 
 
 @kernel
@@ -188,10 +188,10 @@ def tanh(z: Array, out: Array) -> None:
 @kernel
 def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * (1 - tanh(z)**2)``."""
-    one = z.dtype.type(1)
+    one, two, four = z.dtype.type(1), z.dtype.type(2), z.dtype.type(4)
     for i in range(z.size):
-        t = m.tanh(z[i])
-        out[i] = dy[i] * ((one - t) * (one + t))
+        e = m.exp_nonpositive(-two * abs(z[i]))  # 1 - t**2 = 4 e / (1 + e)**2: 1 - t would cancel
+        out[i] = dy[i] * (four * e / ((one + e) * (one + e)))
 
 
 @kernel

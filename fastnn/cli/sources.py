@@ -56,7 +56,8 @@ def helpers(function: Any, dtype: str) -> list[Any]:
         for name in python.__code__.co_names:
             used = _by_dtype(python.__globals__.get(name), dtype)
             home = getattr(used, "__module__", None) or ""
-            if callable(used) and home.startswith("fastnn.kernels.") and used not in [*found, top]:
+            is_function = inspect.isfunction(_python(used)) and home.startswith("fastnn.kernels.")
+            if is_function and used not in [*found, top]:
                 found.append(used)
                 visit(used)
 

@@ -228,6 +228,7 @@ _ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
     "leaky_relu": ("LeakyReLU", (0.01,)),
     "elu": ("ELU", (1.0,)),
     "gelu": ("GELU", ()),
+    "gelu_tanh": ("GELUTanh", ()),
     "silu": ("SiLU", ()),
     "softplus": ("Softplus", ()),
     "sigmoid": ("Sigmoid", ()),

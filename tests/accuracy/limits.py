@@ -3,6 +3,8 @@
 Units in the last place, as :mod:`units` counts them, unless :data:`MEASURES` says otherwise.
 """
 
+import pytest
+
 # kernel: (float32, float64)
 LIMITS = {
     "exp": (1, 1),
@@ -69,7 +71,37 @@ MEASURES = {
     "binary_cross_entropy, gradient": "units of the larger of `(1 - y) s` and `y (1 - s)`, over n",
 }
 
+# Limits that are not met yet, with the largest error found in a sample: to be mended, then deleted.
+MISSES = {
+    ("sigmoid_backward", "float32"): "4.3 at -3.5: seven roundings",
+    ("tanh_backward", "float32"): "4.02 at 1.4: seven roundings",
+    ("tanh", "float64"): "2.17 at 0.03125: roundings of expm1, of the quotient's terms and of itself",
+    ("arctan_backward", "float32"): "z**2 overflows beyond 1.8e19, where the result is subnormal",
+    ("arctan_backward", "float64"): "z**2 overflows beyond 1.3e154, where the result is subnormal",
+    ("silu", "float32"): "52 at -104: the sigmoid is subnormal before it is multiplied",
+    ("silu", "float64"): "373 at -745: the sigmoid is subnormal before it is multiplied",
+    ("silu_backward", "float32"): "100 at -101: the sigmoid is subnormal before it is multiplied",
+    ("silu_backward", "float64"): "720 at -715: the sigmoid is subnormal before it is multiplied",
+    ("gelu", "float32"): "10.7 at -13.8: the tail is subnormal before it is multiplied",
+    ("gelu", "float64"): "28.6 at -37.8: the tail is subnormal before it is multiplied",
+    ("gelu_backward", "float32"): "6.9 at -0.17",
+    ("gelu_backward", "float64"): "8.0 at -37.8: the tail is subnormal before it is multiplied",
+    ("gelu_tanh", "float32"): "149 at -9.7: the rounding of the inner cubic, amplified by its size",
+    ("gelu_tanh", "float64"): "1,088 at -20.8: the rounding of the inner cubic, amplified by its size",
+    ("gelu_tanh_backward", "float32"): "163 at -9.6: as gelu_tanh",
+    ("gelu_tanh_backward", "float64"): "1,169 at -21.1: as gelu_tanh",
+    ("softmax", "float64"): "4.6 at k = 100: the sum's roundings",
+    ("softmax_cross_entropy", "float64"): "5.6 at k = 1000, soft rows: the sum's roundings",
+}
+
 
 def limit(name, dtype):
     """Return the largest error allowed of a kernel."""
     return LIMITS[name][0 if dtype == "float32" else 1]
+
+
+def expect_misses(request, name, dtype):
+    """Mark the test as one that is known to fail, for that reason; it must be unmarked when it passes."""
+    reason = MISSES.get((name, str(dtype)))
+    if reason:
+        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
