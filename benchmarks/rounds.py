@@ -57,8 +57,8 @@ def rounds(run, threads, count, chosen, folder):
             print(f"round {number + 1} of {count}, {threads} threads: {name}", flush=True)
             command = [
                 sys.executable, "-m", "pytest", HERE, "-q", "--benchmark-enable", "--benchmark-only",
-                "-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={out}", f"--contestant={name}",
-                f"--threads={threads}", f"--bounds={bounds}", *chosen,
+                "-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={out}",
+                f"--contestant={name}", f"--threads={threads}", f"--bounds={bounds}", *chosen,
             ]  # fmt: skip
             done = subprocess.run(
                 command, env=runner.environment(threads), capture_output=True, text=True
