@@ -17,6 +17,10 @@ def pytest_addoption(parser):
     parser.addoption("--bounds", type=Path, help="JSON of the machine's bounds, for the shares")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "default")  # what peers warn of is no failure of theirs
+
+
 def pytest_report_header(config):
     name = config.getoption("contestant")
     version = contestants.version(name) or "absent"

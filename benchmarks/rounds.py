@@ -57,8 +57,8 @@ def rounds(run, threads, count, chosen, folder):
             print(f"round {number + 1} of {count}, {threads} threads: {name}", flush=True)
             command = [
                 sys.executable, "-m", "pytest", HERE, "-q", "--benchmark-enable", "--benchmark-only",
-                "--benchmark-quiet", f"--benchmark-json={out}", f"--contestant={name}",
-                f"--threads={threads}", f"--bounds={bounds}", *chosen,
+                "-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={out}",
+                f"--contestant={name}", f"--threads={threads}", f"--bounds={bounds}", *chosen,
             ]  # fmt: skip
             done = subprocess.run(
                 command, env=runner.environment(threads), capture_output=True, text=True
@@ -69,10 +69,11 @@ def rounds(run, threads, count, chosen, folder):
 
 def read(out, done, name, threads):
     """Return the results of one process; what failed in it, by pytest's summary."""
-    if not out.exists() or done.returncode not in (0, 1, 5):
+    if done.returncode not in (0, 1, 5):  # passed, failed, nothing to run
         raise SystemExit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
     results = []
-    for entry in json.loads(out.read_text() or '{"benchmarks": []}')["benchmarks"]:
+    timed = out.read_text() if out.exists() else ""  # neither is written where nothing was timed
+    for entry in json.loads(timed)["benchmarks"] if timed else ():
         case = entry["extra_info"]["case"]
         results.append(record.Result(case, threads, {name: [1e6 * entry["stats"]["median"]]}))
     for line in done.stdout.splitlines():
