@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import math as m
-from fastnn.kernels._jit import kernel
+from fastnn.kernels._jit import exact, kernel
 
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 _TANH_1, _TANH_3 = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
@@ -161,7 +161,7 @@ def sigmoid(z: Array, out: Array) -> None:
         out[i] = m.sigmoid(z[i])
 
 
-@kernel
+@exact
 def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * s * (1 - s)`` with ``s = sigmoid(z)``."""
     one = z.dtype.type(1)
@@ -185,7 +185,7 @@ def tanh(z: Array, out: Array) -> None:
         out[i] = m.tanh(z[i])
 
 
-@kernel
+@exact
 def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * (1 - tanh(z)**2)``."""
     one, two, four = z.dtype.type(1), z.dtype.type(2), z.dtype.type(4)

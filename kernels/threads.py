@@ -119,7 +119,7 @@ def parallel_for(control, job, arguments, count):
 def _help(control, thread, spins):
     """Take jobs from the loops that come by, until none has come for ``spins`` turns."""
     atomic_add(control + _AWAKE, 1)
-    last = atomic_load(control + _LOOP)
+    last = atomic_load(control + _LOOP) - 1  # a loop that is under way is joined
     idle = 0
     while idle < spins and atomic_load(control + _STOP) == 0:
         loop = atomic_load(control + _LOOP)

@@ -73,8 +73,6 @@ MEASURES = {
 
 # Limits that are not met yet, with the largest error found in a sample: to be mended, then deleted.
 MISSES = {
-    ("sigmoid_backward", "float32"): "4.3 at -3.5: seven roundings",
-    ("tanh_backward", "float32"): "4.02 at 1.4: seven roundings",
     ("tanh", "float64"): "2.17 at 0.03125: roundings of expm1, of the quotient's terms and of itself",
     ("arctan_backward", "float32"): "z**2 overflows beyond 1.8e19, where the result is subnormal",
     ("arctan_backward", "float64"): "z**2 overflows beyond 1.3e154, where the result is subnormal",
@@ -101,7 +99,7 @@ def limit(name, dtype):
 
 
 def expect_misses(request, name, dtype):
-    """Mark the test as one that is known to fail, for that reason; it must be unmarked when it passes."""
+    """Mark the test as one that is known to fail, and why; once it passes, it fails until unmarked."""
     reason = MISSES.get((name, str(dtype)))
     if reason:
         request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
