@@ -16,13 +16,13 @@ from fastnn.kernels import _jit
 def quick(monkeypatch):
     """Time every call once."""
 
-    def once(call, budget=0):
+    def once(call, budget):
         began = time.perf_counter()
         call()
         return time.perf_counter() - began
 
-    monkeypatch.setattr("fastnn.cli.profile.seconds", once)
-    monkeypatch.setattr("fastnn.cli.bounds.seconds", once)
+    monkeypatch.setattr("fastnn.cli.profile.measure", once)
+    monkeypatch.setattr("fastnn.cli.bounds.measure", once)
 
 
 def run(*arguments):
@@ -67,10 +67,13 @@ def test_a_kernel_without_twin_is_shown_all_the_same():
     assert "times as fast" not in result.output
 
 
-def test_helpers():
-    assert "def _sigmoid(" not in run("sigmoid", "--n", 2, "--k", 4).output
-    assert "def sigmoid(" in run("sigmoid", "--n", 2, "--k", 4, "--helpers").output
-    assert "def row_max(" not in run("sigmoid", "--helpers").output
+def test_helpers_are_those_of_the_dtype():
+    assert "def _relative_exp_32(" not in run("softmax", "--n", 2, "--k", 4).output
+    single = run("softmax", "--n", 2, "--k", 4, "--helpers").output
+    assert "def _relative_exp_32(" in single
+    assert "def _relative_exp_64(" not in single
+    assert "def _relative_exp_64(" in run("softmax", "--dtype", "float64", "--helpers").output
+    assert "def _sigmoid(" in run("sigmoid", "--helpers").output
 
 
 @pytest.mark.parametrize("width", [20, 40, 119, 120])

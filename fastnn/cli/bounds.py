@@ -1,16 +1,15 @@
-"""Times of calls, and the least time that the machine allows for a kernel's bytes and arithmetic."""
+"""The least time that the machine allows for a kernel's bytes and arithmetic, on one core."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from fastnn import inspection
+from fastnn.bench.timing import measure
 from fastnn.kernels import _jit, probes
 
 
@@ -28,20 +27,6 @@ class Bound:
     def seconds(self) -> float:
         """The least time the work takes."""
         return self.amount / self.rate
-
-
-def seconds(call: Callable[[], Any], budget: float = 0.3) -> float:
-    """Return the median time of a call, made before, over rounds of a millisecond or more."""
-    began = time.perf_counter()
-    call()
-    calls = max(1, round(1e-3 / max(time.perf_counter() - began, 1e-9)))
-    rounds: list[float] = []
-    while sum(rounds) * calls < budget or len(rounds) < 3:
-        began = time.perf_counter()
-        for _ in range(calls):
-            call()
-        rounds.append((time.perf_counter() - began) / calls)
-    return median(rounds)
 
 
 def bounds(moved: int, elements: int, per_element: tuple[float, float], dtype: str) -> list[Bound]:
@@ -63,16 +48,13 @@ def _copy_rate(moved: int) -> float:
         lambda: np.copyto(target, source),
         lambda: probes.copy(source, target),
     ]
-    for way in ways:
-        way()
-    return 2 * source.nbytes / min(seconds(way, 0.1) for way in ways)
+    return 2 * source.nbytes / min(measure(way, 0.1) for way in ways)
 
 
 def _rate(probe: Any, which: int, dtype: str) -> float:
     """Return how many FLOPs (0) or divisions (1) a second a probe does, as counted in its own code."""
     source = np.full(4096, 0.5, dtype)
     target = np.empty_like(source)
-    probe(source, target)
     loop = inspection.main_loop(inspection.inspect(probe, source, target), _jit.VECTOR_BYTES)
     amount = loop.per_element()[which] if loop else 1.0
-    return amount * source.size / seconds(lambda: probe(source, target), 0.1)
+    return amount * source.size / measure(lambda: probe(source, target), 0.1)

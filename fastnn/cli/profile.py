@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fastnn import inspection
+from fastnn.bench.timing import measure
 from fastnn.cli import sources
-from fastnn.cli.bounds import bounds, seconds
+from fastnn.cli.bounds import bounds
 from fastnn.cli.twins import Case, Twin, kernels, twin
 from fastnn.kernels import _jit
 
@@ -114,8 +115,8 @@ def _guess(function: Any, dtype: str, ndim: int) -> list[Any]:
 
 def _times(naive: Twin, case: Case, loop: inspection.Loop | None, dtype: str) -> RenderableType:
     difference = case.verify(naive)
-    slow = seconds(lambda: naive.naive(*case.inputs))
-    fast = seconds(case.run)
+    slow = measure(lambda: naive.naive(*case.inputs), 0.3)
+    fast = measure(case.run, 0.3)
     per_element = loop.per_element() if loop else (0.0, 0.0)
     limits = bounds(case.moved, case.elements, per_element, dtype)
     bound = max(limits, key=lambda limit: limit.seconds)

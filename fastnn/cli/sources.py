@@ -53,8 +53,10 @@ def helpers(function: Any, dtype: str) -> list[Any]:
 
     def visit(function: Any) -> None:
         python = _python(function)
-        for name in python.__code__.co_names:
-            used = _by_dtype(python.__globals__.get(name), dtype)
+        names = python.__code__.co_names
+        spaces = [python.__globals__, *_modules(python, names)]
+        for used in (space[name] for name in names for space in spaces if name in space):
+            used = _by_dtype(used, dtype)
             home = getattr(used, "__module__", None) or ""
             is_function = inspect.isfunction(_python(used)) and home.startswith("fastnn.kernels.")
             if is_function and used not in [*found, top]:
@@ -104,9 +106,16 @@ def _python(function: Any) -> Any:
     return getattr(python, "__func__", python)
 
 
+def _modules(python: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the contents of the modules that a function uses by name."""
+    used = (python.__globals__.get(name) for name in names)
+    return [vars(module) for module in used if inspect.ismodule(module)]
+
+
 def _by_dtype(function: Any, dtype: str) -> Any:
-    """Return what a function made by ``by_dtype`` chooses; other things as they are."""
-    chosen = {"float32": "single", "float64": "double"}[dtype]
+    """Return what a function made by ``by_dtype`` or ``elementary`` calls; other things as they are."""
     if not inspect.isfunction(function):
         return function
-    return inspect.getclosurevars(function).nonlocals.get(chosen, function)
+    nonlocals = inspect.getclosurevars(function).nonlocals
+    chosen = {"float32": "single", "float64": "double"}[dtype]
+    return nonlocals.get("function", nonlocals.get(chosen, function))

@@ -15,6 +15,7 @@ import numpy as np
 import fastnn.kernels
 from fastnn import reference
 from fastnn._typing import Array
+from fastnn.cli import naive
 from fastnn.kernels import _jit
 
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], Any]
@@ -131,96 +132,28 @@ def one_hot(rng: np.random.Generator, n: int, k: int) -> Array:
     return np.eye(k)[rng.integers(k, size=n)]
 
 
+def labels(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n`` class numbers."""
+    return rng.integers(k, size=n)
+
+
+def sample_weight(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n`` weights."""
+    return rng.uniform(0.5, 1.5, n)
+
+
+def class_weight(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``k`` weights."""
+    return rng.uniform(0.5, 1.5, k)
+
+
 def batch(rng: np.random.Generator, n: int, k: int) -> int:
     """Return the batch size."""
     return n
 
 
-def relu_gradient(y: Array, dy: Array) -> Array:
-    """``dy`` where y has no minus sign, else 0."""
-    return dy * ~np.signbit(y)
-
-
-def sigmoid_gradient(y: Array, dy: Array) -> Array:
-    """``dy y (1 - y)``."""
-    return np.asarray(dy * y * (1 - y))
-
-
-def tanh_gradient(y: Array, dy: Array) -> Array:
-    """``dy (1 - y**2)``."""
-    return np.asarray(dy * (1 - y**2))
-
-
-def softmax_jvp(p: Array, dy: Array) -> Array:
-    """``dy J`` with a Jacobian for every sample, as in ``SoftMax.backward``."""
-    gradients = []
-    for p_row, dy_row in zip(p, dy, strict=True):
-        column = p_row.reshape(-1, 1)
-        jacobian = np.diagflat(p_row) - np.dot(column, column.T)
-        gradients.append(dy_row @ jacobian)
-    return np.array(gradients)
-
-
-def cross_entropy(y: Array, p: Array) -> Any:
-    """``-sum(y log(p + eps))``."""
-    return -np.sum(y * np.log(p + np.finfo(float).eps))
-
-
-def cross_entropy_backward(y: Array, p: Array, n: int) -> Array:
-    """``-y / (n p)``."""
-    return np.asarray(-(1 / n) * y / p)
-
-
-def softmax_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
-    """Softmax, then cross-entropy, then the gradient back through both, one after the other."""
-    softmax, loss = reference.SoftMax(), reference.CrossEntropy("cross_entropy")
-    p = softmax.forward(z)
-    return n * loss.forward(y, p), softmax.backward(z, loss.backward(y, p))
-
-
-def l2(y: Array, y_hat: Array) -> Any:
-    """``sum((y - y_hat)**2)``."""
-    return np.sum((y - y_hat) ** 2)
-
-
-def l2_backward(y: Array, y_hat: Array, n: int) -> Array:
-    """``(y_hat - y) / n``."""
-    return np.asarray((y_hat - y) / n)
-
-
-def misclassified(y: Array, scores: Array) -> Any:
-    """In how many rows the arg-maxes differ."""
-    return np.sum(np.argmax(y, axis=1) != np.argmax(scores, axis=1))
-
-
-def norm(gradient: Array) -> Any:
-    """``sqrt(sum(gradient**2))``."""
-    return np.sqrt(np.sum(gradient**2))
-
-
-def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float) -> Array:
-    """``momentum velocity + lr gradient``."""
-    return momentum * velocity + lr * gradient
-
-
-def sgd_step(
-    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    """Velocity as in ``sgd_momentum``, and the weights less it."""
-    velocity = momentum * velocity + lr * gradient
-    return velocity, weights - velocity
-
-
-def adam(
-    gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
-) -> tuple[Array, Array, Array]:
-    """Both moments and the step."""
-    m = beta_1 * m + (1 - beta_1) * gradient
-    v = beta_2 * v + (1 - beta_2) * gradient**2
-    return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
-
-
 _SOFTMAX, _CE = reference.SoftMax, reference.CrossEntropy
+_STEPS = (_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward)
 
 # Of each activation: its class in the reference, its class's arguments, which are its kernels' too.
 _ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -236,24 +169,32 @@ _ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
     "arctan": ("ArcTan", ()),
 }
 _ROWS: dict[str, Twin] = {
-    "activations.relu_gradient": Twin(relu_gradient, (flat, flat)),
-    "activations.sigmoid_gradient": Twin(sigmoid_gradient, (positive, flat)),
-    "activations.tanh_gradient": Twin(tanh_gradient, (positive, flat)),
-    "softmax.softmax_jvp": Twin(softmax_jvp, (probabilities, rows)),
-    "losses.cross_entropy": Twin(cross_entropy, (positive, positive)),
-    "losses.cross_entropy_backward": Twin(cross_entropy_backward, (positive, positive, batch)),
+    "activations.relu_gradient": Twin(naive.relu_gradient, (flat, flat)),
+    "activations.sigmoid_gradient": Twin(naive.sigmoid_gradient, (positive, flat)),
+    "activations.tanh_gradient": Twin(naive.tanh_gradient, (positive, flat)),
+    "softmax.softmax_jvp": Twin(naive.softmax_jvp, (probabilities, rows)),
+    "losses.cross_entropy": Twin(naive.cross_entropy, (positive, positive)),
+    "losses.cross_entropy_backward": Twin(naive.cross_entropy_backward, (positive, positive, batch)),
     "losses.softmax_cross_entropy": Twin(
-        softmax_cross_entropy,
+        naive.softmax_cross_entropy,
         (rows, one_hot, batch),
-        uses=(_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward),
+        _STEPS,
     ),
-    "losses.l2": Twin(l2, (flat, flat)),
-    "losses.l2_backward": Twin(l2_backward, (flat, flat, batch)),
-    "losses.misclassified": Twin(misclassified, (one_hot, rows)),
-    "optimizers.norm": Twin(norm, (flat,)),
-    "optimizers.sgd_momentum": Twin(sgd_momentum, (flat, flat, 0.1, 0.9)),
-    "optimizers.sgd_step": Twin(sgd_step, (flat, flat, 0.1, 0.9, flat)),
-    "optimizers.adam": Twin(adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
+    "losses.softmax_cross_entropy_labels": Twin(
+        naive.softmax_cross_entropy_labels,
+        (rows, labels, sample_weight, class_weight, 0.1, batch),
+        (naive.softmax_cross_entropy, *_STEPS),
+    ),
+    "losses.binary_cross_entropy": Twin(
+        naive.binary_cross_entropy, (flat, positive, batch), (reference.Sigmoid.forward,)
+    ),
+    "losses.l2": Twin(naive.l2, (flat, flat)),
+    "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
+    "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),
+    "optimizers.norm": Twin(naive.norm, (flat,)),
+    "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
+    "optimizers.sgd_step": Twin(naive.sgd_step, (flat, flat, 0.1, 0.9, flat)),
+    "optimizers.adam": Twin(naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
 }
 
 

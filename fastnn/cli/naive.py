@@ -1,0 +1,110 @@
+"""Plain NumPy twins of the kernels that are no method of the reference: formulas, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import reference
+from fastnn._typing import Array
+
+
+def relu_gradient(y: Array, dy: Array) -> Array:
+    """``dy`` where y has no minus sign, else 0."""
+    return dy * ~np.signbit(y)
+
+
+def sigmoid_gradient(y: Array, dy: Array) -> Array:
+    """``dy y (1 - y)``."""
+    return np.asarray(dy * y * (1 - y))
+
+
+def tanh_gradient(y: Array, dy: Array) -> Array:
+    """``dy (1 - y**2)``."""
+    return np.asarray(dy * (1 - y**2))
+
+
+def softmax_jvp(p: Array, dy: Array) -> Array:
+    """``dy J`` with a Jacobian for every sample, as in ``SoftMax.backward``."""
+    gradients = []
+    for p_row, dy_row in zip(p, dy, strict=True):
+        column = p_row.reshape(-1, 1)
+        jacobian = np.diagflat(p_row) - np.dot(column, column.T)
+        gradients.append(dy_row @ jacobian)
+    return np.array(gradients)
+
+
+def cross_entropy(y: Array, p: Array) -> Any:
+    """``-sum(y log(p + eps))``."""
+    return -np.sum(y * np.log(p + np.finfo(float).eps))
+
+
+def cross_entropy_backward(y: Array, p: Array, n: int) -> Array:
+    """``-y / (n p)``."""
+    return np.asarray(-(1 / n) * y / p)
+
+
+def softmax_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
+    """Softmax, then cross-entropy, then the gradient back through both, one after the other."""
+    softmax, loss = reference.SoftMax(), reference.CrossEntropy("cross_entropy")
+    p = softmax.forward(z)
+    return n * loss.forward(y, p), softmax.backward(z, loss.backward(y, p))
+
+
+def softmax_cross_entropy_labels(
+    z: Array, labels: Array, sample_weight: Array, class_weight: Array, smoothing: float, n: int
+) -> tuple[Any, Array]:
+    """As ``softmax_cross_entropy``, once the targets are written down as rows."""
+    k = z.shape[1]
+    y = (1 - smoothing) * np.eye(k)[labels] + smoothing / k
+    y = y * sample_weight.reshape(-1, 1) * class_weight
+    return softmax_cross_entropy(z, y.astype(z.dtype), n)
+
+
+def binary_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
+    """Sigmoid, then ``-sum(y log(s) + (1 - y) log(1 - s))``, then the gradient ``(s - y) / n``."""
+    s = reference.Sigmoid().forward(z)
+    return -np.sum(y * np.log(s) + (1 - y) * np.log(1 - s)), (s - y) / n
+
+
+def l2(y: Array, y_hat: Array) -> Any:
+    """``sum((y - y_hat)**2)``."""
+    return np.sum((y - y_hat) ** 2)
+
+
+def l2_backward(y: Array, y_hat: Array, n: int) -> Array:
+    """``(y_hat - y) / n``."""
+    return np.asarray((y_hat - y) / n)
+
+
+def misclassified(y: Array, scores: Array) -> Any:
+    """In how many rows the arg-maxes differ."""
+    return np.sum(np.argmax(y, axis=1) != np.argmax(scores, axis=1))
+
+
+def norm(gradient: Array) -> Any:
+    """``sqrt(sum(gradient**2))``."""
+    return np.sqrt(np.sum(gradient**2))
+
+
+def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float) -> Array:
+    """``momentum velocity + lr gradient``."""
+    return momentum * velocity + lr * gradient
+
+
+def sgd_step(
+    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
+) -> tuple[Array, Array]:
+    """Velocity as in ``sgd_momentum``, and the weights less it."""
+    velocity = momentum * velocity + lr * gradient
+    return velocity, weights - velocity
+
+
+def adam(
+    gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
+) -> tuple[Array, Array, Array]:
+    """Both moments and the step."""
+    m = beta_1 * m + (1 - beta_1) * gradient
+    v = beta_2 * v + (1 - beta_2) * gradient**2
+    return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
