@@ -6,14 +6,15 @@ a loop (A. Aho, M. Lam, R. Sethi, J. Ullman, "Compilers", 2nd ed., 9.6.6); an in
 inside.
 
 LLVM makes several loops of one in the source: the main one over whole vectors, often unrolled, and
-narrower or scalar ones over what is left. So a scalar loop is no fault by itself. It is one where no
-loop at full width in the same function does all the arithmetic that it does.
+narrower or scalar ones over what is left, or for arrays that overlap. So a scalar loop is no fault by
+itself. It is one where nothing at full width in the same function does all the arithmetic that it does.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -136,9 +137,11 @@ class Loop:
         """Say what it calls, or how wide its vectors are and what it does to them."""
         if self.calls:
             return "calls " + ", ".join(dict.fromkeys(self.calls))
-        widest = self.vector_bytes
+        work = [i for i in self.instructions if i.arithmetic] or self.instructions
+        widths = sorted({i.vector_bytes for i in work if i.vector_bytes})
+        wide = f"vectors of {' and '.join(map(str, widths))} bytes" if widths else "scalar"
         done = ", ".join(f"{n} {name}" for name, n in self.arithmetic.items()) or "no arithmetic"
-        return f"{f'vectors of {widest} bytes' if widest else 'scalar'} ({done})"
+        return f"{wide} ({done})"
 
     def full(self, width: int) -> bool:
         """Whether it works on vectors of ``width`` bytes throughout, and calls nothing.
@@ -178,6 +181,15 @@ class Function:
     instructions: tuple[Instruction, ...]
     loops: tuple[Loop, ...]
 
+    def unrolled(self, width: int) -> Set[str]:
+        """Return what is done on vectors of ``width`` bytes outside innermost loops.
+
+        A loop over a constant number of elements may leave no loop behind.
+        """
+        inside = {id(i) for loop in self.loops for i in loop.instructions}
+        outside = (i for i in self.instructions if id(i) not in inside)
+        return {i.arithmetic for i in outside if i.arithmetic and i.vector_bytes == width}
+
 
 def inspect(kernel: Any, *arguments: Any) -> list[Function]:
     """Compile a kernel for arguments like these; return it and the kernels it calls, itself first."""
@@ -198,14 +210,17 @@ def main_loop(functions: list[Function], width: int) -> Loop | None:
 def problems(functions: list[Function], width: int) -> list[str]:
     """Say what keeps a kernel from vectors of ``width`` bytes; nothing if all its loops use them."""
     looping = {function.name for function in functions if function.loops}
-    found = []
+    found, vectors = [], False
     for function in functions:
         loops = [loop for loop in function.loops if loop.vector_code and not looping & {*loop.calls}]
-        full = [loop.arithmetic.keys() for loop in loops if loop.full(width)]
+        full: list[Set[str]] = [loop.arithmetic.keys() for loop in loops if loop.full(width)]
+        full += [function.unrolled(width)] if function.unrolled(width) else []
+        vectors |= bool(full)
         for loop in loops:
-            if not loop.full(width) and not any(loop.arithmetic.keys() <= other for other in full):
+            covered = any(loop.arithmetic.keys() <= done for done in full)
+            if loop.calls or not (loop.full(width) or covered):
                 found.append(f"{loop.function}, loop {loop.label}: {loop.describe()}")
-    if not found and not any(loop.full(width) for function in functions for loop in function.loops):
+    if not found and not vectors:
         found.append(f"no loop over vectors of {width} bytes")
     return found
 

@@ -113,6 +113,15 @@ def test_x86():
     assert inspection.problems([root, call], 32) == ["test.call, loop .LBB2_2: calls atan"]
 
 
+def test_a_loop_that_was_unrolled_may_leave_a_scalar_one_for_overlapping_arrays():
+    vectors = "\tvaddps\t(%rcx), %zmm1, %zmm2\n\tvmovups\t%zmm2, (%rax)\n"
+    scalars = "\tvaddss\t(%rcx,%r9,4), %xmm1, %xmm2\n\tvmovss\t%xmm2, (%rax,%r9,4)\n"
+    text = f"_ZN1fE:\n{vectors}\tje\t.LBB0_2\n.LBB0_1:\n{scalars}\tjne\t.LBB0_1\n.LBB0_2:\n\tretq\n"
+    assert inspection.problems(inspection.parse(text), 64) == []
+    (found,) = inspection.problems(inspection.parse(text.replace("vaddps", "vmulps")), 64)
+    assert found.endswith("scalar (1 add)")
+
+
 @pytest.mark.parametrize(
     ("mnemonic", "operands", "width", "scalar"),
     [

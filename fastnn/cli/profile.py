@@ -229,7 +229,8 @@ def _line_profile(naive: Twin, case: Case) -> RenderableType:
 def _bar(length: float, colour: str) -> Text:
     """Return a bar so many columns long, to an eighth of a column."""
     whole, part = divmod(round(8 * length), 8)
-    return Text("█" * whole + " ▏▎▍▌▋▊▉"[part].strip(), style=colour)
+    blocks = "█" * whole + " ▏▎▍▌▋▊▉"[part].strip()
+    return Text(blocks, style=colour, no_wrap=True, overflow="crop")
 
 
 def _si(value: float, unit: str) -> str:
