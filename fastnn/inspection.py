@@ -144,15 +144,14 @@ class Loop:
         return f"{wide} ({done})"
 
     def full(self, width: int) -> bool:
-        """Whether it works on vectors of ``width`` bytes throughout, and calls nothing.
+        """Whether its arithmetic is all on vectors of ``width`` bytes or more, and it calls nothing.
 
-        Vectors of integers, masks and conversions may be narrower where there is arithmetic.
+        Without arithmetic, as in a copy or transposition, one such vector is enough.
         """
-        work = [i for i in self.instructions if i.arithmetic]
-        work = work or [i for i in self.instructions if i.vector_bytes == width]
-        scalar = any(i.scalar for i in self.instructions)
-        wide = bool(work) and all(i.vector_bytes == width for i in work)
-        return wide and not scalar and not self.calls
+        wide = [i.vector_bytes >= width for i in self.instructions if i.arithmetic]
+        if wide:
+            return all(wide) and not self.calls and not any(i.scalar for i in self.instructions)
+        return not self.calls and any(i.vector_bytes >= width for i in self.instructions)
 
     def per_element(self) -> tuple[float, float]:
         """Return FLOPs and divisions for each element written to one array, or read, if none is.
@@ -188,7 +187,7 @@ class Function:
         """
         inside = {id(i) for loop in self.loops for i in loop.instructions}
         outside = (i for i in self.instructions if id(i) not in inside)
-        return {i.arithmetic for i in outside if i.arithmetic and i.vector_bytes == width}
+        return {i.arithmetic for i in outside if i.arithmetic and i.vector_bytes >= width}
 
 
 def inspect(kernel: Any, *arguments: Any) -> list[Function]:
