@@ -14,25 +14,26 @@ from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
 from fastnn.kernels._jit import array_at, exact, fma, kernel
-from fastnn.kernels.rows import LANES, SHORT, lane_values, reciprocal
-
-_DOUBLE = np.float64(0)
+from fastnn.kernels.rows import LANES, SHORT
+from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
 
 @exact
 def _scale_row(p: Array, total: float) -> None:
-    high, low = reciprocal(total, p)
+    high, low = reciprocal(p, total)
     for j in range(p.size):
         p[j] = fma(p[j], high, p[j] * low)
 
 
 @exact
 def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
-    for r in range(LANES):
-        highs[r], lows[r] = reciprocal(rests[r] + rows.scale_of(t), t)
+    lanes = rows.lanes_in(t)
+    for r in range(lanes):
+        highs[r], lows[r] = reciprocal(t, rests[r] + scale_of(t))
     for j in range(t.shape[0]):
-        for r in range(LANES):
-            t[j, r] = fma(t[j, r], highs[r], t[j, r] * lows[r])
+        row = t[j]
+        for r in range(lanes):
+            row[r] = fma(row[r], highs[r], row[r] * lows[r])
 
 
 @kernel
@@ -41,54 +42,60 @@ def softmax(z: Array, out: Array) -> None:
     n, k = z.shape
     if k > SHORT:
         for i in range(n):
-            _scale_row(out[i], rows.exp_row(z[i], rows.row_max(z[i]), out[i]))
+            _scale_row(out[i], exp_row(z[i], out[i]))
         return
     like = z.dtype.type(0)
-    t = array_at(rows.first_block(), k, LANES, like)
-    tops, rests = lane_values(rows.tops_at(), like), lane_values(rows.rests_at(), _DOUBLE)
-    lows, parts = lane_values(rows.lows_at(), like), lane_values(rows.dots_at(), _DOUBLE)
-    ties = lane_values(rows.ties_at(), _DOUBLE)
     for start in range(0, n, LANES):
+        lanes = rows.lanes_of(n - start)
+        t, own, sums = (
+            array_at(rows.first_block(), k, lanes, like),
+            rows.values(lanes, like),
+            rows.sums(lanes),
+        )
         rows.load_lanes(z, start, t)
-        rows.lane_tops(t, tops)
-        rows.exp_lanes(t, tops, rests, parts, ties)
-        _scale_lanes(t, rests, tops, lows)
+        rows.lane_tops(t, own[0])
+        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        _scale_lanes(t, sums[0], own[1], own[2])
         rows.store_lanes(t, start, out)
 
 
 @exact
-def _jvp_row(p: Array, dy: Array, total: float, dot: float, out: Array) -> None:
-    """``out = p / total * (dy - dot / total)``."""
-    high, low = reciprocal(total, p)
+def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
+    """``p = p / total * (dy - dot / total)``."""
+    high, low = reciprocal(p, total)
     mean = p.dtype.type(dot / total)
     for j in range(p.size):
-        out[j] = fma(p[j], high, p[j] * low) * (dy[j] - mean)
+        p[j] = fma(p[j], high, p[j] * low) * (dy[j] - mean)
 
 
 @exact
-def _jvp_lanes(p: Array, dy: Array, rests: Array, highs: Array, lows: Array, dots: Array) -> None:
-    """As :func:`_jvp_row`, over p."""
-    for r in range(LANES):
+def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, lows: Array) -> None:
+    """As :func:`_jvp_row`."""
+    lanes = rows.lanes_in(p)
+    for r in range(lanes):
         dots[r] = 0.0
-        highs[r], lows[r] = reciprocal(rests[r] + rows.scale_of(p), p)
+        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p))
     for j in range(p.shape[0]):
         p_row, dy_row = p[j], dy[j]
-        for r in range(LANES):
+        for r in range(lanes):
             p_row[r] = fma(p_row[r], highs[r], p_row[r] * lows[r])
+        for r in range(lanes):
             dots[r] += np.float64(p_row[r]) * np.float64(dy_row[r])
-    for r in range(LANES):
-        lows[r] = p.dtype.type(dots[r])
+    for r in range(lanes):
+        highs[r] = p.dtype.type(dots[r])
     for j in range(p.shape[0]):
         p_row, dy_row = p[j], dy[j]
-        for r in range(LANES):
-            p_row[r] *= dy_row[r] - lows[r]
+        for r in range(lanes):
+            p_row[r] *= dy_row[r] - highs[r]
 
 
 @kernel
 def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
     """``out = p * (dy - sum(dy * p))`` by rows: the softmax gradient where ``p`` is known."""
     for i in range(p.shape[0]):
-        _jvp_row(p[i], dy[i], 1.0, rows.dot_row(p[i], dy[i]), out[i])
+        mean = p.dtype.type(rows.dot_row(p[i], dy[i]))
+        for j in range(p.shape[1]):
+            out[i, j] = p[i, j] * (dy[i, j] - mean)
 
 
 @kernel
@@ -97,21 +104,23 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
     n, k = z.shape
     if k > SHORT:
         for i in range(n):
-            total = rows.exp_row(z[i], rows.row_max(z[i]), out[i])
-            _jvp_row(out[i], dy[i], total, rows.dot_row(out[i], dy[i]), out[i])
+            total = exp_row(z[i], out[i])
+            _jvp_row(out[i], dy[i], total, rows.dot_row(out[i], dy[i]))
         return
     like = z.dtype.type(0)
-    t = array_at(rows.first_block(), k, LANES, like)
-    d = array_at(rows.second_block(), k, LANES, like)
-    tops, rests = lane_values(rows.tops_at(), like), lane_values(rows.rests_at(), _DOUBLE)
-    lows, dots = lane_values(rows.lows_at(), like), lane_values(rows.dots_at(), _DOUBLE)
-    ties = lane_values(rows.ties_at(), _DOUBLE)
     for start in range(0, n, LANES):
+        lanes = rows.lanes_of(n - start)
+        t, own, sums = (
+            array_at(rows.first_block(), k, lanes, like),
+            rows.values(lanes, like),
+            rows.sums(lanes),
+        )
+        d = array_at(rows.second_block(), k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(dy, start, d)
-        rows.lane_tops(t, tops)
-        rows.exp_lanes(t, tops, rests, dots, ties)
-        _jvp_lanes(t, d, rests, tops, lows, dots)
+        rows.lane_tops(t, own[0])
+        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        _jvp_lanes(t, d, sums[0], sums[1], own[1], own[2])
         rows.store_lanes(t, start, out)
 
 
@@ -123,14 +132,15 @@ def _log_row(z: Array, top: float, log_sum: float, out: Array) -> None:
 
 
 @exact
-def _log_lanes(t: Array, tops: Array, rests: Array, z: Array) -> None:
+def _log_lanes(z: Array, tops: Array, rests: Array, log_sums: Array) -> None:
     """As :func:`_log_row`, over z."""
-    for r in range(LANES):
-        rests[r] = m.log1p(rests[r] / rows.scale_of(t))
-    for j in range(t.shape[0]):
+    lanes = rows.lanes_in(z)
+    for r in range(lanes):
+        log_sums[r] = z.dtype.type(m.log1p(rests[r] / scale_of(z)))
+    for j in range(z.shape[0]):
         row = z[j]
-        for r in range(LANES):
-            row[r] = (row[r] - tops[r]) - t.dtype.type(rests[r])
+        for r in range(lanes):
+            row[r] = (row[r] - tops[r]) - log_sums[r]
 
 
 @kernel
@@ -139,27 +149,29 @@ def log_softmax(z: Array, out: Array) -> None:
     n, k = z.shape
     if k > SHORT:
         for i in range(n):
-            top = rows.row_max(z[i])
-            rest = rows.exp_row_but_one(z[i], top, out[i])
-            _log_row(z[i], top, m.log1p(rest / rows.scale_of(out)), out[i])
+            top, rest = exp_row_from_top(z[i], out[i])
+            _log_row(z[i], top, m.log1p(rest / scale_of(out)), out[i])
         return
     like = z.dtype.type(0)
-    t = array_at(rows.first_block(), k, LANES, like)
-    kept = array_at(rows.second_block(), k, LANES, like)
-    tops, rests = lane_values(rows.tops_at(), like), lane_values(rows.rests_at(), _DOUBLE)
-    parts, ties = lane_values(rows.dots_at(), _DOUBLE), lane_values(rows.ties_at(), _DOUBLE)
     for start in range(0, n, LANES):
+        lanes = rows.lanes_of(n - start)
+        t, own, sums = (
+            array_at(rows.first_block(), k, lanes, like),
+            rows.values(lanes, like),
+            rows.sums(lanes),
+        )
+        kept = array_at(rows.second_block(), k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(z, start, kept)
-        rows.lane_tops(t, tops)
-        rows.exp_lanes(t, tops, rests, parts, ties)
-        _log_lanes(t, tops, rests, kept)
+        rows.lane_tops(t, own[0])
+        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        _log_lanes(kept, own[0], sums[0], own[1])
         rows.store_lanes(kept, start, out)
 
 
 @exact
 def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
-    high, low = reciprocal(total, p)
+    high, low = reciprocal(p, total)
     weight = p.dtype.type(weight)
     for j in range(p.size):
         p[j] = dy[j] - fma(p[j], high, p[j] * low) * weight
@@ -169,5 +181,4 @@ def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
 def log_softmax_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy - p sum(dy)`` by rows with ``p = softmax(z)``."""
     for i in range(z.shape[0]):
-        total = rows.exp_row(z[i], rows.row_max(z[i]), out[i])
-        _log_gradient_row(out[i], dy[i], total, rows.sum_row(dy[i]))
+        _log_gradient_row(out[i], dy[i], exp_row(z[i], out[i]), rows.sum_row(dy[i]))

@@ -58,17 +58,8 @@ def test_elementwise_kernels_use_full_vectors(name, dtype, width):
     assert inspection.problems(compiled(ELEMENTWISE[name], dtype), width) == []
 
 
-# Here float32 arithmetic shares a loop with sums in float64, of which fewer fit into a vector.
-HALF_WIDTH = {
-    (name, "float32") for name in ("softmax", "softmax_backward", "log_softmax", "log_softmax_backward")
-}
-
-
 @pytest.mark.parametrize("name", ROWS)
-def test_row_kernels_use_full_vectors(name, dtype, width, request):
-    if (name, str(dtype)) in HALF_WIDTH:
-        reason = "float32 in half a vector, beside float64 sums"
-        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+def test_row_kernels_use_full_vectors(name, dtype, width):
     assert inspection.problems(compiled(ROWS[name], dtype, ndim=2), width) == []
 
 
