@@ -197,7 +197,7 @@ class _Plan:
                 layer[dense.DA] = self._new((n, k))
             if clipped or not isinstance(model.optimizer, optimizers.SGD):
                 layer[dense.DW], layer[dense.DB] = self._new((d, k)), self._new((k,))
-        rows = 8 if n <= 64 else 16 if n <= 256 else 64
+        rows = 16 if n <= 32 else 32 if n <= 256 else 64
         updates = _update_blocks(layers, self.dtype.itemsize, shares)
         phases = _phases(layers, -(-n // rows), len(updates), clipped)
         self._phases = np.array([(words.ctypes.data, *phase) for phase in phases], np.int64)

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import array_at, by_dtype, exact, fma, inlined, kernel
+from fastnn.kernels._jit import by_dtype, exact, fma, inlined, kernel
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row_from_top, halves, reciprocal, scale_of
 

@@ -66,9 +66,9 @@ def sum_row(p: Array) -> float:
 
 _BLOCK_BYTES = max(SHORT, 1) * LANES * 8
 _NUMBERS = 8
-# Where, on the stack, a kernel keeps up to three blocks, and up to eight numbers a lane twice, in the
+# Where, on the stack, a kernel keeps up to two blocks, and up to eight numbers a lane twice, in the
 # arrays' dtype and in float64.
-first_block, second_block = stack(_BLOCK_BYTES), stack(_BLOCK_BYTES)
+_first, _second = stack(_BLOCK_BYTES), stack(_BLOCK_BYTES)
 _values, _sums = stack(_NUMBERS * LANES * 8), stack(_NUMBERS * LANES * 8)
 
 
@@ -82,6 +82,18 @@ def lanes_of(rows: int) -> int:
 def lanes_in(t: Any) -> int:
     """Return how many lanes a block has, so that LLVM knows that no loop over them has a remainder."""
     return t.shape[1] & -16
+
+
+@inlined
+def first(k: int, lanes: int, like: Any) -> Any:
+    """Return one block of the calling kernel's."""
+    return array_at(_first(), k, lanes, like)
+
+
+@inlined
+def second(k: int, lanes: int, like: Any) -> Any:
+    """Return the other block of the calling kernel's."""
+    return array_at(_second(), k, lanes, like)
 
 
 @inlined

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import array_at, exact, fma, kernel
+from fastnn.kernels._jit import exact, fma, kernel
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
@@ -115,7 +115,7 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
             rows.values(lanes, like),
             rows.sums(lanes),
         )
-        d = array_at(rows.second_block(), k, lanes, like)
+        d = rows.second(k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(dy, start, d)
         rows.lane_tops(t, own[0])
@@ -160,7 +160,7 @@ def log_softmax(z: Array, out: Array) -> None:
             rows.values(lanes, like),
             rows.sums(lanes),
         )
-        kept = array_at(rows.second_block(), k, lanes, like)
+        kept = rows.second(k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(z, start, kept)
         rows.lane_tops(t, own[0])

@@ -1,0 +1,257 @@
+"""Exponentials of a row's differences from its largest entry, and their sums.
+
+``exp(z - top)`` would carry the rounding error of that difference, amplified by its size. So the error
+is found exactly and added to the remainder that the exponential is taken of: by two-sum, or, for rows
+that do not reach far down, with a shift that is no smaller than any entry, by fast two-sum (D. Knuth,
+"The Art of Computer Programming", vol. 2, 4.2.2; T. Dekker, "A floating-point technique for extending
+the available precision", Numer. Math. 18, 1971). A common factor, ``SCALE``, keeps terms normal whose
+share of the sum is subnormal, and cancels in the quotient.
+
+Sums are taken without rounding where it matters. Adding a large number and subtracting it again cuts a
+term in two; the sum of the high parts, multiples of one power of two, is exact, and that of the low
+parts so small that its roundings do not count (S. Rump, T. Ogita, S. Oishi, "Accurate floating-point
+summation", SIAM J. Sci. Comput. 31, 2008). So a row's largest term, which is SCALE, can be taken out of
+its sum again, and what is left is as accurate as the terms.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn._typing import Array
+from fastnn.kernels._jit import by_dtype, exact, fma, inlined, kernel
+from fastnn.kernels.math import DOUBLE, SINGLE, Constants, reduce
+from fastnn.kernels.polynomials import polynomial
+
+
+class _Range(NamedTuple):
+    functions: Constants
+    scale: float  # SCALE, a power of two
+    cut: float  # what cuts terms: sums of up to 2**26 multiples of SCALE / 2**26 are exact in float64
+    depth: Any  # how far below the largest an entry counts for nothing
+    near: Any  # how far below it terms are surely normal numbers
+
+
+_RANGE_32 = _Range(SINGLE, 2.0**40, 1.5 * 2.0 ** (52 - 26 + 40), np.float32(-110), np.float32(100))
+_RANGE_64 = _Range(DOUBLE, 2.0**80, 1.5 * 2.0 ** (52 - 26 + 80), np.float64(-760), np.float64(700))
+_MAGIC_32, _MAGIC_64 = SINGLE.magic.view(np.int32), DOUBLE.magic.view(np.int64)
+
+
+@inlined
+def _range_32(like):
+    return _RANGE_32
+
+
+@inlined
+def _range_64(like):
+    return _RANGE_64
+
+
+_range = by_dtype(_range_32, _range_64)
+
+
+@inlined
+def _power_32(t):
+    n = np.int32(np.float32(t).view(np.int32) - _MAGIC_32)
+    return np.int32(np.int32(n + np.int32(127 + 40)) << np.int32(23)).view(np.float32)
+
+
+@inlined
+def _power_64(t):
+    n = np.float64(t).view(np.int64) - _MAGIC_64
+    return np.int64((n + np.int64(1023 + 80)) << np.int64(52)).view(np.float64)
+
+
+_scaled_power = by_dtype(_power_32, _power_64)  # SCALE 2**n from n + magic
+
+
+@inlined
+def _scaled_exp(x, error):
+    c = _range(x).functions
+    high, low, t = reduce(x, c)
+    low += error
+    r = high + low
+    q = high + (low + (r * r) * polynomial(r, c.exp))
+    a = _scaled_power(t)
+    return a + a * q
+
+
+@inlined
+def scaled_exp(z: Any, top: Any) -> Any:
+    """Return ``SCALE exp(z - top)``, exactly SCALE for z = top; NaN for z = NaN and z = top = ±inf."""
+    depth, zero = _range(z).depth, _range(z).functions.zero
+    x = z - top
+    back = x - z
+    error = (z - (x - back)) - (top + back)
+    deep = x < depth
+    e = _scaled_exp(depth if deep else x, zero if deep else error)
+    return zero if deep else e
+
+
+@inlined
+def _near_exp(z, shift):
+    # |z| <= |shift|
+    x = z - shift
+    return _scaled_exp(x, z - (x + shift))
+
+
+@inlined
+def scale_of(like: Any) -> float:
+    """Return SCALE for an array's dtype."""
+    return _range(like).scale
+
+
+@inlined
+def cut_of(like: Any) -> float:
+    """Return what cuts the terms of an array's dtype."""
+    return _range(like).cut
+
+
+@inlined
+def halves(term: Any, cut: float) -> tuple[float, float]:
+    """Return a term's high and low part."""
+    high = (np.float64(term) + cut) - cut
+    return high, np.float64(term) - high
+
+
+@inlined
+def _reciprocal_32(like, total):
+    inverse = 1.0 / total
+    high = np.float32(inverse)
+    return high, np.float32(inverse - np.float64(high))
+
+
+@inlined
+def _reciprocal_64(like, total):
+    high = 1.0 / total
+    return high, high * fma(-high, total, 1.0)
+
+
+# (array, total): 1 / total in two parts of an array's dtype; p high + p low rounds once.
+reciprocal = by_dtype(_reciprocal_32, _reciprocal_64)
+
+
+# A row's least and largest entry; with a NaN in it, one of them is NaN. LLVM vectorises a maximum of
+# integers but not of floats that may be NaN. A float's bits, all but the sign flipped where it is
+# negative, order as integers the way the floats do.
+
+
+@inlined
+def _key_32(bits):
+    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(2**31 - 1)))
+
+
+@inlined
+def _key_64(bits):
+    return np.int64(bits ^ ((bits >> np.int64(63)) & np.int64(2**63 - 1)))
+
+
+@exact
+def _extremes_32(row):
+    bits = row.view(np.int32)
+    top, bottom = np.int32(-(2**31)), np.int32(2**31 - 1)
+    for j in range(bits.size):
+        key = _key_32(bits[j])
+        top, bottom = max(top, key), min(bottom, key)
+    return np.int32(_key_32(bottom)).view(np.float32), np.int32(_key_32(top)).view(np.float32)
+
+
+@exact
+def _extremes_64(row):
+    bits = row.view(np.int64)
+    top, bottom = np.int64(-(2**63)), np.int64(2**63 - 1)
+    for j in range(bits.size):
+        key = _key_64(bits[j])
+        top, bottom = max(top, key), min(bottom, key)
+    return np.int64(_key_64(bottom)).view(np.float64), np.int64(_key_64(top)).view(np.float64)
+
+
+extremes = by_dtype(_extremes_32, _extremes_64)
+
+
+@kernel
+def _terms(z, top, out):
+    for j in range(z.size):
+        out[j] = scaled_exp(z[j], top)
+
+
+@kernel
+def _near_terms(z, shift, out):
+    for j in range(z.size):
+        out[j] = _near_exp(z[j], shift)
+
+
+@kernel
+def _sum_32(p):
+    total = 0.0
+    for j in range(p.size):
+        total += np.float64(p[j])
+    return total
+
+
+@kernel
+def _sums_32(p):
+    scale = p.dtype.type(scale_of(p))
+    total = rest = 0.0
+    for j in range(p.size):
+        total += np.float64(p[j])
+        rest += np.float64(p[j]) if p[j] != scale else 0.0
+    return total, rest
+
+
+@exact
+def _rest_32(p):
+    # float64 has bits to spare for the sum, but not once the largest terms are taken out of it
+    total, rest = _sums_32(p)
+    return rest + (np.rint((total - rest) / scale_of(p)) - 1.0) * scale_of(p)
+
+
+@kernel
+def _cut_sums_64(p):
+    high = low = 0.0
+    for j in range(p.size):
+        h, rest = halves(p[j], cut_of(p))
+        high += h
+        low += rest
+    return high, low
+
+
+@exact
+def _sum_64(p):
+    high, low = _cut_sums_64(p)
+    return high + low
+
+
+@exact
+def _rest_64(p):
+    high, low = _cut_sums_64(p)
+    return (high - scale_of(p)) + low
+
+
+_sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
+
+
+@exact
+def exp_row(z: Array, out: Array) -> float:
+    """``out = SCALE exp(z - shift)`` with a shift that suits the row; return the sum.
+
+    A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
+    """
+    bottom, top = extremes(z)
+    shift = max(abs(bottom), abs(top))
+    if shift - bottom <= _range(z).near:
+        _near_terms(z, shift, out)
+    else:
+        _terms(z, top, out)
+    return _sum(out)
+
+
+@exact
+def exp_row_from_top(z: Array, out: Array) -> tuple[Any, float]:
+    """``out = SCALE exp(z - top)``; return top, and the sum of all terms but one of the largest.
+
+    NaN as in :func:`exp_row`.
+    """
+    _, top = extremes(z)
+    _terms(z, top, out)
+    return top, _rest(out)
