@@ -1,5 +1,6 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
+from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn.activations import (
     ELU,
@@ -101,6 +102,7 @@ __all__ = [
     "__version__",
     "center",
     "check_gradients",
+    "get_num_threads",
     "initialize_activation",
     "initialize_dataset",
     "initialize_layer",
@@ -113,5 +115,6 @@ __all__ = [
     "load_digits",
     "load_mnist",
     "normalize",
+    "set_num_threads",
     "standardize",
 ]
