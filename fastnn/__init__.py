@@ -28,7 +28,7 @@ from fastnn.datasets import (
 )
 from fastnn.layers import FullyConnected, Layer, initialize_layer
 from fastnn.logs import History, Logger
-from fastnn.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
@@ -66,6 +66,7 @@ __all__ = [
     "Adam",
     "ArcTan",
     "AttrDict",
+    "BinaryCrossEntropy",
     "CrossEntropy",
     "Data",
     "Dataset",

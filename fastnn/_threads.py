@@ -18,7 +18,9 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> ExitStack:
-    """Use ``n`` threads in the whole process from now on, or in a ``with`` block::
+    """Use ``n`` threads in the whole process from now on, or in a ``with`` block.
+
+    ::
 
         with fastnn.set_num_threads(1):
             net.fit(X, y)

@@ -2,7 +2,9 @@
 
 :func:`elementwise` runs a kernel over flat arrays, :func:`by_rows` one over ``(n, k)`` arrays. Neither
 elements nor rows depend on the chunk they fall in, so results do not depend on the number of threads.
-Arrays are C-contiguous, of one shape and dtype.
+Nor do sums, those of losses (:func:`sum_by_rows` and the like): for any number of threads they cut rows
+in the same way, and add what the chunks give in their order. Arrays are C-contiguous, of one shape and
+dtype.
 
 A chunk is a job for :mod:`fastnn.kernels.threads`, which calls it by address with two integers. The
 templates below turn those into arrays; :func:`_job` puts a kernel and a dtype into a template.
@@ -16,14 +18,17 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import _jit, threads
 from fastnn.kernels._jit import array_at, kernel
-from fastnn.kernels.rows import LANES, SHORT
+from fastnn.kernels.rows import LANES, SHORT, add
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
 SMALL = 2 * CHUNK  # elements: below this a second core costs more than it brings
 
 _WORD, _DOUBLE = np.int64(0), np.float64(0)
-_WORDS = 8  # rows, columns, rows of a chunk, size of an element, up to three addresses, a parameter
+# Rows, columns, rows of a chunk, size of an element, up to three addresses, a parameter; for a sum also
+# the addresses of the chunks' sums and of labels, sample weights and class weights.
+_WORDS = 12
 _PARAMETER = 8 * 7  # bytes
+_SUMS, _LABELS, _SAMPLES, _CLASSES = range(8, 12)
 _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_job`
 
@@ -72,6 +77,34 @@ def _rows_2(words_at: int, chunk: int) -> None:
 def _rows_3(words_at: int, chunk: int) -> None:
     m, k, a, b, c = _chunk(words_at, chunk)
     _kernel(array_at(a, m, k, _like), array_at(b, m, k, _like), array_at(c, m, k, _like))
+
+
+def _sum_rows(words_at: int, chunk: int) -> None:
+    m, k, a, b, c = _chunk(words_at, chunk)
+    w = array_at(words_at, 1, _WORDS, _WORD)[0]
+    z, y, out = array_at(a, m, k, _like), array_at(b, m, k, _like), array_at(c, m, k, _like)
+    array_at(w[_SUMS], 1, chunk + 1, _DOUBLE)[0, chunk] = _kernel(z, y, w[0], out)
+
+
+def _sum_flat(words_at: int, chunk: int) -> None:
+    m, k, a, b, c = _chunk(words_at, chunk)
+    w = array_at(words_at, 1, _WORDS, _WORD)[0]
+    z, y = array_at(a, 1, m * k, _like)[0], array_at(b, 1, m * k, _like)[0]
+    out = array_at(c, 1, m * k, _like)[0]
+    array_at(w[_SUMS], 1, chunk + 1, _DOUBLE)[0, chunk] = _kernel(z, y, w[0], out)
+
+
+def _sum_labels(words_at: int, chunk: int) -> None:
+    m, k, a, b, _ = _chunk(words_at, chunk)
+    w = array_at(words_at, 1, _WORDS, _WORD)[0]
+    at = 8 * chunk * w[2]
+    labels = array_at(w[_LABELS] + at, 1, m, _WORD)[0]
+    samples = array_at(w[_SAMPLES] + at, 1, m, _DOUBLE)[0]
+    classes = array_at(w[_CLASSES], 1, k, _DOUBLE)[0]
+    z, out = array_at(a, m, k, _like), array_at(b, m, k, _like)
+    array_at(w[_SUMS], 1, chunk + 1, _DOUBLE)[0, chunk] = _kernel(
+        z, labels, samples, classes, _parameter(words_at), w[0], out
+    )
 
 
 @functools.cache
@@ -143,3 +176,56 @@ def by_rows(function: Any, *arrays: Array) -> None:
         return
     together = LANES if k <= SHORT else 1
     _run(_rows_2 if len(rows) == 2 else _rows_3, function, (n, k), _share(n, k, together), 0.0, rows)
+
+
+@kernel
+def _run_sum(control, job, words, sums):
+    """Run the chunks, each of which writes a sum; return the sum of all, rounded about once."""
+    threads.parallel_for(control, job, words.ctypes.data, sums.size)
+    total, lost = 0.0, 0.0
+    for i in range(sums.size):
+        total, lost = add(total, lost, sums[i])
+    return total + lost
+
+
+def _sum(template: Any, function: Any, n: int, p: float, arrays: Any, more: Any = ()) -> float:
+    """Sum what ``function`` returns for chunks of ``n`` rows of the arrays."""
+    k = arrays[0].size // n
+    together = LANES if k <= SHORT else 1
+    rows = -(-CHUNK // (2 * k * together)) * together
+    sums = np.empty(-(-n // rows))
+    words = np.zeros(_WORDS, np.int64)
+    words[:4] = n, k, rows, arrays[0].itemsize
+    words[4 : 4 + len(arrays)] = [array.ctypes.data for array in arrays]
+    words[_SUMS : _LABELS + len(more)] = [array.ctypes.data for array in (sums, *more)]
+    words.view(np.float64)[7] = p
+    job = _job(template, function, arrays[0].dtype).address
+    pool = threads.pool()
+    pool.wake()
+    return float(_run_sum(pool.control, job, words, sums))
+
+
+def sum_by_rows(function: Any, z: Array, y: Array, out: Array) -> float:
+    """Return ``function(z, y, n, out)``, a loss over ``n`` rows, which writes its gradient."""
+    if z.size < SMALL or not _jit.COMPILED:
+        return float(function(z, y, len(z), out))
+    return _sum(_sum_rows, function, len(z), 0.0, (z, y, out))
+
+
+def sum_elementwise(function: Any, z: Array, y: Array, out: Array) -> float:
+    """As :func:`sum_by_rows`, for a function of flat arrays; these have any shape ``(n, ...)``."""
+    if z.size < SMALL or not _jit.COMPILED:
+        return float(function(z.reshape(-1), y.reshape(-1), len(z), out.reshape(-1)))
+    return _sum(_sum_flat, function, len(z), 0.0, (z, y, out))
+
+
+def sum_by_labels(
+    function: Any, z: Array, labels: Array, samples: Array, classes: Array, smoothing: float, out: Array
+) -> float:
+    """Return ``function(z, labels, samples, classes, smoothing, n, out)``, a loss over ``n`` rows.
+
+    labels are int64, sample and class weights float64.
+    """
+    if z.size < SMALL or not _jit.COMPILED:
+        return float(function(z, labels, samples, classes, smoothing, len(z), out))
+    return _sum(_sum_labels, function, len(z), smoothing, (z, out), (labels, samples, classes))

@@ -9,6 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fastnn
+from fastnn import functional
 from fastnn.kernels import threads
 
 COUNTS = (1, 2, 3, 7)
@@ -97,7 +98,7 @@ def test_a_variable_that_is_no_number_of_threads(value):
 
 
 def bits(compute):
-    """Return what is computed with every number of threads, as sets of bits: one where it is the same."""
+    """Return the set of results, as bits, with every number of threads."""
     found = set()
     for n in COUNTS:
         with fastnn.set_num_threads(n):
@@ -111,6 +112,19 @@ def test_activations_are_the_same_bits(name, shape, dtype, rng):
     Z, dY = rng.normal(size=(2, *shape)).astype(dtype)
     f = fastnn.initialize_activation(name)
     assert len(bits(lambda: (f.forward(Z), f.backward(Z, dY)))) == 1
+
+
+@pytest.mark.parametrize("shape", [(2000, 10), (300, 200), (5, 9000)])
+def test_losses_are_the_same_bits(shape, dtype, rng):
+    Z, (n, k) = rng.normal(size=shape).astype(dtype), shape
+    labels, weights = rng.integers(0, k, n), rng.uniform(size=k)
+    Y = rng.uniform(size=shape)
+    for losses in (
+        lambda: functional.softmax_cross_entropy(Z, Y),
+        lambda: functional.softmax_cross_entropy(Z, labels, class_weight=weights, label_smoothing=0.1),
+        lambda: functional.binary_cross_entropy(Z, Y),
+    ):
+        assert len(bits(losses)) == 1
 
 
 def network(optimizer, dtype):

@@ -11,7 +11,7 @@ import os, sys, threading, time, warnings
 import numpy as np
 import fastnn
 
-warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)  # here it must not hang
+warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)  # that it may hang
 Z = np.random.default_rng(1).normal(size=(300, 400))
 
 def softmax():
