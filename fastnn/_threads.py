@@ -10,7 +10,8 @@ def get_num_threads() -> int:
     """Return how many threads fastnn uses, the caller's included.
 
     Until :func:`set_num_threads` is called that is the environment variable ``FASTNN_NUM_THREADS``,
-    or else ``NUMBA_NUM_THREADS``, or else one for each core that the process may run on.
+    or else ``NUMBA_NUM_THREADS``, or else one for each core that the process may run on. (These say
+    nothing to BLAS libraries, which have variables of their own.)
 
     Raises ``ValueError`` for a variable that is no number of threads.
     """
@@ -25,10 +26,10 @@ def set_num_threads(n: int) -> ExitStack:
         with fastnn.set_num_threads(1):
             net.fit(X, y)
 
-    fastnn's results are the same bits for any ``n``. The BLAS libraries that are loaded, which layers
-    use for matrix products and you may use through NumPy, are held to ``n`` threads too. At the end of
-    a ``with`` block both are as they were before. Calls that other threads have under way are finished
-    with as many threads as they began with.
+    What fastnn computes itself is the same bits for any ``n``. The BLAS libraries that are loaded are
+    held to ``n`` threads too: layers called by themselves use one for their matrix products, and its
+    last bits may depend on ``n``. At the end of a ``with`` block both are as they were before. Calls
+    that other threads have under way are finished as they began.
 
     Parameters
     ----------

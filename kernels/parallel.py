@@ -16,12 +16,32 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import _jit, threads
+from fastnn.kernels import _jit, activations, threads
 from fastnn.kernels._jit import array_at, kernel
 from fastnn.kernels.rows import LANES, SHORT, add
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
-SMALL = 2 * CHUNK  # elements: below this a second core costs more than it brings
+# Bytes of an array from which on several cores are used. A loop on two costs about 2.5 us more than the
+# call it replaces, and pays from about 5 us of work on. `make crossover`, two cores of an AMD EPYC, time
+# on one core over time on both, float32 and float64 alike within 0.1:
+#
+#     KB    relu   tanh_backward   sigmoid   gelu   softmax k=10, 1000   cross-entropy k=10, 1000
+#     32    0.66            1.09      1.11   1.35           1.47, 1.23                 1.67, 1.31
+#     64    0.80            1.36      1.31   1.61           1.62, 1.32                 1.96, 1.70
+#    256    1.27            1.77      1.74   1.83           1.79, 1.77                 2.09, 1.91
+#
+# Where a cache line takes long from core to core, which is what the lower quartile there shows, the
+# functions of elements gain nothing yet at 32 KB.
+SMALL = 2**16
+SMALL_PLAIN = 2**18  # for what does next to nothing with an element
+SMALL_ROWS = 2**15
+_PLAIN = {
+    activations.relu,
+    activations.relu_backward,
+    activations.leaky_relu,
+    activations.leaky_relu_backward,
+    activations.arctan_backward,
+}
 
 _WORD, _DOUBLE = np.int64(0), np.float64(0)
 # Rows, columns, rows of a chunk, size of an element, up to three addresses, a parameter; for a sum also
@@ -156,7 +176,7 @@ def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -
     """
     flat = [array if array.ndim == 1 else array.reshape(-1) for array in arrays]
     m = flat[0].size
-    if m < SMALL or not _jit.COMPILED:
+    if flat[0].nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not _jit.COMPILED:
         function(*flat) if parameter is None else function(flat[0], parameter, *flat[1:])
         return
     if parameter is None:
@@ -171,7 +191,7 @@ def by_rows(function: Any, *arrays: Array) -> None:
     k = arrays[0].shape[-1]
     rows = [array if array.ndim == 2 else array.reshape(-1, k) for array in arrays]
     n = len(rows[0])
-    if n * k < SMALL or not _jit.COMPILED:
+    if rows[0].nbytes < SMALL_ROWS or not _jit.COMPILED:
         function(*rows)
         return
     together = LANES if k <= SHORT else 1
@@ -179,44 +199,61 @@ def by_rows(function: Any, *arrays: Array) -> None:
 
 
 @kernel
-def _run_sum(control, job, words, sums):
-    """Run the chunks, each of which writes a sum; return the sum of all, rounded about once."""
-    threads.parallel_for(control, job, words.ctypes.data, sums.size)
+def _run_sum(control, job, words, chunks):
+    """Run the chunks, each of which writes a sum; return the sum of all."""
+    sums = np.empty(chunks)
+    words[_SUMS] = sums.ctypes.data
+    threads.parallel_for(control, job, words.ctypes.data, chunks)
     total, lost = 0.0, 0.0
-    for i in range(sums.size):
+    for i in range(chunks):
         total, lost = add(total, lost, sums[i])
     return total + lost
 
 
-def _sum(template: Any, function: Any, n: int, p: float, arrays: Any, more: Any = ()) -> float:
-    """Sum what ``function`` returns for chunks of ``n`` rows of the arrays."""
+@kernel
+def _run_sum_rows(control, job, n, k, rows, z, y, out):
+    words = np.empty(_WORDS, np.int64)
+    words[0], words[1], words[2], words[3] = n, k, rows, z.itemsize
+    words[4], words[5], words[6] = z.ctypes.data, y.ctypes.data, out.ctypes.data
+    return _run_sum(control, job, words, (n + rows - 1) // rows)
+
+
+@kernel
+def _run_sum_labels(control, job, n, k, rows, z, labels, samples, classes, smoothing, out):
+    words = np.empty(_WORDS, np.int64)
+    words[0], words[1], words[2], words[3] = n, k, rows, z.itemsize
+    words[4], words[5] = z.ctypes.data, out.ctypes.data
+    words.view(np.float64)[7] = smoothing
+    words[_LABELS], words[_SAMPLES] = labels.ctypes.data, samples.ctypes.data
+    words[_CLASSES] = classes.ctypes.data
+    return _run_sum(control, job, words, (n + rows - 1) // rows)
+
+
+def _sum(template: Any, function: Any, arrays: Any) -> float:
+    """Return the sum of what ``function`` returns for chunks of rows of the arrays."""
+    n = len(arrays[0])
     k = arrays[0].size // n
     together = LANES if k <= SHORT else 1
-    rows = -(-CHUNK // (2 * k * together)) * together
-    sums = np.empty(-(-n // rows))
-    words = np.zeros(_WORDS, np.int64)
-    words[:4] = n, k, rows, arrays[0].itemsize
-    words[4 : 4 + len(arrays)] = [array.ctypes.data for array in arrays]
-    words[_SUMS : _LABELS + len(more)] = [array.ctypes.data for array in (sums, *more)]
-    words.view(np.float64)[7] = p
+    rows = -(-CHUNK // (4 * k * together)) * together
     job = _job(template, function, arrays[0].dtype).address
     pool = threads.pool()
     pool.wake()
-    return float(_run_sum(pool.control, job, words, sums))
+    run = _run_sum_labels if template is _sum_labels else _run_sum_rows
+    return float(run(pool.control, job, n, k, rows, *arrays))
 
 
 def sum_by_rows(function: Any, z: Array, y: Array, out: Array) -> float:
     """Return ``function(z, y, n, out)``, a loss over ``n`` rows, which writes its gradient."""
-    if z.size < SMALL or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
         return float(function(z, y, len(z), out))
-    return _sum(_sum_rows, function, len(z), 0.0, (z, y, out))
+    return _sum(_sum_rows, function, (z, y, out))
 
 
 def sum_elementwise(function: Any, z: Array, y: Array, out: Array) -> float:
     """As :func:`sum_by_rows`, for a function of flat arrays; these have any shape ``(n, ...)``."""
-    if z.size < SMALL or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
         return float(function(z.reshape(-1), y.reshape(-1), len(z), out.reshape(-1)))
-    return _sum(_sum_flat, function, len(z), 0.0, (z, y, out))
+    return _sum(_sum_flat, function, (z, y, out))
 
 
 def sum_by_labels(
@@ -226,6 +263,6 @@ def sum_by_labels(
 
     labels are int64, sample and class weights float64.
     """
-    if z.size < SMALL or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
         return float(function(z, labels, samples, classes, smoothing, len(z), out))
-    return _sum(_sum_labels, function, len(z), smoothing, (z, out), (labels, samples, classes))
+    return _sum(_sum_labels, function, (z, labels, samples, classes, smoothing, out))

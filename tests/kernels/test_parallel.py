@@ -38,13 +38,13 @@ def test_rows_do_not_depend_on_the_number_of_threads(function, shape, dtype, rng
     function(*inputs, expected)
     parallel.by_rows(function, *inputs, out)
     np.testing.assert_allclose(out, expected, rtol=20 * np.finfo(dtype).eps, atol=1e-7)
-    assert loops == [] if out.size < parallel.SMALL else loops[0] >= 1
+    assert loops == [] if out.nbytes < parallel.SMALL_ROWS else loops[0] >= 1
     one_thread()
     parallel.by_rows(function, *inputs, alone)
     assert out.tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize("size", [0, 1, parallel.SMALL - 1, parallel.SMALL, 5 * parallel.CHUNK + 3])
+@pytest.mark.parametrize("size", [0, 1, 8191, 8192, 16383, 16384, 5 * parallel.CHUNK + 3])
 @pytest.mark.parametrize("function", [activations.tanh, activations.tanh_backward])
 def test_elements_have_the_bits_of_one_call(function, size, dtype, rng, loops):
     arity = 1 if function is activations.tanh else 2
@@ -53,7 +53,16 @@ def test_elements_have_the_bits_of_one_call(function, size, dtype, rng, loops):
     function(*(array.reshape(-1) for array in inputs), expected)
     parallel.elementwise(function, *inputs, out)
     assert out.tobytes() == expected.tobytes()
-    assert loops == ([] if size < parallel.SMALL else [-(-size // parallel.CHUNK)])
+    threads_ = threads.pool().n_threads
+    chunks = -(-size // (parallel.CHUNK * threads_)) * threads_
+    assert loops == ([] if out.nbytes < parallel.SMALL else [chunks])
+
+
+def test_what_is_cheap_goes_to_several_threads_later(rng, loops):
+    z = rng.normal(size=parallel.SMALL_PLAIN // 8)
+    for size in (z.size - 1, z.size):
+        parallel.elementwise(activations.relu, z[:size], np.empty(size))
+    assert len(loops) == 1
 
 
 def test_many_python_threads_at_once(rng):
