@@ -22,16 +22,16 @@ from fastnn.kernels.rows import LANES, SHORT, add
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
 # Bytes of an array from which on several cores are used. A loop on two costs about 2.5 us more than the
-# call it replaces, and pays from about 5 us of work on. `make crossover`, two cores of an AMD EPYC, time
-# on one core over time on both, float32 and float64 alike within 0.1:
+# call it replaces, and pays from about 5 us of work on. By `make crossover`, on two cores of an AMD
+# EPYC, float32, time on one over time on both:
 #
 #     KB    relu   tanh_backward   sigmoid   gelu   softmax k=10, 1000   cross-entropy k=10, 1000
 #     32    0.66            1.09      1.11   1.35           1.47, 1.23                 1.67, 1.31
 #     64    0.80            1.36      1.31   1.61           1.62, 1.32                 1.96, 1.70
 #    256    1.27            1.77      1.74   1.83           1.79, 1.77                 2.09, 1.91
 #
-# Where a cache line takes long from core to core, which is what the lower quartile there shows, the
-# functions of elements gain nothing yet at 32 KB.
+# At the lower quartile, with the cores far from each other, sigmoid at 32 KB has 1.01, tanh_backward
+# 0.99. float64 crosses at the same bytes, or at half or twice as many.
 SMALL = 2**16
 SMALL_PLAIN = 2**18  # for what does next to nothing with an element
 SMALL_ROWS = 2**15
