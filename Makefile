@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-record bench-compare \
-        roofline clean
+        crossover roofline clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -48,6 +48,9 @@ bench-record: $(VENV)/.dev  ## write a record to benchmarks/results
 
 bench-compare: $(VENV)/.dev  ## compare with the last record; fails if something lost more than 10%
 	$(BIN)/python benchmarks/track.py compare
+
+crossover: $(VENV)/.dev  ## measure from what size on several threads pay
+	$(BIN)/python benchmarks/crossover.py
 
 roofline: $(VENV)/.demo  ## draw docs/roofline.png
 	$(BIN)/fastnn bench --quick --plot docs/roofline.png

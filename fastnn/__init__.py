@@ -1,5 +1,6 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
+from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn.activations import (
     ELU,
@@ -27,7 +28,7 @@ from fastnn.datasets import (
 )
 from fastnn.layers import FullyConnected, Layer, initialize_layer
 from fastnn.logs import History, Logger
-from fastnn.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
@@ -65,6 +66,7 @@ __all__ = [
     "Adam",
     "ArcTan",
     "AttrDict",
+    "BinaryCrossEntropy",
     "CrossEntropy",
     "Data",
     "Dataset",
@@ -101,6 +103,7 @@ __all__ = [
     "__version__",
     "center",
     "check_gradients",
+    "get_num_threads",
     "initialize_activation",
     "initialize_dataset",
     "initialize_layer",
@@ -113,5 +116,6 @@ __all__ = [
     "load_digits",
     "load_mnist",
     "normalize",
+    "set_num_threads",
     "standardize",
 ]

@@ -42,6 +42,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
         return "no compilation, or no vector unit that is known"
     if type(model.loss) not in _LOSSES:
         return f"loss {type(model.loss).__name__}"
+    if isinstance(model.loss, losses.CrossEntropy) and not model.loss.plain:
+        return "label smoothing or class weights"
     if type(model.optimizer) not in _RULES:
         return f"optimizer {type(model.optimizer).__name__}"
     for i, layer in enumerate(model.layers):

@@ -7,6 +7,8 @@ import numpy as np
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, as_real, as_rows, require_number, restore
 from fastnn.kernels import losses as kernels
+from fastnn.kernels.parallel import sum_by_labels, sum_by_rows, sum_elementwise
+from fastnn.losses import target_rows
 
 
 def softmax_cross_entropy(
@@ -53,14 +55,15 @@ def softmax_cross_entropy(
     if targets.ndim == 1:
         labels = _labels(targets, n, k)
         dZ = np.empty_like(z)
-        total = kernels.softmax_cross_entropy_labels(z, labels, samples, classes, smoothing, n, dZ)
+        total = sum_by_labels(
+            kernels.softmax_cross_entropy_labels, z, labels, samples, classes, smoothing, dZ
+        )
         return _mean(total, n), restore(dZ, Z)
     z, y = as_float_pair(z, Y, ("Z", "Y"))
     if class_weight is not None or sample_weight is not None or smoothing:
-        y = (1 - smoothing) * y + smoothing / k * y.sum(axis=1, keepdims=True)
-        y = np.ascontiguousarray(y * classes * samples[:, None], dtype=z.dtype)
+        y = target_rows(y, smoothing, classes * samples[:, None])
     dZ = np.empty_like(z)
-    total = kernels.softmax_cross_entropy(z, y, n, dZ)
+    total = sum_by_rows(kernels.softmax_cross_entropy, z, y, dZ)
     return _mean(total, n), restore(dZ, Z)
 
 
@@ -85,10 +88,9 @@ def binary_cross_entropy(Z: ArrayLike, Y: ArrayLike) -> tuple[float, Array]:
     z, y = as_float_pair(Z, Y, ("Z", "Y"))
     if z.ndim == 0:
         raise ValueError("Z and Y need a batch axis, got two numbers")
-    n = len(z)
     dZ = np.empty_like(z)
-    total = kernels.binary_cross_entropy(z.reshape(-1), y.reshape(-1), n, dZ.reshape(-1))
-    return _mean(total, n), restore(dZ, Z)
+    total = sum_elementwise(kernels.binary_cross_entropy, z, y, dZ)
+    return _mean(total, len(z)), restore(dZ, Z)
 
 
 def _mean(total: float, n: int) -> float:

@@ -11,11 +11,12 @@ import numpy as np
 from fastnn import summary, training
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_batch, as_float, as_targets
+from fastnn.activations import SoftMax
 from fastnn.datasets import Dataset
 from fastnn.engine import Engine
 from fastnn.layers import Layer
 from fastnn.logs import History, Logger
-from fastnn.losses import Loss
+from fastnn.losses import BinaryCrossEntropy, Loss
 from fastnn.optimizers import Optimizer, initialize_optimizer
 from fastnn.stack import LayerStack
 
@@ -119,16 +120,17 @@ class NeuralNetwork(LayerStack):
         return self._step_by_layers(x, Y, epoch)
 
     def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
-        last = self._softmax_layer()
+        last = self._fused_layer()
         if last is None:
             out = self.forward(X)
             self._check_target(Y, out)
             loss = self.loss.forward(Y, out)
             self._backward_through(self.loss.backward(Y, out))
         else:
-            out = last.preactivation(self._forward_hidden(X))
-            loss, dZ = self._loss_from_logits(as_float(Y, "Y", out.dtype), out)
+            Z = last.preactivation(self._forward_hidden(X))
+            loss, dZ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
             self._backward_from(dZ)
+            out = Z if type(last.activation) is SoftMax else last.activation.forward(Z)
         error = self._error(Y, out)
         self.update(epoch)
         return loss, error
@@ -205,7 +207,10 @@ class NeuralNetwork(LayerStack):
         self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
     ) -> Array:
         classes = self.loss.name == "cross_entropy"
-        return as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
+        rows = as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
+        if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
+            raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
+        return rows
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:
         """Return the output for ``X``; with targets ``Y``, ``(output, loss)``.

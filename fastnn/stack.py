@@ -11,12 +11,14 @@ import numpy as np
 
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
-from fastnn.activations import SoftMax
+from fastnn.activations import Sigmoid, SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.layers import FullyConnected, Layer, initialize_layer
-from fastnn.losses import CrossEntropy, Loss, initialize_loss
+from fastnn.losses import CLASSIFICATION, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 
-_ERRORS = ("cross_entropy", "l2")  # the losses whose error is known
+# The losses that an activation before them fuses with: `from_logits` gives loss and gradient.
+_FUSED: dict[type, type] = {CrossEntropy: SoftMax, BinaryCrossEntropy: Sigmoid}
+_ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
 
 class LayerStack:
@@ -79,10 +81,11 @@ class LayerStack:
         When the last activation is softmax and the loss cross-entropy, both come from the logits:
         with ``P = softmax(Z)`` the loss is ``sum(target * (logsumexp(Z) - Z)) / n`` and
         ``dZ = (P * sum(target) - target) / n`` by rows, which holds no quotient ``target / P`` and
-        stays exact where ``P`` underflows. An ``out`` that is not the last output goes the general
-        way, through the gradient of the loss and the softmax's Jacobian-vector product.
+        stays exact where ``P`` underflows. So do a sigmoid and binary cross-entropy, whose ``dZ`` is
+        ``(sigmoid(Z) - target) / n``. An ``out`` that is not the last output goes the general way,
+        through the gradients of the loss and of the activation.
         """
-        last = self._softmax_layer()
+        last = self._fused_layer()
         if last is not None and isinstance(last.cache.get("Z"), np.ndarray):
             Z = last.cache["Z"]
             P, given = last.activation.forward(Z), as_real(out, "out")
@@ -113,21 +116,16 @@ class LayerStack:
                 return
             shape = output_shape
 
-    def _softmax_layer(self) -> FullyConnected | None:
-        """Return the last layer if softmax and cross-entropy fuse on it."""
+    def _fused_layer(self) -> FullyConnected | None:
+        """Return the last layer if its activation and the loss fuse."""
         last = self.layers[-1]
-        fuses = (
-            type(last) is FullyConnected
-            and type(last.activation) is SoftMax
-            and type(self.loss) is CrossEntropy
-        )
+        fuses = type(last) is FullyConnected and type(last.activation) is _FUSED.get(type(self.loss))
         return last if fuses and isinstance(last, FullyConnected) else None
 
     def _loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
         self._check_target(target, Z)
-        dZ = np.empty_like(Z)
-        total = kernels.softmax_cross_entropy(Z, target, len(Z), dZ)
-        return (total / len(Z) if len(Z) else np.nan), dZ
+        assert isinstance(self.loss, (CrossEntropy, BinaryCrossEntropy))
+        return self.loss.from_logits(target, Z)
 
     @staticmethod
     def _check_target(target: Array, out: Array) -> None:
@@ -157,6 +155,8 @@ class LayerStack:
 
         Raises ``ValueError``, and changes nothing, if they do not, or the data not one another.
         """
+        if isinstance(self.loss, CrossEntropy):
+            self.loss.check_classes(n_out)
         last = self.layers[-1]
         before = last.n_out
         if last.n_in is None and isinstance(last, FullyConnected):
@@ -196,7 +196,7 @@ class LayerStack:
         with self._caches_kept():
             out = self.forward(X)
             self._check_target(Y, out)
-            last = self._softmax_layer()
+            last = self._fused_layer()
             if last is None:
                 loss = self.loss.forward(Y, out)
             else:
@@ -217,9 +217,10 @@ class LayerStack:
                 layer.cache = cache or OrderedDict((name, []) for name in made)
 
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
-        """Return 1 - accuracy by arg-max for cross-entropy, the mean squared error for l2.
+        """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
 
-        NaN for an empty batch. ``out`` may be logits: they have the same arg-max.
+        The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
+        right or wrong by itself, a yes above 1/2.
 
         Raises
         ------
@@ -240,4 +241,6 @@ class LayerStack:
         y, y_hat = as_float_pair(y, y_hat, ("target", "out"))
         if self.loss.name == "l2":
             return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1))) / y.size
+        if self.loss.name == "binary_cross_entropy":
+            return float(np.mean((y > 0.5) != (y_hat > 0.5)))
         return float(kernels.misclassified(y, y_hat)) / len(y)

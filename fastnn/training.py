@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from fastnn._interrupt import deferred_interrupt
 from fastnn._validation import as_real, require_count
 from fastnn.logs import History
+from fastnn.losses import CLASSIFICATION
 
 if TYPE_CHECKING:
     from fastnn.datasets import Data, Dataset
@@ -117,7 +118,7 @@ def _log(model: NeuralNetwork, history: History) -> None:
 
 def describe(model: NeuralNetwork, loss: float, error: float) -> str:
     """Return a loss and an error in words: accuracy for cross-entropy."""
-    if model.loss.name == "cross_entropy":
+    if model.loss.name in CLASSIFICATION:
         return f"loss {loss:.4f}, accuracy {1 - error:.4f}"
     return f"loss {loss:.4f}, error {error:.4f}"
 

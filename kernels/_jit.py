@@ -284,7 +284,6 @@ def machine() -> dict[str, Any]:
         "CPU": llvm.get_host_cpu_name(),
         "CPU features": features,
         "jit": COMPILED,
-        "numba threads": _config.NUMBA_NUM_THREADS,
         "cache folder": _config.CACHE_DIR or _cache_folder(),
     }
 

@@ -323,19 +323,23 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
     ]
     in_columns, in_rows = emit.mask(columns), emit.mask(rows)
 
-    def row_mask(mask: Any, index: int, count: Any) -> Any:
-        present = builder.icmp_signed("<", _I64(index), count)
-        return builder.and_(mask, emit.broadcast(present, emit.flags))
+    def row(matrix: Any, stride: Any, index: int, count: Any, mask: Any) -> tuple[Any, Any]:
+        """Return where a row is and which lanes of it there are; one beyond the last, at row 0.
 
-    square = [
-        emit.load(emit.pointer(a, _I64(i), a_row, 0), row_mask(in_columns, i, rows))
-        for i in range(lanes)
-    ]
+        Out there a page may not be mapped, a thread's unused stack for one. Access to it without a
+        lane does not fault, so that it stays so, and takes a microsecond every time.
+        """
+        present = builder.icmp_signed("<", _I64(index), count)
+        at = builder.select(present, _I64(index), _I64(0))
+        lanes_there = builder.and_(mask, emit.broadcast(present, emit.flags))
+        return emit.pointer(matrix, at, stride, 0), lanes_there
+
+    square = [emit.load(*row(a, a_row, i, rows, in_columns)) for i in range(lanes)]
     for _ in range(lanes.bit_length() - 1):
         pairs = zip(square[: lanes // 2], square[lanes // 2 :], strict=True)
         square = [builder.shuffle_vector(x, y, half) for x, y in pairs for half in halves]
     for j in range(lanes):
-        emit.store(square[j], emit.pointer(c, _I64(j), c_row, 0), row_mask(in_rows, j, columns))
+        emit.store(square[j], *row(c, c_row, j, columns, in_rows))
 
 
 @intrinsic

@@ -134,6 +134,8 @@ def _help(control, thread, spins):
 class Pool:
     """Helper threads and their control block; ``control`` is its address.
 
+    Who runs a loop holds on to the pool: it may be replaced meanwhile, see :func:`set_count`.
+
     Parameters
     ----------
     n_threads : int
@@ -147,11 +149,17 @@ class Pool:
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
-        self._beds = [threading.Lock() for _ in range(n_threads - 1)]
+        self._beds: list[threading.Lock] = []
         _help(self.control, 0, 0)  # compiled now, not while helpers are waited for
-        for thread, bed in enumerate(self._beds, 1):
+        for thread in range(1, n_threads):
+            bed = threading.Lock()
             bed.acquire()
-            threading.Thread(target=self._live, args=(bed, thread), name="fastnn", daemon=True).start()
+            helper = threading.Thread(target=self._live, args=(bed, thread), name="fastnn", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:  # the system gives no more threads: the others do the work
+                break
+            self._beds.append(bed)
 
     def _live(self, bed: threading.Lock, thread: int) -> None:
         while True:
@@ -163,41 +171,75 @@ class Pool:
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
         if self._awake.item() < len(self._beds):
-            for bed in self._beds:
-                with suppress(RuntimeError):  # released already
-                    bed.release()
+            self._release()
+
+    def _release(self) -> None:
+        for bed in self._beds:
+            with suppress(RuntimeError):  # released already
+                bed.release()
 
     def close(self) -> None:
-        """Send the helpers home."""
+        """Send the helpers home, after the jobs they have taken; loops go on without them."""
         self._block[self._start + _STOP // 8] = 1
-        self.wake()
+        self._release()
 
 
-_pools: list[Pool] = []  # this process's, once there is one
-_making = threading.Lock()
+MOST = 1024  # threads
+_VARIABLES = ("FASTNN_NUM_THREADS", "NUMBA_NUM_THREADS")  # joblib gives its workers the second
+
+chosen: int | None = None  # how many threads, once somebody has asked
+_pool: Pool | None = None  # this process's, once there is one
+_changing = threading.Lock()
 
 
 def _forget() -> None:
     """Drop the parent's pool in a forked child, which has none of its threads."""
-    global _making
-    _making = threading.Lock()
-    _pools.clear()
+    global _changing, _pool
+    _changing = threading.Lock()
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def _available_cores() -> int:
+def _default_count() -> int:
+    for name in _VARIABLES:
+        value = os.environ.get(name, "").strip()
+        if value:
+            if not (value.isdecimal() and 1 <= int(value) <= MOST):
+                raise ValueError(
+                    f"the environment variable {name} must be a whole number from 1 to {MOST}, got "
+                    f"{value!r}; without it there is one thread a core"
+                )
+            return int(value)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
+def count() -> int:
+    """Return how many threads work on a loop; read from the environment at the first call."""
+    global chosen
+    if chosen is None:
+        chosen = _default_count()
+    return chosen
+
+
+def set_count(n: int) -> None:
+    """Replace the pool by one of ``n`` threads, made when it is needed; loops under way go on."""
+    global chosen, _pool
+    with _changing:
+        chosen, old, _pool = n, _pool, None
+    if old is not None:
+        old.close()
+
+
 def pool() -> Pool:
-    """Return this process's pool, with one thread a core."""
-    if not _pools:
-        with _making:
-            if not _pools:
-                _pools.append(Pool(_available_cores()))
-    return _pools[0]
+    """Return this process's pool."""
+    global _pool
+    found = _pool
+    if found is None:
+        with _changing:
+            found = _pool = _pool or Pool(count())
+    return found

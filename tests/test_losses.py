@@ -7,6 +7,10 @@ from fastnn import reference
 EPS = np.finfo(float).eps
 PAIRS = {
     "cross_entropy": (fastnn.CrossEntropy(), reference.CrossEntropy("cross_entropy")),
+    "binary_cross_entropy": (
+        fastnn.BinaryCrossEntropy(),
+        reference.BinaryCrossEntropy("binary_cross_entropy"),
+    ),
     "l2": (fastnn.L2(), reference.L2("l2")),
 }
 
@@ -107,6 +111,11 @@ def test_cross_entropy_gradient_is_zero_without_weight():
     assert gradient.tolist() == [[0, -2]]
 
 
+def test_binary_cross_entropy_gradient_is_zero_without_weight():
+    gradient = fastnn.BinaryCrossEntropy().backward([[0.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]])
+    assert gradient.tolist() == [[1, -1, np.inf]]
+
+
 BAD = [
     ([[None]], TypeError),
     ([["a"]], TypeError),
@@ -137,7 +146,14 @@ def test_two_numbers_are_not_a_batch(pair):
         pair[0](1.0, 2.0)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("cross_entropy", fastnn.CrossEntropy), ("l2", fastnn.L2)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cross_entropy", fastnn.CrossEntropy),
+        ("binary_cross_entropy", fastnn.BinaryCrossEntropy),
+        ("l2", fastnn.L2),
+    ],
+)
 def test_losses_by_name(name, kind):
     loss = fastnn.initialize_loss(name)
     assert type(loss) is kind
@@ -146,5 +162,5 @@ def test_losses_by_name(name, kind):
 
 @pytest.mark.parametrize("unknown", ["hinge", None, 2], ids=repr)
 def test_unknown_names_list_the_known(unknown):
-    with pytest.raises(NotImplementedError, match="'cross_entropy', 'l2'"):
+    with pytest.raises(NotImplementedError, match="'cross_entropy', 'binary_cross_entropy', 'l2'"):
         fastnn.initialize_loss(unknown)

@@ -12,7 +12,7 @@ from fastnn._typing import Array
 from fastnn.bench.cases import ACTIVATIONS, Case, KernelCase, TrainingStep
 from fastnn.bench.contestants import Call, Contestant
 from fastnn.bench.methods import activation, bind, method, training_step
-from fastnn.kernels import activations, softmax, threads
+from fastnn.kernels import activations, softmax
 from fastnn.kernels.parallel import by_rows, elementwise
 
 
@@ -21,7 +21,7 @@ class Fast(Contestant):
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads)
-        threads._pools[:] = [threads.Pool(n_threads)]
+        fastnn.set_num_threads(n_threads)
 
     def call(self, case: Case) -> Call | None:
         if isinstance(case, TrainingStep):

@@ -8,6 +8,7 @@ from typing import Any
 import scipy.linalg.cython_blas  # noqa: F401  so that the BLAS the kernels call is listed
 from threadpoolctl import threadpool_info
 
+from fastnn._threads import get_num_threads
 from fastnn._version import __version__
 from fastnn.kernels._jit import machine
 
@@ -28,7 +29,7 @@ def report() -> str:
         "compiled": "yes" if kernels["jit"] else "no: NUMBA_DISABLE_JIT is set",
         "CPU": kernels["CPU"],
         "CPU features": " ".join(f for f in _SIMD if f in kernels["CPU features"]) or "none",
-        "threads": kernels["numba threads"],
+        "threads": get_num_threads(),
         "cache folder": kernels["cache folder"],
     }
     for i, library in enumerate(threadpool_info()):

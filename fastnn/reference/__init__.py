@@ -23,7 +23,7 @@ from fastnn.reference.activations import (
     initialize_activation,
 )
 from fastnn.reference.layers import FullyConnected, Layer, initialize_layer
-from fastnn.reference.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 
@@ -35,6 +35,7 @@ __all__ = [
     "Activation",
     "Adam",
     "ArcTan",
+    "BinaryCrossEntropy",
     "CrossEntropy",
     "FullyConnected",
     "GELUTanh",

@@ -59,9 +59,11 @@ class NeuralNetwork:
         return loss
 
     def error(self, target: Array, out: Array) -> float:
-        """Return 1 - accuracy for cross-entropy, the mean squared error for l2."""
+        """Return 1 - accuracy for cross-entropies, the mean squared error for l2."""
         if self.loss.name == "cross_entropy":
             return float(np.mean(np.argmax(out, axis=1) != np.argmax(target, axis=1)))
+        if self.loss.name == "binary_cross_entropy":
+            return float(np.mean((out > 0.5) != (target > 0.5)))
         return float(np.mean((target - out) ** 2))
 
     def train(self, dataset: Dataset, epochs: int) -> dict[str, list[float]]:

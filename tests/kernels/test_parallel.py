@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastnn.kernels import _jit, activations, parallel, softmax, threads
+from fastnn.kernels import _jit, activations, losses, parallel, softmax, threads
 
 pytestmark = pytest.mark.skipif(not _jit.COMPILED, reason="jobs are compiled")
 ROW_SHAPES = [(2000, 10), (4099, 7), (301, 100), (129, 130), (40, 1000), (1, 50_000), (20_000, 1)]
@@ -38,13 +38,13 @@ def test_rows_do_not_depend_on_the_number_of_threads(function, shape, dtype, rng
     function(*inputs, expected)
     parallel.by_rows(function, *inputs, out)
     np.testing.assert_allclose(out, expected, rtol=20 * np.finfo(dtype).eps, atol=1e-7)
-    assert loops == [] if out.size < parallel.SMALL else loops[0] >= 1
+    assert loops == [] if out.nbytes < parallel.SMALL_ROWS else loops[0] >= 1
     one_thread()
     parallel.by_rows(function, *inputs, alone)
     assert out.tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize("size", [0, 1, parallel.SMALL - 1, parallel.SMALL, 5 * parallel.CHUNK + 3])
+@pytest.mark.parametrize("size", [0, 1, 8191, 8192, 16383, 16384, 5 * parallel.CHUNK + 3])
 @pytest.mark.parametrize("function", [activations.tanh, activations.tanh_backward])
 def test_elements_have_the_bits_of_one_call(function, size, dtype, rng, loops):
     arity = 1 if function is activations.tanh else 2
@@ -53,7 +53,16 @@ def test_elements_have_the_bits_of_one_call(function, size, dtype, rng, loops):
     function(*(array.reshape(-1) for array in inputs), expected)
     parallel.elementwise(function, *inputs, out)
     assert out.tobytes() == expected.tobytes()
-    assert loops == ([] if size < parallel.SMALL else [-(-size // parallel.CHUNK)])
+    threads_ = threads.pool().n_threads
+    chunks = -(-size // (parallel.CHUNK * threads_)) * threads_
+    assert loops == ([] if out.nbytes < parallel.SMALL else [chunks])
+
+
+def test_what_is_cheap_goes_to_several_threads_later(rng, loops):
+    z = rng.normal(size=parallel.SMALL_PLAIN // 8)
+    for size in (z.size - 1, z.size):
+        parallel.elementwise(activations.relu, z[:size], np.empty(size))
+    assert len(loops) == 1
 
 
 def test_many_python_threads_at_once(rng):
@@ -76,3 +85,37 @@ def test_many_python_threads_at_once(rng):
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("shape", [(1700, 10), (301, 100), (40, 1000), (3, 50_000)])
+def test_sums_of_losses_are_those_of_one_call(shape, dtype, rng):
+    z, (n, k) = rng.normal(size=shape).astype(dtype), shape
+    y = rng.uniform(size=shape).astype(dtype)
+    labels, samples, classes = rng.integers(0, k, n), rng.uniform(size=n), rng.uniform(size=k)
+    out, expected = np.empty((2, *shape), dtype)
+    eps = np.finfo(float).eps
+
+    total = parallel.sum_by_rows(losses.softmax_cross_entropy, z, y, out)
+    assert total == pytest.approx(losses.softmax_cross_entropy(z, y, n, expected), rel=4 * eps)
+    assert np.max(abs(out - expected)) <= 4 * np.finfo(dtype).eps * np.max(abs(expected))
+
+    given = labels, samples, classes, 0.1
+    total = parallel.sum_by_labels(losses.softmax_cross_entropy_labels, z, *given, out)
+    wanted = losses.softmax_cross_entropy_labels(z, *given, n, expected)
+    assert total == pytest.approx(wanted, rel=4 * eps)
+    assert np.max(abs(out - expected)) <= 4 * np.finfo(dtype).eps * np.max(abs(expected))
+
+    total = parallel.sum_elementwise(losses.binary_cross_entropy, z, y, out)
+    flat = z.reshape(-1), y.reshape(-1), n, expected.reshape(-1)
+    assert total == pytest.approx(losses.binary_cross_entropy(*flat), rel=1e-12)
+    assert out.tobytes() == expected.tobytes()
+
+
+def test_sums_know_nan_and_infinity(rng):
+    z, y = rng.normal(size=(2, 300, 100))
+    out = np.empty_like(z)
+    z[200, 3] = np.nan
+    assert np.isnan(parallel.sum_by_rows(losses.softmax_cross_entropy, z, y, out))
+    assert np.isnan(out).any(axis=1).tolist() == [i == 200 for i in range(300)]
+    z[200, 3] = -np.inf
+    assert parallel.sum_elementwise(losses.binary_cross_entropy, z, abs(y), out) == np.inf
