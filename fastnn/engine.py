@@ -133,7 +133,8 @@ class Engine:
 def _parts(model: NeuralNetwork) -> list[tuple[Any, str, Any]]:
     """Return what a plan is made from, as entries of mappings: ``(mapping, key, value)``."""
     optimizer = model.optimizer
-    parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
+    parts = [(vars(threads), "chosen", threads.count())]
+    parts += [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
     parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("cache", "clip_norm")]
     for i, layer in enumerate(model.layers):
         parts += [

@@ -140,10 +140,7 @@ def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     for start in range(0, z.shape[0], LANES):
         lanes = rows.lanes_of(z.shape[0] - start)
         own, sums = rows.values(lanes, like), rows.sums(lanes)
-        t, d = (
-            array_at(rows.first_block(), k, lanes, like),
-            array_at(rows.second_block(), k, lanes, like),
-        )
+        t, d = rows.first(k, lanes, like), rows.second(k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(y, start, d)
         rows.lane_tops(t, own[0])

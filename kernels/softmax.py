@@ -47,11 +47,7 @@ def softmax(z: Array, out: Array) -> None:
     like = z.dtype.type(0)
     for start in range(0, n, LANES):
         lanes = rows.lanes_of(n - start)
-        t, own, sums = (
-            array_at(rows.first_block(), k, lanes, like),
-            rows.values(lanes, like),
-            rows.sums(lanes),
-        )
+        t, own, sums = rows.first(k, lanes, like), rows.values(lanes, like), rows.sums(lanes)
         rows.load_lanes(z, start, t)
         rows.lane_tops(t, own[0])
         rows.exp_lanes(t, own[0], sums[0], sums[1])
@@ -110,11 +106,7 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
     like = z.dtype.type(0)
     for start in range(0, n, LANES):
         lanes = rows.lanes_of(n - start)
-        t, own, sums = (
-            array_at(rows.first_block(), k, lanes, like),
-            rows.values(lanes, like),
-            rows.sums(lanes),
-        )
+        t, own, sums = rows.first(k, lanes, like), rows.values(lanes, like), rows.sums(lanes)
         d = rows.second(k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(dy, start, d)
@@ -155,11 +147,7 @@ def log_softmax(z: Array, out: Array) -> None:
     like = z.dtype.type(0)
     for start in range(0, n, LANES):
         lanes = rows.lanes_of(n - start)
-        t, own, sums = (
-            array_at(rows.first_block(), k, lanes, like),
-            rows.values(lanes, like),
-            rows.sums(lanes),
-        )
+        t, own, sums = rows.first(k, lanes, like), rows.values(lanes, like), rows.sums(lanes)
         kept = rows.second(k, lanes, like)
         rows.load_lanes(z, start, t)
         rows.load_lanes(z, start, kept)
