@@ -1,12 +1,8 @@
 """One contestant a process, on the cases of ``fastnn.bench``: verified, warmed up, timed."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from fastnn.bench import contestants, machine, timing
-from fastnn.bench.bounds import Bounds
 
 SECONDS = 0.05  # for each benchmark of a round
 
@@ -14,7 +10,6 @@ SECONDS = 0.05  # for each benchmark of a round
 def pytest_addoption(parser):
     parser.addoption("--contestant", default="fastnn", choices=list(contestants.TABLE))
     parser.addoption("--threads", type=int, default=machine.cores())
-    parser.addoption("--bounds", type=Path, help="JSON of the machine's bounds, for the shares")
 
 
 def pytest_configure(config):
@@ -41,14 +36,8 @@ def contestant(request):
     return contestants.load(name, request.config.getoption("threads"))
 
 
-@pytest.fixture(scope="session")
-def bounds(request):
-    path = request.config.getoption("bounds")
-    return Bounds(**json.loads(path.read_text())) if path else None
-
-
 @pytest.fixture
-def timed(benchmark, contestant, bounds, request):
+def timed(benchmark, contestant, request):
     """Time a case, and note what it reaches."""
 
     def run(case):
@@ -56,25 +45,18 @@ def timed(benchmark, contestant, bounds, request):
         call = contestant.call(case)
         if call is None:
             pytest.skip(f"{request.config.getoption('contestant')} has no {case.kernel}")
-        wrong = timing.verify(case, contestant.arrays(call()))
+        wrong = contestant.verify(case, call)
         assert wrong is None, wrong
         first = timing.sample(call, 1)
         samples, calls = timing.plan(min(first, timing.sample(call, 1)), SECONDS)
         benchmark.pedantic(call, rounds=samples, iterations=calls)
         if benchmark.stats is not None:  # None when benchmarks are switched off
+            seconds = benchmark.stats.stats.median
             benchmark.extra_info.update(
-                reached(case, benchmark.stats.stats.median, bounds),
+                {"GB/s": case.bytes / seconds / 1e9, "GFLOP/s": case.flops / seconds / 1e9},
                 case=case.key,
                 contestant=request.config.getoption("contestant"),
                 threads=request.config.getoption("threads"),
             )
 
     return run
-
-
-def reached(case, seconds, bounds):
-    rates = {"GB/s": case.bytes / seconds / 1e9, "GFLOP/s": case.flops / seconds / 1e9}
-    if bounds is not None:
-        least, resource = bounds.of(case)
-        rates |= {"share of the bound": least / seconds, "bound by": resource}
-    return rates

@@ -9,15 +9,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from fastnn.bench import contestants, machine, record, report, runner
+from fastnn.bench import cases, contestants, machine, record, report, runner
 
 HERE = Path(__file__).parent
-HOME = ("naive", "numpy", "scipy", "fastnn")
+HOME = ("naive", "numpy", "scipy", "blas", "fastnn")
 
 
 def main():
@@ -27,6 +26,7 @@ def main():
     parser.add_argument("--threads", type=int, action="append", help="default: all cores")
     parser.add_argument("--contestants", help="by commas")
     parser.add_argument("--json", type=Path, help="write the merged record here")
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     names = list(contestants.TABLE) if options.full else HOME
@@ -42,12 +42,12 @@ def main():
     report.show(run, Console())
     if options.json:
         run.save(options.json)
+    if options.markdown:
+        options.markdown.write_text(report.markdown(run))
 
 
 def rounds(run, threads, count, chosen, folder):
     """Return the merged results of so many rounds."""
-    bounds = folder / "bounds.json"
-    bounds.write_text(json.dumps(asdict(run.bounds[-1])))
     present = [name for name, version in run.contestants.items() if version != record.ABSENT]
     results = []
     for number in range(count):
@@ -58,12 +58,14 @@ def rounds(run, threads, count, chosen, folder):
             command = [
                 sys.executable, "-m", "pytest", HERE, "-q", "--benchmark-enable", "--benchmark-only",
                 "-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={out}",
-                f"--contestant={name}", f"--threads={threads}", f"--bounds={bounds}", *chosen,
+                f"--contestant={name}", f"--threads={threads}", *chosen,
             ]  # fmt: skip
             done = subprocess.run(
                 command, env=runner.environment(threads), capture_output=True, text=True
             )
             results += read(out, done, name, threads)
+        timed = [cases.by_key()[result.case] for result in record.merge(results)]
+        results += runner.measure_bound_of(timed, threads)
     return record.merge(results)
 
 

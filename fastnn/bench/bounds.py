@@ -1,54 +1,45 @@
 """What the machine can do: arithmetic, divisions, and bytes a second by working-set size.
 
-Arithmetic: the best of BLAS's matrix products. Divisions: a loop of them over the first-level cache.
-Bytes: the best of a copy (one array read for one written) and of a sum (two read), each a compiled loop
-on every thread at once and, for the copy, the C library's own, over working sets from the first-level
-cache to memory. A case's bound is the time it would need if only its slowest resource counted.
+Arithmetic: the best of BLAS's matrix products and of chains of multiply-adds. Divisions: a loop of them
+over the first-level cache. Bytes: the best loop that reads and writes as many arrays as the case does
+(a sum of one, a copy, a sum of two), compiled or the library's, on every thread at once, over the same
+number of bytes. A store fetches its line first unless it streams; the best loop does what is faster.
+
+A case's bound is the time it would need if only its slowest resource counted. What a shared machine can
+do changes by the second, memory by a factor of two; so a case's bound takes its turn with the
+contestants, in every round.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import aligned_copy
 from fastnn._typing import Array
-from fastnn.bench.cases import Case
-from fastnn.kernels._jit import exact
+from fastnn.bench.cases import Case, by_key
+from fastnn.kernels import probes
 
 SIZES = [2**e for e in range(14, 29)]  # bytes of all arrays of one thread: 16 KB to 256 MB
+_CACHED = 2**14  # bytes that stay in the first-level cache
 _SECONDS = 0.005
 _REPEATS = 5
+_MULTIPLY_ADD_FLOPS = 270  # an element
+
+# loops by the arrays that they read for one written, 0 if they write none: (times, *arrays)
+_MOVES: dict[int, tuple[Callable[..., None], ...]] = {
+    0: (lambda times, z: probes.total(times, z, np.empty(1)),),
+    1: (probes.copy, lambda times, z, out: _repeat(np.copyto, times, out, z)),
+    2: (probes.add, lambda times, a, b, out: _repeat(np.add, times, a, b, out)),
+}
 
 
-@exact
-def _copy(times: int, a: Array, b: Array, out: Array) -> None:
+def _repeat(function: Callable[..., Any], times: int, *arrays: Array) -> None:
     for _ in range(times):
-        for i in range(out.size):
-            out[i] = a[i]
-
-
-@exact
-def _sum(times: int, a: Array, b: Array, out: Array) -> None:
-    for _ in range(times):
-        for i in range(out.size):
-            out[i] = a[i] + b[i]
-
-
-@exact
-def _divide(times: int, a: Array, b: Array, out: Array) -> None:
-    one = a.dtype.type(1)
-    for _ in range(times):
-        for i in range(out.size):
-            out[i] = one / a[i]
-
-
-def _library_copy(times: int, a: Array, b: Array, out: Array) -> None:
-    for _ in range(times):
-        np.copyto(out, a)
+        function(*arrays)
 
 
 @dataclass(frozen=True)
@@ -75,71 +66,89 @@ class Bounds:
         sizes = np.log(np.array(SIZES) * self.threads)
         return float(np.interp(np.log(size), sizes, self.bandwidth[str(reads)]))
 
-    def of(self, case: Case) -> tuple[float, str]:
+
+class Meter:
+    """Measures in this process, on so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads)
+
+    def bounds(self) -> Bounds:
+        """Return all rates over all sizes."""
+        dtypes = ("float32", "float64")
+        return Bounds(
+            self.threads,
+            {dtype: self.flops(dtype) for dtype in dtypes},
+            {dtype: self.divisions(dtype) for dtype in dtypes},
+            {str(r): [self.bandwidth(size * self.threads, r) for size in SIZES] for r in _MOVES},
+        )
+
+    def least(self, case: Case) -> tuple[float, str]:
         """Return the seconds a case needs at least, and what for: bytes, flops or divisions."""
         needs = {
-            "bytes": case.bytes / self.bytes_per_second(case.bytes, case.reads),
-            "flops": case.flops / self.flops[case.dtype],
-            "divisions": case.divisions / self.divisions[case.dtype],
+            "bytes": case.bytes / self.bandwidth(case.bytes, case.reads),
+            "flops": case.flops / self.flops(case.dtype),
         }
+        if case.divisions:
+            needs["divisions"] = case.divisions / self.divisions(case.dtype)
         resource = max(needs, key=lambda name: needs[name])
         return needs[resource], resource
 
+    def bandwidth(self, size: int, reads: int) -> float:
+        """Return the bytes a second over that many bytes, by the best loop."""
+        arrays = reads + 1 if reads else 1
+        m = max(size // self.threads // arrays // 8, 1)
+        moved = self.threads * arrays * m * 8
+        return max(moved / self._seconds(loop, arrays, m, "float64") for loop in _MOVES[reads])
 
-def measure(threads: int) -> dict[str, Any]:
-    """Return the arguments of :class:`Bounds`, measured in this process."""
-    dtypes = ("float32", "float64")
-    with ThreadPoolExecutor(threads) as pool:
-        return {
-            "threads": threads,
-            "flops": {dtype: _gemm(dtype) for dtype in dtypes},
-            "divisions": {
-                dtype: _rate(_divide, 2**14, 2, dtype, pool, threads) / 2 / np.dtype(dtype).itemsize
-                for dtype in dtypes
-            },
-            "bandwidth": {
-                "1": [
-                    max(_rate(f, size, 2, "float64", pool, threads) for f in (_copy, _library_copy))
-                    for size in SIZES
-                ],
-                "2": [_rate(_sum, size, 3, "float64", pool, threads) for size in SIZES],
-            },
-        }
+    def flops(self, dtype: str) -> float:
+        """Return the operations a second."""
+        m = _CACHED // 2 // np.dtype(dtype).itemsize
+        chains = self._seconds(probes.multiply_add, 2, m, dtype)
+        return max(self.threads * m * _MULTIPLY_ADD_FLOPS / chains, _gemm(dtype))
+
+    def divisions(self, dtype: str) -> float:
+        """Return the divisions a second."""
+        m = _CACHED // 2 // np.dtype(dtype).itemsize
+        return self.threads * m / self._seconds(probes.divide, 2, m, dtype)
+
+    def _seconds(self, loop: Callable[..., None], count: int, m: int, dtype: str) -> float:
+        """Return the seconds of a loop on all threads, each with so many arrays of its own."""
+        work = [
+            [aligned_copy(np.full(m, 0.5, dtype)) for _ in range(count)] for _ in range(self.threads)
+        ]
+
+        def seconds(times: int) -> float:
+            start = time.perf_counter()
+            list(self._pool.map(lambda own: loop(times, *own), work))
+            return time.perf_counter() - start
+
+        seconds(1)
+        times = 1
+        while seconds(times) < _SECONDS:
+            times *= 2
+        return min(seconds(times) for _ in range(_REPEATS)) / times
 
 
 def _gemm(dtype: str) -> float:
+    n = 1024
+    a = np.ones((n, n), dtype)
+    out = np.empty_like(a)
     best = 0.0
-    for n in (1024, 2048):
-        a = np.ones((n, n), dtype)
-        out = np.empty_like(a)
-        for _ in range(4):
-            start = time.perf_counter()
-            np.dot(a, a, out=out)
-            best = max(best, 2 * n**3 / (time.perf_counter() - start))
+    for _ in range(3):
+        start = time.perf_counter()
+        np.dot(a, a, out=out)
+        best = max(best, 2 * n**3 / (time.perf_counter() - start))
     return best
 
 
-def _rate(
-    loop: Callable[..., None], size: int, arrays: int, dtype: str, pool: Any, threads: int
-) -> float:
-    """Return the bytes a second of a loop on all threads, each on arrays of its own."""
-    m = size // arrays // np.dtype(dtype).itemsize
-    work = [_arrays(arrays, m, dtype) for _ in range(threads)]
-
-    def seconds(times: int) -> float:
-        start = time.perf_counter()
-        list(pool.map(lambda own: loop(times, *own), work))
-        return time.perf_counter() - start
-
-    seconds(1)
-    times = 1
-    while seconds(times) < _SECONDS:
-        times *= 2
-    fastest = min(seconds(times) for _ in range(_REPEATS))
-    return times * threads * arrays * m * np.dtype(dtype).itemsize / fastest
-
-
-def _arrays(count: int, m: int, dtype: str) -> tuple[Array, Array, Array]:
-    """Return two inputs, one and the same if there are but two arrays, and an output."""
-    made = [aligned_copy(np.ones(m, dtype)) for _ in range(count)]
-    return made[0], made[-2], made[-1]
+def answers(threads: int, requests: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the answer to each request: a case's bound, or to an empty one all rates."""
+    meter = Meter(threads)
+    for request in requests:
+        if "case" in request:
+            seconds, resource = meter.least(by_key()[request["case"]])
+            yield {"us": 1e6 * seconds, "by": resource}
+        else:
+            yield asdict(meter.bounds())

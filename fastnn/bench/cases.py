@@ -1,4 +1,4 @@
-"""What is timed: kernels at sizes and dtypes, and whole training steps.
+"""What is timed: kernels at sizes and dtypes, and whole networks (``networks``).
 
 A case draws its inputs from a fixed seed, knows the right results, and counts the work that no
 implementation gets around: each array read or written once, and the arithmetic of its formula. An
@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.bench.networks import INFERENCES, STEPS
 from fastnn.bench.oracles import ORACLES
 
 _ELEMENTARY = {"float32": 20, "float64": 30}
@@ -40,12 +41,16 @@ class Case(Protocol):
         """Return how far results may lie off, relative to the largest entry."""
 
     @property
+    def calls(self) -> int:
+        """Count the calls of which the last one's results are verified."""
+
+    @property
     def bytes(self) -> int:
         """Count the bytes read and written."""
 
     @property
     def reads(self) -> int:
-        """Count the arrays read for one that is written."""
+        """Count the arrays read for one that is written; 0 if next to nothing is written."""
 
     @property
     def flops(self) -> int:
@@ -126,6 +131,8 @@ class KernelCase:
     dtype: str
     ready: bool = False
 
+    calls: ClassVar[int] = 1
+
     @property
     def key(self) -> str:
         return f"{self.kernel} {self.n}x{self.k} {self.dtype}{' ready' if self.ready else ''}"
@@ -176,79 +183,8 @@ class KernelCase:
         return results if isinstance(results, tuple) else (results,)
 
 
-@dataclass(frozen=True)
-class TrainingStep:
-    """Forward, backward and SGD update of a relu network with softmax and cross-entropy."""
-
-    n: int
-    widths: tuple[int, ...]
-    dtype: str = "float64"
-
-    kernel: ClassVar[str] = "training_step"
-    reads: ClassVar[int] = 1
-    divisions: ClassVar[int] = 0
-    tolerance: ClassVar[float] = 1e-9
-
-    @property
-    def key(self) -> str:
-        return f"{self.kernel} batch {self.n} {'-'.join(map(str, self.widths))} {self.dtype}"
-
-    @property
-    def _products(self) -> list[int]:
-        return [d * k for d, k in zip(self.widths, self.widths[1:], strict=False)]
-
-    @property
-    def bytes(self) -> int:
-        weights, batch = sum(self._products), self.n * (self.widths[0] + self.widths[-1])
-        return (2 * weights + batch) * np.dtype(self.dtype).itemsize
-
-    @property
-    def flops(self) -> int:
-        # Y = X W, dW = X^T dZ, dX = dZ W^T, the last not for the first layer
-        return 2 * self.n * (3 * sum(self._products) - self._products[0])
-
-    def inputs(self) -> tuple[Array, Array]:
-        """Return a batch and its one-hot targets, the same at every call."""
-        rng = np.random.default_rng(0)
-        X = rng.standard_normal((self.n, self.widths[0]))
-        Y = np.eye(self.widths[-1])[rng.integers(0, self.widths[-1], self.n)]
-        return X.astype(self.dtype), Y.astype(self.dtype)
-
-    def network(self, module: object) -> "Network":
-        """Return a network of a module, ``fastnn`` or ``fastnn.reference``, always the same."""
-        layers = [
-            {"name": "fully_connected", "activation": "relu", "n_out": w} for w in self.widths[1:]
-        ]
-        layers[-1]["activation"] = "softmax"
-        make = module.NeuralNetwork  # type: ignore[attr-defined]
-        network: Network = make("cross_entropy", layers, {"name": "SGD", "lr": 0.01}, seed=0)
-        return network
-
-    def expected(self) -> tuple[Array, ...]:
-        from fastnn import reference
-
-        network = self.network(reference)
-        X, Y = self.inputs()
-        network.train_step(X, Y)
-        return (np.asarray(network.train_step(X, Y)),)  # which has felt the first step's update
-
-
-class Network(Protocol):
-    """What a training step is asked of."""
-
-    def train_step(self, X: Array, Y: Array) -> float:
-        """Train on one batch; return the loss before the update."""
-
-
 _DTYPES = ("float32", "float64")
 _SMALL = [(64, 10), (128, 10), (1024, 10), (256, 1000), (1024, 1000)]
-_STEPS = [
-    TrainingStep(25, (4, 25, 16, 3)),
-    TrainingStep(32, (64, 128, 64, 10)),
-    TrainingStep(128, (64, 128, 64, 10)),
-    TrainingStep(32, (784, 256, 128, 10)),
-    TrainingStep(128, (784, 256, 128, 10)),
-]
 
 
 def _ordinary() -> list[Case]:
@@ -259,7 +195,7 @@ def _ordinary() -> list[Case]:
         for dtype in _DTYPES
         for n, k in sizes[kernel]
     ]
-    return kernels + _STEPS
+    return [*kernels, *STEPS, *INFERENCES]
 
 
 def _slow() -> list[Case]:
@@ -280,7 +216,8 @@ def _quick() -> list[Case]:
         for n, k in ((128, 10), (256, 1000))
     ]
     others = ("softmax_jvp", "relu", "sigmoid", "tanh")
-    return [*rows, *(KernelCase(kernel, 256, 1000, "float32") for kernel in others), *_STEPS]
+    rows += [KernelCase(kernel, 256, 1000, "float32") for kernel in others]
+    return [*rows, *STEPS[:5], *INFERENCES[2:4]]
 
 
 QUICK = _quick()

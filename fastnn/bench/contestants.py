@@ -3,6 +3,8 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -15,18 +17,23 @@ from fastnn.bench.cases import Case
 
 Call: TypeAlias = Callable[[], Any]
 
+_COMPILERS = (os.environ.get("CXX", "c++"), "g++", "clang++")  # torch.compile writes C++
+
 # contestant: the class, and the distribution whose version it goes by
 TABLE = {
     "naive": ("plain:Naive", "numpy"),
     "numpy": ("plain:NumPy", "numpy"),
     "scipy": ("plain:SciPy", "scipy"),
+    "blas": ("dense:BLAS", "numpy"),
+    "sklearn": ("perceptron:SklearnMLP", "scikit-learn"),
+    "onnxruntime": ("onnx_graph:OnnxRuntime", "onnxruntime"),
     "torch": ("pytorch:Torch", "torch"),
     "torch.compile": ("pytorch:Compiled", "torch"),
     "jax": ("xla:Jax", "jax"),
     "fastnn": ("fast:Fast", "fastnn-cpu"),
 }
-OURS = ("naive", "fastnn")
-PEERS = tuple(name for name in TABLE if name not in OURS)  # what one would use instead
+# "blas" does the matrix products and nothing else: a bound
+PEERS = tuple(name for name in TABLE if name not in ("naive", "blas", "fastnn"))
 
 
 class Contestant(ABC):
@@ -46,9 +53,16 @@ class Contestant(ABC):
         """Return what runs the case once, on the library's own arrays; None if it has no such thing."""
 
     def arrays(self, result: Any) -> tuple[Array, ...]:
-        """Return what a call returned as NumPy arrays."""
-        results = result if isinstance(result, tuple) else (result,)
-        return tuple(np.asarray(r) for r in results)
+        """Return what a call returned, also in lists, as NumPy arrays."""
+        if isinstance(result, tuple | list):
+            return tuple(array for part in result for array in self.arrays(part))
+        return (np.asarray(result),)
+
+    def verify(self, case: Case, call: Call) -> str | None:
+        """Call as often as the case says; return what is wrong with the last results, or None."""
+        for _ in range(case.calls):
+            result = call()
+        return timing.verify(case, self.arrays(result))
 
 
 def load(name: str, threads: int) -> Contestant:
@@ -68,6 +82,8 @@ def version(name: str) -> str | None:
     """Return the version of a contestant's library, or None where it is absent."""
     from fastnn import __version__
 
+    if name == "torch.compile" and not any(map(shutil.which, _COMPILERS)):
+        return None
     distribution = TABLE[name][1]
     if distribution == "fastnn-cpu":
         return __version__

@@ -9,23 +9,24 @@ import numpy as np
 
 import fastnn
 from fastnn._typing import Array
-from fastnn.bench.cases import ACTIVATIONS, Case, KernelCase, TrainingStep
-from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.methods import activation, bind, method, training_step
+from fastnn.bench.cases import ACTIVATIONS, Case, KernelCase
+from fastnn.bench.contestants import Call
+from fastnn.bench.methods import ByMethods, activation, bind, method, network
+from fastnn.bench.networks import Dense
 from fastnn.kernels import activations, softmax
 from fastnn.kernels.parallel import by_rows, elementwise
 
 
-class Fast(Contestant):
-    """Layer API for new arrays, kernels for ready ones, the engine for training steps."""
+class Fast(ByMethods):
+    """Layer API for new arrays, kernels for ready ones, whole networks by their methods."""
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(n_threads)
         fastnn.set_num_threads(n_threads)
 
     def call(self, case: Case) -> Call | None:
-        if isinstance(case, TrainingStep):
-            return training_step(case, fastnn)
+        if isinstance(case, Dense):
+            return network(case, fastnn)
         assert isinstance(case, KernelCase)
         if case.kernel.startswith("softmax_cross_entropy"):
             return bind(_functional("softmax_cross_entropy"), case)

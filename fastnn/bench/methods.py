@@ -5,8 +5,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from fastnn.bench.cases import KernelCase, TrainingStep
-from fastnn.bench.contestants import Call
+from fastnn import reference
+from fastnn._typing import Array
+from fastnn.bench.cases import KernelCase
+from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.networks import Dense, Inference, parameters_of
 
 # kernel: the activation's class
 _CLASSES = {
@@ -43,9 +46,20 @@ def bind(function: Callable[..., Any] | None, case: KernelCase) -> Call | None:
     return None if function is None else functools.partial(function, *case.inputs())
 
 
-def training_step(case: TrainingStep, module: ModuleType) -> Call:
-    """Return a call that trains a network on the same batch, of which it has seen one step."""
-    network = case.network(module)
-    X, Y = case.inputs()
-    network.train_step(X, Y)
-    return lambda: network.train_step(X, Y)
+class ByMethods(Contestant):
+    """The reference or fastnn: a training step returns the network beside the loss."""
+
+    def arrays(self, result: Any) -> tuple[Array, ...]:
+        if isinstance(result, tuple) and hasattr(result[1], "layers"):
+            loss, trained = result
+            result = loss, parameters_of(trained)
+        return super().arrays(result)
+
+
+def network(case: Dense, module: ModuleType) -> Call:
+    """Return a call of ``train_step``, or of ``predict``, which in the reference is ``forward``."""
+    made = case.network(module)
+    X, Y = case.batch()[0], case.one_hot()
+    if isinstance(case, Inference):
+        return functools.partial(made.forward if module is reference else made.predict, X)
+    return lambda: (made.train_step(X, Y), made)

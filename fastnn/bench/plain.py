@@ -8,9 +8,11 @@ from scipy import special
 
 from fastnn import reference
 from fastnn._typing import Array
-from fastnn.bench.cases import Case, KernelCase, TrainingStep
+from fastnn.bench import dense
+from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.methods import bind, method, training_step
+from fastnn.bench.methods import ByMethods, bind, method, network
+from fastnn.bench.networks import Dense
 
 _LOOPS = ("softmax_backward", "log_softmax_backward", "softmax_cross_entropy")
 _LOOP_LIMIT = 256 * 1000**2  # entries of Jacobians that it builds in about a second
@@ -18,12 +20,12 @@ _LOOP_LIMIT = 256 * 1000**2  # entries of Jacobians that it builds in about a se
 Result = Array | tuple[float, Array]
 
 
-class Naive(Contestant):
+class Naive(ByMethods):
     """The reference: the gradient of a softmax takes a Jacobian for every sample, in a loop."""
 
     def call(self, case: Case) -> Call | None:
-        if isinstance(case, TrainingStep):
-            return training_step(case, reference)
+        if isinstance(case, Dense):
+            return network(case, reference)
         assert isinstance(case, KernelCase)
         if case.kernel in _LOOPS and case.n * case.k**2 > _LOOP_LIMIT:
             return None
@@ -55,6 +57,8 @@ class NumPy(Contestant):
     """Vectorised expressions, no loop over samples."""
 
     def call(self, case: Case) -> Call | None:
+        if isinstance(case, Dense):
+            return dense.call(case)
         return bind(_NUMPY[case.kernel], case) if isinstance(case, KernelCase) else None
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from fastnn._typing import Array
+from fastnn.bench import torch_networks
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.networks import Dense
 
 _aten: Any = torch.ops.aten
 
@@ -23,25 +24,25 @@ class Torch(Contestant):
         torch.set_grad_enabled(False)
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, KernelCase):
-            return None
+        if isinstance(case, Dense):
+            return torch_networks.eager(case)
+        assert isinstance(case, KernelCase)
         inputs = [torch.from_numpy(array) for array in case.inputs()]
         if case.ready and case.kernel in _READY:
             return functools.partial(_READY[case.kernel], *inputs, torch.empty_like(inputs[0]))
         return functools.partial(_NEW[case.kernel], *inputs)
-
-    def arrays(self, result: Any) -> tuple[Array, ...]:
-        results = result if isinstance(result, tuple) else (result,)
-        return tuple(r.numpy() for r in results)
 
 
 class Compiled(Torch):
     """The same functions through ``torch.compile``, which fuses what eager runs one by one."""
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, KernelCase) or case.n * case.k < _WORTH_COMPILING:
-            return None
         torch._dynamo.reset()
+        if isinstance(case, Dense):
+            return torch_networks.compiled(case)
+        assert isinstance(case, KernelCase)
+        if case.n * case.k < _WORTH_COMPILING:
+            return None
         function = torch.compile(_NEW[case.kernel], fullgraph=True, dynamic=False)
         return functools.partial(function, *map(torch.from_numpy, case.inputs()))
 

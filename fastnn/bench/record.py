@@ -13,6 +13,7 @@ from fastnn.bench.bounds import Bounds
 from fastnn.bench.contestants import TABLE, version
 
 ABSENT = "absent"
+BOUND = "bound"  # who stands among the contestants for what the machine can do
 STEADY = ("numpy", "naive")  # baselines over time: the loop's page faults come and go
 _LOST = 1.10  # times the share of the baseline's time that it took before
 
@@ -21,13 +22,15 @@ _LOST = 1.10  # times the share of the baseline's time that it took before
 class Result:
     """One benchmark: the microseconds of each contestant, one number a round.
 
-    ``failed`` says of the others that tried what went wrong.
+    ``failed`` says of the others that tried what went wrong; ``bound_by`` what the bound's time is
+    needed for.
     """
 
     case: str
     threads: int
     us: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    bound_by: str = ""
 
     def median(self, contestant: str) -> float | None:
         """Return the median of a contestant's rounds, or None if it has none."""
@@ -66,7 +69,8 @@ def _brief(result: Result) -> dict[str, Any]:
     """Return a result as a dict, times to four digits, nothing empty."""
     us = {name: [float(f"{t:.4g}") for t in rounds] for name, rounds in result.us.items()}
     brief = {"case": result.case, "threads": result.threads, "us": us}
-    return brief | ({"failed": result.failed} if result.failed else {})
+    rest = {"failed": result.failed, "bound_by": result.bound_by}
+    return brief | {name: value for name, value in rest.items() if value}
 
 
 def load(path: Path) -> Record:
@@ -103,6 +107,7 @@ def merge(results: list[Result]) -> list[Result]:
         for name, rounds in result.us.items():
             whole.us.setdefault(name, []).extend(rounds)
         whole.failed |= result.failed
+        whole.bound_by = result.bound_by or whole.bound_by
     order = {name: i for i, name in enumerate(TABLE)}
     for whole in merged.values():
         whole.us = dict(sorted(whole.us.items(), key=lambda item: order.get(item[0], len(order))))

@@ -1,16 +1,15 @@
-"""A record as a table that reads across: a row a case, a column a contestant."""
+"""A record for the eye: on a console, or as Markdown."""
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from fastnn.bench.bounds import Bounds
-from fastnn.bench.cases import by_key
-from fastnn.bench.contestants import PEERS
 from fastnn.bench.machine import busy
-from fastnn.bench.record import ABSENT, Change, Record, Result
+from fastnn.bench.record import ABSENT, Change, Record
+from fastnn.bench.tables import Table, tables
 
-_WIDTH = 150  # of tables that go to a file
+_WIDTH = 190  # of tables that go to a file
 
 
 def show(run: Record, console: Console) -> None:
@@ -23,11 +22,12 @@ def show(run: Record, console: Console) -> None:
         f"NumPy {about['numpy']}; commit {run.commit}, {run.date}, load average {about['load']}",
         style="dim", highlight=False,
     )  # fmt: skip
-    for threads in dict.fromkeys(result.threads for result in run.results):
-        console.print(_table(run, threads))
-        bounds = run.bounds_for(threads)
-        if bounds:
-            console.print(_rates(bounds), style="dim", highlight=False)
+    for table in tables(run):
+        console.print(_rich(table))
+        if table.summary:
+            console.print(table.summary, highlight=False)
+    for bounds in run.bounds:
+        console.print(_rates(bounds), style="dim", highlight=False)
     for line in notes(run):
         console.print(line, style="yellow", markup=False, highlight=False)
 
@@ -35,7 +35,9 @@ def show(run: Record, console: Console) -> None:
 def notes(run: Record) -> list[str]:
     """Return who was absent, what failed, and whether the machine was busy."""
     lines = [
-        f"absent: {name} is not installed (pip install 'fastnn-cpu[peers]')"
+        f"absent: {name} is not installed"
+        + (" or has no C++ compiler" if name == "torch.compile" else "")
+        + " (pip install 'fastnn-cpu[peers]')"
         for name, version in run.contestants.items()
         if version == ABSENT
     ]
@@ -45,67 +47,39 @@ def notes(run: Record) -> list[str]:
     return lines + ([f"warning: {warning}"] if warning else [])
 
 
-def _table(run: Record, threads: int) -> Table:
-    results = [result for result in run.results if result.threads == threads]
-    columns = [name for name, version in run.contestants.items() if version != ABSENT]
-    plural = "s" if threads > 1 else ""
-    table = Table(title=f"Microseconds a call, {threads} thread{plural}", title_justify="left")
-    table.add_column("")
-    for name in columns:
-        table.add_column(name, justify="right", style="bold" if name == "fastnn" else "")
-    for heading in ("baseline\n/ fastnn", "best peer\n/ fastnn", "bound\n/ fastnn"):
-        table.add_column(heading, justify="right")
-    bounds = run.bounds_for(threads)
-    kernel = ""
-    for result in results:
-        case = by_key().get(result.case)
-        if case is not None and case.kernel != kernel and kernel:
-            table.add_section()
-        kernel = case.kernel if case is not None else kernel
-        cells: list[RenderableType] = [_microseconds(result, name) for name in columns]
-        table.add_row(result.case, *cells, *_ratios(result), _share(result, bounds))
-    return table
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(title=table.title, title_justify="left")
+    for i, heading in enumerate(table.headings):
+        drawn.add_column(heading.replace(" /", "\n/"), justify="right" if i else "left")
+    for section in table.sections:
+        for row in section:
+            drawn.add_row(*row)
+        drawn.add_section()
+    return drawn
 
 
-def _microseconds(result: Result, name: str) -> Text:
-    if name in result.failed:
-        return Text("failed", style="red")
-    us = result.median(name)
-    return Text("-" if us is None else f"{us:,.0f}" if us >= 100 else f"{us:.3g}")
-
-
-def _ratios(result: Result) -> tuple[str, Text]:
-    """Return how many times longer the baseline takes, and the fastest peer, with its name."""
-    own, name = result.median("fastnn"), result.baseline()
-    base = result.median(name) if name else None
-    times = {peer: us for peer in PEERS if (us := result.median(peer)) is not None}
-    best = min(times, key=lambda peer: times[peer], default=None)
-    first = "-" if own is None or base is None else f"{base / own:,.3g}"
-    if own is None or best is None:
-        return first, Text("-")
-    ratio = times[best] / own
-    return first, Text(f"{ratio:.2f} {best}", style="green" if ratio >= 1 else "red")
-
-
-def _share(result: Result, bounds: Bounds | None) -> str:
-    own, case = result.median("fastnn"), by_key().get(result.case)
-    if own is None or case is None or bounds is None:
-        return "-"
-    seconds, resource = bounds.of(case)
-    return f"{1e6 * seconds / own:.0%} {resource}"
+def markdown(run: Record) -> str:
+    """Return the tables in Markdown, with the machine they are of."""
+    about = run.machine
+    head = f"{about['processor']}, {about['cores']} cores; commit {run.commit}, {run.date}."
+    versions = ", ".join(f"{name} {version}" for name, version in run.contestants.items())
+    return "\n".join([f"{head} {versions}.\n", *(table.markdown() for table in tables(run))])
 
 
 def _rates(bounds: Bounds) -> str:
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in bounds.flops.items())
+    threads = f"{bounds.threads} thread{'s' if bounds.threads > 1 else ''}"
     first, last = (bounds.bandwidth["1"][i] / 1e9 for i in (0, -1))
-    return f"bounds: {rates}; a copy {first:.0f} GB/s in the first cache, {last:.0f} in memory"
+    return (
+        f"bounds, {threads}: {rates}; a copy {first:.0f} GB/s in the first cache, {last:.0f} in memory"
+    )
 
 
 def changes(rows: list[Change], console: Console) -> None:
     """Print what became of each benchmark, the lost ones marked."""
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH)
-    table = Table(title="fastnn's time in units of the baseline's", title_justify="left")
+    table = RichTable(title="fastnn's time in units of the baseline's", title_justify="left")
     for heading in ("", "threads", "baseline", "before", "after", "change", ""):
         table.add_column(heading, justify="left" if heading in ("", "baseline") else "right")
     for row in rows:

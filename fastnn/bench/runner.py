@@ -17,7 +17,7 @@ from typing import Any
 from fastnn.bench import record
 from fastnn.bench.bounds import Bounds
 from fastnn.bench.cases import Case
-from fastnn.bench.record import Record, Result
+from fastnn.bench.record import BOUND, Record, Result
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -55,8 +55,7 @@ class _Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            if request:
-                print(json.dumps(request), file=self._process.stdin, flush=True)
+            print(json.dumps(request), file=self._process.stdin, flush=True)
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             return {"wrong": f"its process ended with code {self._process.wait()}"}
@@ -81,11 +80,17 @@ def _workers(names: list[str], threads: int) -> Iterator[list[_Worker]]:
 
 def measure_bounds(threads: int) -> Bounds:
     """Return the bounds, measured in a process of its own."""
-    with _workers(["bounds"], threads) as [worker]:
+    with _workers([BOUND], threads) as [worker]:
         answer = worker.ask()
     if "wrong" in answer:
         raise RuntimeError(f"no bounds were measured: {answer['wrong']}")
     return Bounds(**answer)
+
+
+def measure_bound_of(cases: list[Case], threads: int) -> list[Result]:
+    """Return each case's bound, measured in a process of its own."""
+    with _workers([BOUND], threads) as workers:
+        return [_take_turns(case, workers, threads, 0) for case in cases]
 
 
 def run(
@@ -108,7 +113,7 @@ def run(
     whole = record.begin(contestants)
     show("what the machine can do")
     whole.bounds.append(measure_bounds(threads))
-    present = [name for name, found in whole.contestants.items() if found != record.ABSENT]
+    present = [BOUND, *(name for name, found in whole.contestants.items() if found != record.ABSENT)]
     results = []
     for round_number in range(rounds):
         with _workers(present, threads) as workers:
@@ -123,6 +128,7 @@ def _take_turns(case: Case, workers: list[_Worker], threads: int, seconds: float
     result = Result(case.key, threads)
     for worker in workers:
         answer = worker.ask(case=case.key)
+        result.bound_by = answer.get("by", result.bound_by)
         if not answer:
             answer = worker.ask(seconds=seconds)
         if "wrong" in answer:

@@ -2,7 +2,7 @@
 
 ``{"case": KEY}`` prepares, verifies and warms up a case. The answer is ``{}``, or ``{"none": true}``
 where the contestant has no such thing, or ``{"wrong": WHY}``. ``{"seconds": BUDGET}`` times it; the
-answer is ``{"us": MICROSECONDS}``.
+answer is ``{"us": MICROSECONDS}``. The process of the bounds is asked by ``bounds.answers``.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from fastnn.bench import bounds, contestants, timing
+from fastnn.bench import bounds, contestants, record, timing
 from fastnn.bench.cases import by_key
 
 
@@ -18,13 +18,12 @@ def answers(name: str, threads: int, requests: Any) -> Any:
     """Yield the answer to each request."""
     contestant = contestants.load(name, threads)
     call: contestants.Call | None = None
-    for line in requests:
-        request = json.loads(line)
+    for request in requests:
         try:
             if "case" in request:
                 call, case = None, by_key()[request["case"]]
                 call = contestant.call(case)
-                wrong = timing.verify(case, contestant.arrays(call())) if call else None
+                wrong = contestant.verify(case, call) if call else None
                 yield {"none": True} if call is None else {"wrong": wrong} if wrong else {}
             else:
                 assert call is not None
@@ -39,10 +38,11 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     name, threads = sys.argv[1], int(sys.argv[2])
-    if name == "bounds":
-        print(json.dumps(bounds.measure(threads)), file=out, flush=True)
-        return
-    for answer in answers(name, threads, sys.stdin):
+    requests = map(json.loads, sys.stdin)
+    found = (
+        bounds.answers(threads, requests) if name == record.BOUND else answers(name, threads, requests)
+    )
+    for answer in found:
         print(json.dumps(answer), file=out, flush=True)
 
 

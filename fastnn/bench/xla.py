@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.networks import LR, Inference, TrainingStep
 
 
 class Jax(Contestant):
@@ -22,8 +23,11 @@ class Jax(Contestant):
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, KernelCase):
-            return None
+        if isinstance(case, TrainingStep):
+            return _training_step(case)
+        if isinstance(case, Inference):
+            return _inference(case)
+        assert isinstance(case, KernelCase)
         function = _function(case.kernel)
         inputs = [jnp.asarray(array) for array in case.inputs()]
         if case.ready:
@@ -43,6 +47,43 @@ def _donating(function: Callable[..., Any], inputs: list[Any]) -> Call:
         result = jax.block_until_ready(jitted(last[0], *inputs))
         last[0] = result[-1] if isinstance(result, tuple) else result
         return result
+
+    return call
+
+
+def _scores(parameters: list[Any], X: Any) -> Any:
+    A = X
+    for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        A = jax.nn.relu(A @ W + b)
+    return A @ parameters[-2] + parameters[-1]
+
+
+def _inference(case: Inference) -> Call:
+    X, parameters = jnp.asarray(case.batch()[0]), [*map(jnp.asarray, case.parameters())]
+    jitted = jax.jit(lambda X: _scores(parameters, X))  # constants: XLA may lay them out anew
+    return lambda: jax.block_until_ready(jitted(X))
+
+
+def _training_step(case: TrainingStep) -> Call:
+    X, Y = jnp.asarray(case.batch()[0]), jnp.asarray(case.one_hot())
+
+    def step(parameters: Any, velocities: Any, X: Any, Y: Any) -> Any:
+        def loss(parameters: Any) -> Any:
+            return -jnp.sum(Y * jax.nn.log_softmax(_scores(parameters, X))) / case.n
+
+        value, gradients = jax.value_and_grad(loss)(parameters)
+        if case.momentum:
+            velocities = [case.momentum * v + g for v, g in zip(velocities, gradients, strict=True)]
+            gradients = velocities
+        return value, [p - LR * g for p, g in zip(parameters, gradients, strict=True)], velocities
+
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    parameters = [*map(jnp.asarray, case.parameters())]
+    state = [parameters, [*map(jnp.zeros_like, parameters)] if case.momentum else []]
+
+    def call() -> Any:
+        loss, *state[:] = jax.block_until_ready(jitted(*state, X, Y))
+        return loss, state[0]
 
     return call
 

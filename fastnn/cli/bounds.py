@@ -44,9 +44,10 @@ def _copy_rate(moved: int) -> float:
     """Return the rate of a copy that reads and writes so many bytes, by the faster of two ways."""
     source = np.ones(max(moved // 16, 1))
     target = np.zeros_like(source)
+    probes.copy(1, source, target)  # compiles
     ways: list[Callable[[], Any]] = [
         lambda: np.copyto(target, source),
-        lambda: probes.copy(source, target),
+        lambda: probes.copy(1, source, target),
     ]
     return 2 * source.nbytes / min(measure(way, 0.1) for way in ways)
 
@@ -55,6 +56,7 @@ def _rate(probe: Any, which: int, dtype: str) -> float:
     """Return how many FLOPs (0) or divisions (1) a second a probe does, as counted in its own code."""
     source = np.full(4096, 0.5, dtype)
     target = np.empty_like(source)
-    loop = inspection.main_loop(inspection.inspect(probe, source, target), _jit.VECTOR_BYTES)
+    probe(1, source, target)  # compiles
+    loop = inspection.main_loop(inspection.inspect(probe, 1, source, target), _jit.VECTOR_BYTES)
     amount = loop.per_element()[which] if loop else 1.0
-    return amount * source.size / measure(lambda: probe(source, target), 0.1)
+    return amount * source.size / measure(lambda: probe(1, source, target), 0.1)

@@ -1,12 +1,11 @@
 """The table of cases, and that everybody gets the right results."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
 from fastnn.bench import cases, contestants, timing
-from fastnn.bench.cases import KERNELS, KernelCase, TrainingStep
+from fastnn.bench.cases import KERNELS, KernelCase
+from fastnn.bench.networks import Inference, TrainingStep
 from fastnn.bench.oracles import ORACLES
 
 SMALL = [
@@ -16,7 +15,12 @@ SMALL = [
     for dtype in ("float32", "float64")
     for ready in (False, True)
 ]
-STEP = TrainingStep(5, (4, 3, 2))
+NETWORKS = [
+    TrainingStep(5, (4, 3, 3)),
+    TrainingStep(70, (20, 17, 9, 3), "float64", momentum=0.9),
+    Inference(1, (4, 3, 2)),
+    Inference(70, (20, 17, 9, 3), "float64"),
+]
 HOME = ("naive", "numpy", "scipy", "fastnn")
 
 
@@ -32,7 +36,7 @@ def test_work_is_counted(case):
     assert case.bytes > 0
     assert case.flops > 0
     assert case.divisions >= 0
-    assert case.reads in (1, 2)
+    assert case.reads in (0, 1, 2)
 
 
 def test_bytes_are_those_of_the_arrays():
@@ -45,8 +49,9 @@ def test_bytes_are_those_of_the_arrays():
 
 
 def test_inputs_are_the_same_at_every_call():
-    for case in (KernelCase("softmax_cross_entropy_labels", 6, 7, "float64"), STEP):
-        for a, b in zip(case.inputs(), case.inputs(), strict=True):
+    case, step = KernelCase("softmax_cross_entropy_labels", 6, 7, "float64"), NETWORKS[0]
+    for draw in (case.inputs, step.batch, step.parameters):
+        for a, b in zip(draw(), draw(), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -74,23 +79,23 @@ def test_the_loss_and_its_gradient_belong_together():
 
 
 @pytest.mark.parametrize("name", HOME)
-@pytest.mark.parametrize("case", [*SMALL, STEP], ids=lambda case: case.key)
+@pytest.mark.parametrize("case", [*SMALL, *NETWORKS], ids=lambda case: case.key)
 def test_results_are_right(name, case):
     contestant = contestants.load(name, 1)
     call = contestant.call(case)
     if call is None:
         assert (name, case.kernel) not in REQUIRED
         return
-    assert timing.verify(case, contestant.arrays(call())) is None
-    if isinstance(case, KernelCase):  # a training step goes on from where it is
-        assert timing.verify(case, contestant.arrays(call())) is None
+    assert contestant.verify(case, call) is None
+    if not isinstance(case, TrainingStep):  # which goes on from where it is
+        assert contestant.verify(case, call) is None
 
 
 REQUIRED = {
     *(("numpy", kernel) for kernel in KERNELS),
     *((name, kernel) for name in ("naive", "fastnn") for kernel in ("softmax", "softmax_backward")),
     *((name, kernel) for name in ("naive", "fastnn") for kernel in ("relu", "tanh", "sigmoid")),
-    *((name, "training_step") for name in ("naive", "fastnn")),
+    *((name, kind) for name in ("naive", "numpy", "fastnn") for kind in ("training_step", "inference")),
     ("scipy", "softmax"),
     ("naive", "softmax_cross_entropy"),
     ("fastnn", "softmax_jvp"),
@@ -117,16 +122,37 @@ def test_the_naive_loop_is_spared_what_takes_minutes():
     assert naive.call(KernelCase("softmax_backward", 1024, 1000, "float32")) is None
 
 
-@pytest.mark.parametrize("package", ["torch", "jax"])
-def test_peers_are_right_where_they_are_installed(package):
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
-    contestant = contestants.load(package, 1)
-    for case in SMALL:
+@pytest.mark.parametrize("name", ["torch", "jax", "sklearn", "onnxruntime"])
+def test_peers_are_right_where_they_are_installed(name):
+    if contestants.version(name) is None:
+        pytest.skip(f"{name} is not installed")
+    contestant = contestants.load(name, 1)
+    verified = 0
+    for case in [*SMALL, *NETWORKS]:
         call = contestant.call(case)
-        assert call is not None
-        call()
-        assert timing.verify(case, contestant.arrays(call())) is None, case.key
+        if call is None:
+            assert name in ("sklearn", "onnxruntime")
+            continue
+        assert contestant.verify(case, call) is None, case.key
+        verified += 1
+    assert verified >= 2
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p[0], lambda p: -p[-1]])
+def test_a_wrong_update_is_found(spoil):
+    case = NETWORKS[0]
+    contestant = contestants.load("numpy", 1)
+    call = contestant.call(case)
+    _, parameters = call()
+    spoil(parameters)[0] += 0.01
+    assert "off by" in contestant.verify(case, call)
+
+
+def test_blas_does_the_products_of_a_step_and_of_a_forward_pass():
+    blas = contestants.load("blas", 1)
+    assert blas.call(SMALL[0]) is None
+    for case in NETWORKS:
+        assert blas.verify(case, blas.call(case)) is None
 
 
 def test_plans_fill_the_budget():

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from fastnn.bench import history, record, report, roofline
+from fastnn.bench import bounds, history, record, report, roofline
 from fastnn.bench.bounds import SIZES, Bounds
 from fastnn.bench.cases import QUICK
 from fastnn.bench.record import Record, Result
@@ -14,7 +14,7 @@ BOUNDS = Bounds(
     2,
     {"float32": 2e11, "float64": 1e11},
     {"float32": 5e9, "float64": 2e9},
-    {"1": [2e11] * len(SIZES), "2": [3e11] * len(SIZES)},
+    {"0": [1e11] * len(SIZES), "1": [2e11] * len(SIZES), "2": [3e11] * len(SIZES)},
 )
 CASE = QUICK[1].key
 
@@ -106,14 +106,32 @@ def test_changes_are_printed_with_their_mark():
     assert "lost" in printed
 
 
+def cells_of(printed, case):
+    row = next(line for line in printed.splitlines() if case in line)
+    return [cell.strip() for cell in row.split("│" if "│" in row else "|")[1:-1]]
+
+
 def test_the_table_reads_across():
-    printed = text(made_up(timed(naive=[500.0], numpy=[90.0], torch=[30.0], fastnn=[20.0])))
-    row = next(line for line in printed.splitlines() if CASE in line)
-    cells = [cell.strip() for cell in row.split("│")[1:-1]]
-    assert cells[:5] == [CASE, "500", "90", "30", "20"]
-    assert cells[5:7] == ["25", "1.50 torch"]
-    seconds, resource = BOUNDS.of(QUICK[1])
-    assert cells[7] == f"{1e6 * seconds / 20:.0%} {resource}"
+    result = timed(naive=[500.0], numpy=[90.0], torch=[30.0], fastnn=[20.0], bound=[5.0])
+    result.bound_by = "bytes"
+    cells = cells_of(text(made_up(result)), CASE)
+    assert cells == [CASE, "500", "90", "30", "20", "5", "25", "1.50 torch", "25% bytes"]
+
+
+def test_networks_have_tables_of_their_own():
+    step, forward = "batch 1 2-3 float32", "batch 7 2-3 float32"
+    run = made_up(
+        timed(f"training_step {step}", blas=[10.0], jax=[30.0], fastnn=[20.0]),
+        timed(f"training_step {forward}", blas=[10.0], jax=[10.0], fastnn=[20.0]),
+        timed(f"inference {forward}", onnxruntime=[5.0], fastnn=[10.0]),
+    )
+    printed = text(run)
+    assert cells_of(printed, step) == [step, "10", "30", "20", "1.50 jax", "2", "-"]
+    assert "best peer / fastnn: mean 0.87, worst 0.50 (training_step batch 7" in printed
+    markdown = report.markdown(run)
+    assert "**Training step, microseconds, 2 threads**" in markdown
+    inference = markdown.partition("**Inference")[2]
+    assert cells_of(inference, forward) == [forward, "5", "10", "0.50 onnxruntime", "-"]
 
 
 def test_the_absent_and_the_failed_are_named():
@@ -132,11 +150,17 @@ def test_a_busy_machine_is_doubted():
     assert "the machine is busy: load average 99.0" in text(run)
 
 
-def test_a_bound_is_that_of_the_slowest_resource():
-    tanh = next(case for case in QUICK if case.kernel == "tanh")
-    relu = next(case for case in QUICK if case.kernel == "relu")
-    assert BOUNDS.of(tanh) == (tanh.divisions / 5e9, "divisions")
-    assert BOUNDS.of(relu) == (relu.bytes / 2e11, "bytes")
+def test_a_bound_is_that_of_the_slowest_resource(monkeypatch):
+    meter = bounds.Meter(2)
+    monkeypatch.setattr(meter, "bandwidth", lambda size, reads: 2e11 + 1e11 * (reads == 2))
+    monkeypatch.setattr(meter, "flops", lambda dtype: 2e11)
+    monkeypatch.setattr(meter, "divisions", lambda dtype: 5e9)
+    tanh, relu, jvp = (
+        next(c for c in QUICK if c.kernel == name) for name in ("tanh", "relu", "softmax_jvp")
+    )
+    assert meter.least(tanh) == (tanh.divisions / 5e9, "divisions")
+    assert meter.least(relu) == (relu.bytes / 2e11, "bytes")
+    assert meter.least(jvp) == (jvp.bytes / 3e11, "bytes")
     assert BOUNDS.bytes_per_second(1e6, reads=2) == pytest.approx(3e11)
 
 

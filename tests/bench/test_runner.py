@@ -10,13 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from fastnn.bench import bounds, cases, contestants, record, runner
-from fastnn.bench.cases import KernelCase, TrainingStep
+from fastnn.bench.cases import KernelCase
+from fastnn.bench.networks import TrainingStep
 from fastnn.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 TINY = [KernelCase("softmax", 64, 10, "float32"), TrainingStep(25, (4, 25, 16, 3))]
 RATES = {"float32": 1e11, "float64": 1e11}
-SOME_BOUNDS = bounds.Bounds(1, RATES, RATES, {"1": [1e11] * 15, "2": [1e11] * 15})
+SOME_BOUNDS = bounds.Bounds(1, RATES, RATES, {r: [1e11] * 15 for r in "012"})
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def no_bounds(monkeypatch):
 
 @pytest.fixture
 def without_peers(monkeypatch):
-    known, peers = contestants.version, ("torch", "torch.compile", "jax")
+    known, peers = contestants.version, contestants.PEERS[2:]
     monkeypatch.setattr(record, "version", lambda name: None if name in peers else known(name))
 
 
 def test_bounds_are_positive(monkeypatch):
     monkeypatch.setattr(bounds, "SIZES", [2**14, 2**16])
     monkeypatch.setattr(bounds, "_SECONDS", 1e-4)
-    rates = bounds.measure(1)
+    (rates,) = bounds.answers(1, iter([{}]))
     assert rates["threads"] == 1
     for by_name in (rates["flops"], rates["divisions"]):
         assert set(by_name) == {"float32", "float64"}
@@ -49,8 +50,9 @@ def test_everybody_takes_turns(no_bounds, without_peers):
     assert run.contestants["torch"] == "absent"
     softmax, step = run.results
     assert [softmax.case, step.case] == [case.key for case in TINY]
-    assert list(softmax.us) == ["naive", "numpy", "fastnn"]
-    assert list(step.us) == ["naive", "fastnn"]
+    assert list(softmax.us) == ["naive", "numpy", "fastnn", "bound"]
+    assert list(step.us) == ["naive", "numpy", "fastnn", "bound"]
+    assert (softmax.bound_by, step.bound_by) == ("bytes", "flops")
     for result in run.results:
         assert result.failed == {}
         assert {len(rounds) for rounds in result.us.values()} == {2}

@@ -1,0 +1,93 @@
+"""Whole networks in PyTorch, in the forms measured to be its fastest.
+
+Eager, a training step asks autograd for the gradients and updates with the operators under
+``torch.optim.SGD(foreach=True)``, without the bookkeeping around them, which costs more than the update
+itself. Compiled, forward, backward and update are one graph behind a C++ wrapper. A forward pass keeps
+its weights as ``(d, k)``: for small batches ``addmm`` is faster than ``linear``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from fastnn.bench.contestants import Call
+from fastnn.bench.networks import LR, Dense, TrainingStep
+
+
+def eager(case: Dense) -> Call:
+    """Return a training step or a forward pass, operator by operator."""
+    return _eager_step(case) if isinstance(case, TrainingStep) else _inference(case, _forward)
+
+
+def compiled(case: Dense) -> Call:
+    """Return the same compiled as a whole."""
+    if isinstance(case, TrainingStep):
+        return _compiled_step(case)
+    return _inference(case, torch.compile(_forward, fullgraph=True, dynamic=False))
+
+
+def _forward(X: Any, parameters: list[Any]) -> Any:
+    A = X
+    for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        A = torch.addmm(b, A, W).relu_()
+    return torch.addmm(parameters[-1], A, parameters[-2])
+
+
+def _inference(case: Dense, forward: Callable[..., Any]) -> Call:
+    X = torch.from_numpy(case.batch()[0])
+    parameters = [torch.from_numpy(array) for array in case.parameters()]
+    whole: Call = torch.inference_mode()(lambda: forward(X, parameters))
+    return whole
+
+
+def _loss(parameters: list[Any], X: Any, labels: Any) -> Any:
+    A = X
+    for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        A = torch.relu(F.linear(A, W, b))
+    return F.cross_entropy(F.linear(A, parameters[-2], parameters[-1]), labels)
+
+
+def _update(parameters: list[Any], velocities: list[Any], gradients: Any, momentum: float) -> None:
+    if momentum:
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, gradients)
+        gradients = velocities
+    torch._foreach_add_(parameters, gradients, alpha=-LR)
+
+
+def _state(case: TrainingStep) -> tuple[Any, ...]:
+    """Return batch, labels, parameters as in ``torch.nn.Linear``, W ``(k, d)``, and zeros like them."""
+    X, labels = map(torch.from_numpy, case.batch())
+    parameters = [torch.from_numpy(array.T.copy()) for array in case.parameters()]
+    return X, labels, parameters, [torch.zeros_like(p) for p in parameters]
+
+
+def _eager_step(case: TrainingStep) -> Call:
+    X, labels, parameters, velocities = _state(case)
+    as_cases_have_them = [p.T if p.ndim == 2 else p for p in parameters]
+    for p in parameters:
+        p.requires_grad_()
+
+    def call() -> Any:
+        with torch.enable_grad():
+            loss = _loss(parameters, X, labels)
+        _update(parameters, velocities, torch.autograd.grad(loss, parameters), case.momentum)
+        return loss.detach(), as_cases_have_them
+
+    return call
+
+
+def _compiled_step(case: TrainingStep) -> Call:
+    X, labels, parameters, velocities = _state(case)
+    as_cases_have_them = [p.T if p.ndim == 2 else p for p in parameters]
+
+    def step(parameters: Any, velocities: Any, X: Any, labels: Any) -> Any:
+        gradients, loss = torch.func.grad_and_value(_loss)(parameters, X, labels)
+        _update(parameters, velocities, gradients, case.momentum)
+        return loss
+
+    options = {"cpp_wrapper": True}
+    whole = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    return lambda: (whole(parameters, velocities, X, labels), as_cases_have_them)
