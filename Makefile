@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-record bench-compare \
-        crossover roofline clean
+.PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-train bench-inference \
+        bench-runs bench-record bench-compare crossover roofline clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -42,6 +42,15 @@ bench: $(VENV)/.dev  ## time kernels and training steps: naive, NumPy, SciPy, fa
 
 bench-full: $(VENV)/.dev  ## the same with slow cases and peers, at one thread and at all; an hour or so
 	$(BIN)/python benchmarks/rounds.py --full
+
+bench-train: $(VENV)/.dev  ## training steps against every peer, at one thread and at all
+	$(BIN)/python benchmarks/rounds.py --full -- -k test_training_step
+
+bench-inference: $(VENV)/.dev  ## forward passes, likewise
+	$(BIN)/python benchmarks/rounds.py --full -- -k test_inference
+
+bench-runs: $(VENV)/.dev  ## MNIST from process start to finish, and start-up, likewise
+	$(BIN)/python benchmarks/runs.py
 
 bench-record: $(VENV)/.dev  ## write a record to benchmarks/results
 	$(BIN)/python benchmarks/track.py record

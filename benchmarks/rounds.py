@@ -1,7 +1,8 @@
 """Run the suite by pytest: each contestant in processes of its own, which alternate over rounds.
 
-``make bench`` takes the contestants that are always there, ``make bench-full`` the slow cases and the
-peers too, at one thread and at all. What follows ``--`` goes to pytest: ``-- -k softmax``.
+``make bench`` takes the contestants that are always there, ``make bench-full`` the slow cases, the peers
+and the whole runs too, at one thread and at all. What follows ``--`` goes to pytest: ``-- -k softmax``;
+then there are no whole runs.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import runs
 from rich.console import Console
 
 from fastnn.bench import cases, contestants, machine, record, report, runner
@@ -39,11 +41,10 @@ def main():
         for count in threads:
             run.bounds.append(runner.measure_bounds(count))
             run.results += rounds(run, count, options.rounds, chosen, Path(folder))
+            if options.full and not options.pytest:
+                run.results += runs.measure(count, options.rounds)
     report.show(run, Console())
-    if options.json:
-        run.save(options.json)
-    if options.markdown:
-        options.markdown.write_text(report.markdown(run))
+    report.save(run, options.json, options.markdown)
 
 
 def rounds(run, threads, count, chosen, folder):

@@ -1,5 +1,7 @@
 """A record for the eye: on a console, or as Markdown."""
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -64,6 +66,14 @@ def markdown(run: Record) -> str:
     head = f"{about['processor']}, {about['cores']} cores; commit {run.commit}, {run.date}."
     versions = ", ".join(f"{name} {version}" for name, version in run.contestants.items())
     return "\n".join([f"{head} {versions}.\n", *(table.markdown() for table in tables(run))])
+
+
+def save(run: Record, json: Path | None, markdown_file: Path | None) -> None:
+    """Write the files asked for."""
+    if json is not None:
+        run.save(json)
+    if markdown_file is not None:
+        markdown_file.write_text(markdown(run))
 
 
 def _rates(bounds: Bounds) -> str:

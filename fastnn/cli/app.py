@@ -163,19 +163,22 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the roofline to this PNG.", dir_okay=False)
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the tables to this Markdown file.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Time kernels and training steps against plain NumPy and the peers that are installed."""
     from fastnn.bench.machine import cores
     from fastnn.cli import bench as command
     from fastnn.cli.train import require_matplotlib
 
-    for path in (json, plot):
+    for path in (json, plot, markdown):
         if path is not None and not path.absolute().parent.is_dir():
             raise typer.BadParameter(f"no folder {path.absolute().parent} for {path.name}")
     try:
         if plot is not None:
             require_matplotlib()
-        command.bench(console, quick, threads or cores(), json, plot)
+        command.bench(console, quick, threads or cores(), json, plot, markdown)
     except (RuntimeError, OSError, ImportError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -4,22 +4,32 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fastnn.bench import cases, report, runner
+from fastnn.bench import cases, report, runner, startup
 from fastnn.bench.contestants import TABLE
 
 
-def bench(console: Console, quick: bool, threads: int, json: Path | None, plot: Path | None) -> None:
-    """Run the ordinary cases, or the quick ones without ``torch.compile``, which takes its time."""
+def bench(
+    console: Console,
+    quick: bool,
+    threads: int,
+    json: Path | None,
+    plot: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Run the ordinary cases and start-up, or the quick ones without ``torch.compile``, which takes its time."""
     chosen = cases.QUICK if quick else cases.ORDINARY
     contestants = [name for name in TABLE if not quick or name != "torch.compile"]
     with console.status("") as status:
         run = runner.run(
             list(chosen), contestants, threads, show=lambda text: status.update(f"timing: {text}")
         )
+        if not quick:
+            run.results += startup.measure(threads, show=status.update)
     report.show(run, console)
-    if json is not None:
-        run.save(json)
-        console.print(f"record: {json}")
+    report.save(run, json, markdown)
+    for kind, path in {"record": json, "tables": markdown}.items():
+        if path is not None:
+            console.print(f"{kind}: {path}")
     if plot is not None:
         from fastnn.bench import roofline
 

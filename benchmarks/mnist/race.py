@@ -1,0 +1,46 @@
+"""What the MNIST scripts share: the files, the options, and the race to an accuracy."""
+
+import argparse
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+
+WIDTHS, BATCH, LR, MOMENTUM = (784, 256, 128, 10), 128, 0.1, 0.9
+_MOST_EPOCHS = 30
+
+
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path, help="of the four IDX files")
+    parser.add_argument("--goal", type=float, default=0.0, help="test accuracy to stop at")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def load(folder):
+    """Return X, labels, X_test, labels_test: float32 rows in [0, 1] and int64 class numbers."""
+    return (*_part(folder, "train"), *_part(folder, "t10k"))
+
+
+def _part(folder, name):
+    images = _read(folder / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, WIDTHS[0])
+    labels = _read(folder / f"{name}-labels-idx1-ubyte.gz", 8)
+    return images.astype(np.float32) / np.float32(255), labels.astype(np.int64)
+
+
+def _read(path, header):
+    with gzip.open(path) as file:
+        return np.frombuffer(file.read(), np.uint8, offset=header)
+
+
+def run(goal, epoch, accuracy):
+    """Train by epochs, one at least, until the test accuracy is reached; say what it took."""
+    for number in range(1, _MOST_EPOCHS + 1):
+        epoch()
+        reached = accuracy()
+        if reached >= goal:
+            break
+    print(json.dumps({"epochs": number, "accuracy": round(float(reached), 4)}))
