@@ -1,8 +1,8 @@
 """Run the suite by pytest: each contestant in processes of its own, which alternate over rounds.
 
-``make bench`` takes the contestants that are always there, ``make bench-full`` the slow cases, the peers
-and the whole runs too, at one thread and at all. What follows ``--`` goes to pytest: ``-- -k softmax``;
-then there are no whole runs.
+``make bench`` takes the contestants that are always there, ``make bench-full`` slow cases, peers and
+whole runs too, at one thread and at all. What follows ``--`` goes to pytest, ``-- -k softmax``; then
+there are no whole runs.
 """
 
 import argparse

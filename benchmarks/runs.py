@@ -1,7 +1,7 @@
 """Whole runs: MNIST from process start to finish, one epoch and as far as 97% test accuracy; start-up.
 
-Each library's script in ``mnist/`` runs as a process; they take turns, after one uncounted run each that
-fills caches. The files are expected in ``$FASTNN_DATA/mnist/``.
+Each library's script in ``mnist/`` runs as a process; they take turns, after one uncounted run each
+that fills caches. The files are expected in ``$FASTNN_DATA/mnist/``.
 """
 
 import argparse

@@ -9,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import runs
 from rich.console import Console
 
 from fastnn.bench import cases, machine, record, report, runner
 from fastnn.bench.history import draw
 
 RESULTS = Path(__file__).parent / "results"
-CONTESTANTS = ["naive", "numpy", "fastnn"]
+CONTESTANTS = ["naive", "numpy", "blas", "fastnn"]
 SECONDS = 0.03
 
 
@@ -37,6 +38,7 @@ def measure(chosen, console):
 
 def make_record(chosen, console):
     run = measure(chosen, console)
+    run.results += runs.measure(machine.cores(), rounds=3, names=["fastnn"])
     report.show(run, console)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M')}-{run.commit}.json"

@@ -38,9 +38,8 @@ def _read(path, header):
 
 def run(goal, epoch, accuracy):
     """Train by epochs, one at least, until the test accuracy is reached; say what it took."""
-    for number in range(1, _MOST_EPOCHS + 1):
+    epochs, reached = 0, -1.0
+    while reached < goal and epochs < _MOST_EPOCHS:
         epoch()
-        reached = accuracy()
-        if reached >= goal:
-            break
-    print(json.dumps({"epochs": number, "accuracy": round(float(reached), 4)}))
+        epochs, reached = epochs + 1, float(accuracy())
+    print(json.dumps({"epochs": epochs, "accuracy": round(reached, 4)}))

@@ -1,4 +1,4 @@
-"""MNIST with JAX: a jitted step with donated buffers; the rows of the last, short batch are left out."""
+"""MNIST with JAX: a jitted step with donated buffers. The last, short batch is left out."""
 
 import functools
 

@@ -107,7 +107,7 @@ def _row(what: str, programs: dict[str, str], threads: int, cache: Path) -> Resu
 def run_process(
     command: list[str], threads: int, cache: Path
 ) -> tuple[float, "subprocess.CompletedProcess[str]"]:
-    """Return a process's seconds from start to end, and what it said; compiled code goes to ``cache``."""
+    """Return a process's seconds from start to end, and what it said; it caches code in ``cache``."""
     kept = {
         "NUMBA_CACHE_DIR": str(cache / "numba"),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),

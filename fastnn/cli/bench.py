@@ -16,7 +16,7 @@ def bench(
     plot: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Run the ordinary cases and start-up, or the quick ones without ``torch.compile``, which takes its time."""
+    """Run ordinary cases and start-up, or only quick cases without ``torch.compile``, which is slow."""
     chosen = cases.QUICK if quick else cases.ORDINARY
     contestants = [name for name in TABLE if not quick or name != "torch.compile"]
     with console.status("") as status:
