@@ -101,6 +101,21 @@ def sgd_step(
     return velocity, weights - velocity
 
 
+def affine(x: Array, w: Array, b: Array) -> Array:
+    """``x w + b``."""
+    return np.asarray(x @ w + b)
+
+
+def weight_gradient(x: Array, dz: Array) -> tuple[Array, Array]:
+    """``x^T dz``, and the sum of its rows."""
+    return x.T @ dz, dz.sum(axis=0, keepdims=True)
+
+
+def input_gradient(dz: Array, w: Array) -> Array:
+    """``dz w^T``."""
+    return np.asarray(dz @ w.T)
+
+
 def adam(
     gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -108,3 +123,11 @@ def adam(
     m = beta_1 * m + (1 - beta_1) * gradient
     v = beta_2 * v + (1 - beta_2) * gradient**2
     return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
+
+
+def adam_step(
+    gradient: Array, m: Array, v: Array, scale: float, rates: Array, weights: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Both moments and the step, of a gradient times ``scale``; the weights less the step."""
+    m, v, step = adam(gradient * scale, m, v, *rates)
+    return step, m, v, weights - step

@@ -26,13 +26,15 @@ class Twin:
     """``naive``: takes a kernel's inputs, returns what it returns and writes; ``uses``: what it calls.
 
     ``inputs``: how to draw them, or numbers; ``fixed``: numbers that the kernel takes after its first
-    input and the twin has already.
+    input and the twin has already; ``outputs``: how to draw arrays of the shapes that the kernel fills,
+    by default one like its first input if it has an ``out``.
     """
 
     naive: Callable[..., Any]
     inputs: tuple[Draw | float, ...]
     uses: tuple[Callable[..., Any], ...] = ()
     fixed: tuple[float, ...] = ()
+    outputs: tuple[Draw, ...] = ()
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
@@ -46,7 +48,10 @@ class Twin:
         for i, value in enumerate(inputs):
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                 inputs[i] = value.astype(dtype)
-        outputs = [np.full_like(inputs[0], np.nan)] if "out" in _parameters(kernel) else []
+        like = [draw(rng, n, k) for draw in self.outputs]
+        if not like and "out" in _parameters(kernel):
+            like = [inputs[0]]
+        outputs = [np.full(np.shape(array), np.nan, dtype) for array in like]
         return Case(kernel, inputs, [inputs[0], *self.fixed, *inputs[1:], *outputs])
 
 
@@ -147,6 +152,21 @@ def class_weight(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.uniform(0.5, 1.5, k)
 
 
+def square(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``(k, k)`` normal numbers."""
+    return rng.normal(size=(k, k))
+
+
+def row(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``(1, k)`` normal numbers."""
+    return rng.normal(size=(1, k))
+
+
+def adam_rates(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Return Adam's step size, betas and eps."""
+    return np.array([0.001, 0.9, 0.999, 1e-8])
+
+
 def batch(rng: np.random.Generator, n: int, k: int) -> int:
     """Return the batch size."""
     return n
@@ -158,8 +178,8 @@ _STEPS = (_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward)
 # Of each activation: its class in the reference, its class's arguments, which are its kernels' too.
 _ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
     "relu": ("ReLU", ()),
-    "leaky_relu": ("LeakyReLU", (0.01,)),
-    "elu": ("ELU", (1.0,)),
+    "leaky_relu": ("LeakyReLU", (0.1,)),
+    "elu": ("ELU", (0.7,)),
     "gelu": ("GELU", ()),
     "gelu_tanh": ("GELUTanh", ()),
     "silu": ("SiLU", ()),
@@ -191,10 +211,16 @@ _ROWS: dict[str, Twin] = {
     "losses.l2": Twin(naive.l2, (flat, flat)),
     "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
     "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),
+    "gemm.affine": Twin(naive.affine, (rows, square, row), outputs=(rows,)),
+    "gemm.weight_gradient": Twin(naive.weight_gradient, (rows, rows), outputs=(square, row)),
+    "gemm.input_gradient": Twin(naive.input_gradient, (rows, square), outputs=(rows,)),
     "optimizers.norm": Twin(naive.norm, (flat,)),
     "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
     "optimizers.sgd_step": Twin(naive.sgd_step, (flat, flat, 0.1, 0.9, flat)),
     "optimizers.adam": Twin(naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
+    "optimizers.adam_step": Twin(
+        naive.adam_step, (flat, flat, positive, 0.5, adam_rates, flat), (naive.adam,)
+    ),
 }
 
 

@@ -63,7 +63,10 @@ def test_start_up_has_its_rows(monkeypatch):
     assert rows[0].failed == {"numba": "broken"}
 
 
-def test_a_first_step_of_a_peer_runs(tmp_path):
-    command = [sys.executable, "-c", startup.FIRST_STEPS["sklearn"]]
+@pytest.mark.parametrize("library", ["torch", "jax", "sklearn"])
+def test_first_steps_of_peers_run(library, tmp_path):
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    command = [sys.executable, "-c", startup.FIRST_STEPS[library]]
     _, done = startup.run_process(command, 1, tmp_path)
     assert done.returncode == 0, done.stderr
