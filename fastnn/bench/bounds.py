@@ -1,7 +1,7 @@
 """What the machine can do: arithmetic, divisions, and bytes a second by working-set size.
 
-Arithmetic: the best of BLAS's matrix products and of chains of multiply-adds. Divisions: a loop of them
-over the first-level cache. Bytes: the best loop that reads and writes as many arrays as the case does
+Arithmetic: chains of multiply-adds, which matrix products do not exceed. Divisions: a loop of them over
+the first-level cache. Bytes: the best loop that reads and writes as many arrays as the case does
 (a sum of one, a copy, a sum of two), compiled or the library's, on every thread at once, over the same
 number of bytes. A store fetches its line first unless it streams; the best loop does what is faster.
 
@@ -106,7 +106,7 @@ class Meter:
         """Return the operations a second."""
         m = _CACHED // 2 // np.dtype(dtype).itemsize
         chains = self._seconds(probes.multiply_add, 2, m, dtype)
-        return max(self.threads * m * _MULTIPLY_ADD_FLOPS / chains, _gemm(dtype))
+        return self.threads * m * _MULTIPLY_ADD_FLOPS / chains
 
     def divisions(self, dtype: str) -> float:
         """Return the divisions a second."""
@@ -129,18 +129,6 @@ class Meter:
         while seconds(times) < _SECONDS:
             times *= 2
         return min(seconds(times) for _ in range(_REPEATS)) / times
-
-
-def _gemm(dtype: str) -> float:
-    n = 1024
-    a = np.ones((n, n), dtype)
-    out = np.empty_like(a)
-    best = 0.0
-    for _ in range(3):
-        start = time.perf_counter()
-        np.dot(a, a, out=out)
-        best = max(best, 2 * n**3 / (time.perf_counter() - start))
-    return best
 
 
 def answers(threads: int, requests: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -94,7 +94,7 @@ def _roofs(axes: Any, bounds: Bounds, caches: dict[str, int]) -> None:
         start = rate / max(levels.values())
         axes.plot([start, _HIGH], [rate / _GIGA] * 2, color=_INK, linewidth=1.3)
         axes.annotate(
-            f"matrix products in {dtype}, {rate / _GIGA:.0f} GFLOP/s", (_HIGH, rate / _GIGA),
+            f"multiply-adds in {dtype}, {rate / _GIGA:.0f} GFLOP/s", (_HIGH, rate / _GIGA),
             xytext=(-5, 4), textcoords="offset points", ha="right", fontsize=9, color=_INK,
         )  # fmt: skip
     for place, (name, rate) in enumerate(levels.items()):
