@@ -1,6 +1,6 @@
-"""Find the coefficients of ``kernels/polynomials.py`` anew: ``python docs/coefficients.py`` (needs mpmath).
+"""Find the polynomials of ``kernels/polynomials.py`` anew: ``python docs/coefficients.py``.
 
-Each polynomial is the near-minimax one that interpolates a smooth function in the Chebyshev nodes of the
+Each is the near-minimax one that interpolates a smooth function in the Chebyshev nodes of the
 interval to which the elementary function was reduced, found with 60 digits and rounded coefficient by
 coefficient. A quotient of two polynomials does the same on ``[0, high]``, in the Chebyshev nodes of
 ``(y - centre) / (y + centre)``. Printed with each: its largest error before rounding.
@@ -9,7 +9,23 @@ coefficient. A quotient of two polynomials does the same on ``[0, high]``, in th
 from collections.abc import Callable
 
 import numpy as np
-from mpmath import atan, chebyfit, cos, erf, erfc, exp, log, lu_solve, matrix, mp, mpf, pi, polyval, sqrt, tanh
+from mpmath import (
+    atan,
+    chebyfit,
+    cos,
+    erf,
+    erfc,
+    exp,
+    log,
+    lu_solve,
+    matrix,
+    mp,
+    mpf,
+    pi,
+    polyval,
+    sqrt,
+    tanh,
+)
 
 mp.dps = 60
 TINY = mpf(10) ** -16  # below this the functions are taken at their limits
@@ -72,8 +88,8 @@ POLYNOMIALS: dict[str, tuple[Callable[[mpf], mpf], mpf, mpf, int | None, int | N
     "LOG1P_EXP": (log1p_ratio, mpf(0), mpf(1), 8, 19),
 }
 
-# name: function, and in float32 and in float64 the degrees of the top and the bottom, the centre, the end
-# of the interval. An error of the quotient counts as one of its sum with `sqrt(2 pi) y`.
+# name: function, and in float32 and in float64 the degrees of the top and the bottom, the centre, the
+# end of the interval. An error of the quotient counts as one of its sum with `sqrt(2 pi) y`.
 Quotient = tuple[int, int, mpf, mpf]
 QUOTIENTS: dict[str, tuple[Callable[[mpf], mpf], Quotient, Quotient]] = {
     "NORMAL": (normal_rest, (4, 5, mpf("2.2"), mpf("14.5")), (9, 10, mpf(3), mpf("38.7"))),
@@ -116,7 +132,7 @@ def main() -> None:
             values = [polyval(top[::-1], y) / polyval(bottom[::-1], y) for y in points]
             pairs = zip(points, values, strict=True)
             error = max(abs((v - function(y)) / (sqrt(2 * pi) * y + function(y))) for y, v in pairs)
-            show(f"{name}_TOP", dtype, error, [top[1] + sqrt(2 * pi), *top[2:]])
+            show(f"{name}_TOP", dtype, error, top[1:])
             show(f"{name}_BOTTOM", dtype, error, bottom[1:])
 
 

@@ -10,6 +10,7 @@ from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels._jit import exact, kernel
 
+
 @kernel
 def relu(z: Array, out: Array) -> None:
     """``out = max(z, 0)``; NaN stays NaN."""

@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from fastnn.kernels import polynomials as p
 from fastnn.kernels._jit import fma, inlined
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power
@@ -36,7 +34,7 @@ def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[
     t = (x * y) * c.log2_e + magic
     n = t - magic
     r = fma(x, y, -(n * c.ln2_high)) - (n * c.ln2_low - rest)
-    return r * (c.one + r * polynomial(r, c.exp_short)), power(t)
+    return r + (r * r) * polynomial(r, c.exp_short), power(t)
 
 
 @inlined
@@ -99,7 +97,7 @@ def tanh_32(x: Any) -> Any:
 
 @inlined
 def tanh_64(x: Any) -> Any:
-    """Return tanh(x): ``m / (m + 2)`` with ``m = expm1(2 |x|) = a (high + low) + (a - 1)``."""
+    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, near 0; ``1 - 2 / (m + 2)`` elsewhere."""
     c = DOUBLE
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
@@ -114,7 +112,7 @@ def tanh_64(x: Any) -> Any:
     quotient = top * inverse
     # What the quotient lacks, times its bottom: its own error, and the share of `low`, which q lacks
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
-    return math.copysign(quotient + inverse * error, x)
+    return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
 
 
 @inlined
@@ -124,12 +122,13 @@ def sigmoid(x: Any, c: Constants) -> Any:
     y = -c.sigmoid_one if y < -c.sigmoid_one else y
     y = -c.low if y > -c.low else y
     q, a = expm1_product(y, c.one, c.zero, c.magic_down, c)
-    return c.scale / (a * q + (a + c.scale))
+    top = a + c.scale
+    return c.scale / (top + (a * q + (c.scale - (top - a))))  # with what is lost of the first sum
 
 
 # x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
-# derivative, with y = |x| v', is k = e (1 + e - y) / (1 + e)**2 at x < 0, and 1 - k elsewhere. e comes over
-# c.scale, which is multiplied in the end: only there may a subnormal number round.
+# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. e comes
+# over c.scale, which is multiplied in the end: only there may a subnormal number round.
 
 
 @inlined
@@ -139,10 +138,10 @@ def _gate(x, y, q, a, c):
 
 
 @inlined
-def _gate_slope(x, y, q, a, c):
+def _gate_slope(x, y, slope, q, a, c):
     e = a * q + a
     rest = e * c.scale
-    k = e * ((c.one + rest) - y) / (c.one + rest * (c.two + rest))
+    k = e * ((c.one + rest) - y * slope) / (c.one + rest * (c.two + rest))
     return c.one - k * c.scale if x > c.zero else k * c.scale
 
 
@@ -161,7 +160,7 @@ def silu_slope(x: Any, c: Constants) -> Any:
     y = abs(x)
     y = -c.low_product if y > -c.low_product else y
     q, a = expm1_product(-y, c.one, c.zero, c.magic_up, c)
-    return _gate_slope(x, y, q, a, c)
+    return _gate_slope(x, y, c.one, q, a, c)
 
 
 @inlined
@@ -191,4 +190,5 @@ def gelu_tanh_slope(x: Any, c: Constants) -> Any:
     y = c.cubic_zero if y > c.cubic_zero else y
     high, low = _cubic(y, c)
     q, a = expm1_product(-y, high, -y * low, c.magic_up, c)
-    return _gate_slope(x, y * (high + (c.two * (c.cubic * (y * y)) + low)), q, a, c)
+    more = c.two * (high - c.linear) + (c.two * (low - c.linear_low) + low)  # 2 cubic y**2
+    return _gate_slope(x, y, high + more, q, a, c)

@@ -10,10 +10,14 @@ from fastnn.kernels._jit import by_dtype, inlined
 
 _QUARTER_PI_LOW = 3.061616997868383e-17  # pi / 4 less its float64
 # 2 sqrt(2 / pi) and 0.044715 times that, in two parts each
-_LINEAR_32, _LINEAR_64 = (1.5957698822021484, -7.605964177257403e-07), \
-    (1.5957691216057412, -1.053578951956758e-14)
-_CUBIC_32, _CUBIC_64 = (0.07135481387376785, 2.3988323959931355e-09), \
-    (0.07135481627260025, -6.175149918155315e-19)
+_LINEAR_32, _LINEAR_64 = (
+    (1.5957698822021484, -7.605964177257403e-07),
+    (1.5957691216057412, -1.053578951956758e-14),
+)
+_CUBIC_32, _CUBIC_64 = (
+    (0.07135481387376785, 2.3988323959931355e-09),
+    (0.07135481627260025, -6.175149918155315e-19),
+)
 
 
 class Constants(NamedTuple):
@@ -28,7 +32,7 @@ class Constants(NamedTuple):
     log2_e: Any
     ln2_high: Any  # few bits, so that its product with any n is exact
     ln2_low: Any
-    magic: Any  # 1.5 * 2**(mantissa bits): added to a number, it rounds it to an integer in the low bits
+    magic: Any  # 1.5 * 2**(mantissa bits): adding it leaves an integer in the low bits
     bias: Any  # of exponents
     scale: Any  # 2**-shift: what is subnormal is not when it is divided by it
     magic_level: Any  # magic + bias
@@ -76,7 +80,8 @@ def _constants(dtype: Any, ln2_high: str, ln2_low: str, **polynomials: Any) -> C
         "log2_e": 1 / math.log(2),
         "ln2_high": float.fromhex(ln2_high), "ln2_low": float.fromhex(ln2_low),
         "magic": magic, "bias": bias, "scale": 2.0**-shift,
-        "magic_level": magic + bias, "magic_up": magic + bias + shift, "magic_down": magic + bias - shift,
+        "magic_level": magic + bias,
+        "magic_up": magic + bias + shift, "magic_down": magic + bias - shift,
         "low": -104 if single else -746, "high": 89 if single else 710,
         "low_product": -109 if single else -752.5,
         "minus_one_below": -20 if single else -40, "sigmoid_one": 30 if single else 60,
@@ -105,8 +110,8 @@ DOUBLE = _constants(
     normal_top=p.NORMAL_TOP_64, normal_bottom=p.NORMAL_BOTTOM_64,
 )  # fmt: skip
 
-# Numba's integers grow to 64 bits in arithmetic, which would halve the vectors of float32, so that every
-# step says what it is.
+# Numba's integers grow to 64 bits in arithmetic, which would halve the vectors of float32, so that
+# every step says what it is.
 
 _ROOT_32 = np.float32(math.sqrt(0.5)).view(np.int32)
 _ROOT_64 = np.float64(math.sqrt(0.5)).view(np.int64)
@@ -160,6 +165,6 @@ def _split_64(x):
     return np.int64(bits - (k << np.int64(52))).view(np.float64), np.float64(k)
 
 
-power = by_dtype(_power_32, _power_64)  # 2**n from n + magic + bias: a shift leaves n + bias, the exponent
+power = by_dtype(_power_32, _power_64)  # 2**n from n + magic + bias, as a shift of the bits
 halves = by_dtype(_halves_32, _halves_64)  # two numbers whose product is 2**n, from n + magic
 split = by_dtype(_split_32, _split_64)  # 1 + f and k, of the positive normal number (1 + f) 2**k

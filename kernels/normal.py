@@ -11,11 +11,11 @@ from fastnn.kernels.polynomials import polynomial
 
 @inlined
 def _quotient(y, c):
-    # Of exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), with p(0) = 2 and q(0) = 1:
+    # Of exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1:
     # (q - 1) / y, y q, bottom. For large y p / q is small, and errors of q do not matter
     rest = polynomial(y, c.normal_bottom)
-    bottom = c.two + y * ((c.root_two_pi * y) * rest + polynomial(y, c.normal_top))
-    return rest, y + (y * y) * rest, bottom
+    product = y + (y * y) * rest
+    return rest, product, c.two + (c.root_two_pi * product + y * polynomial(y, c.normal_top))
 
 
 @inlined
