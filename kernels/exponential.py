@@ -139,9 +139,9 @@ def _gate(x, y, q, a, c):
 
 @inlined
 def _gate_slope(x, y, slope, q, a, c):
-    e = a * q + a
-    rest = e * c.scale
-    k = e * ((c.one + rest) - y * slope) / (c.one + rest * (c.two + rest))
+    rest = (a * q + a) * c.scale
+    top = (c.one + rest) - y * slope
+    k = (top + top * q) * a / (c.one + rest * (c.two + rest))
     return c.one - k * c.scale if x > c.zero else k * c.scale
 
 
