@@ -48,9 +48,9 @@ from fastnn.kernels import exponential, logarithm, normal
 from fastnn.kernels._jit import by_dtype, elementary
 from fastnn.kernels.arctangent import arctan_32, arctan_64
 from fastnn.kernels.exponential import reduce, tanh_32, tanh_64
-from fastnn.kernels.floats import DOUBLE, SINGLE
+from fastnn.kernels.floats import DOUBLE, SINGLE, Constants
 
-__all__ = ["DOUBLE", "SINGLE", "reduce"]
+__all__ = ["DOUBLE", "SINGLE", "Constants", "reduce"]
 
 exp = elementary(exponential.exp_, SINGLE, DOUBLE)
 exp_nonpositive = elementary(exponential.exp_nonpositive, SINGLE, DOUBLE)
