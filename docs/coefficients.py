@@ -1,14 +1,31 @@
-"""Find the polynomials of ``kernels/math.py`` anew: ``python docs/coefficients.py`` (needs mpmath).
+"""Find the polynomials of ``kernels/polynomials.py`` anew: ``python docs/coefficients.py``.
 
-Each is the near-minimax polynomial that interpolates a smooth function in the Chebyshev nodes of the
+Each is the near-minimax one that interpolates a smooth function in the Chebyshev nodes of the
 interval to which the elementary function was reduced, found with 60 digits and rounded coefficient by
-coefficient. Printed with each: its largest error before rounding.
+coefficient. A quotient of two polynomials does the same on ``[0, high]``, in the Chebyshev nodes of
+``(y - centre) / (y + centre)``. Printed with each: its largest error before rounding.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from mpmath import atan, chebyfit, erf, erfc, exp, log, mp, mpf, pi, sqrt, tanh
+from mpmath import (
+    atan,
+    chebyfit,
+    cos,
+    erf,
+    erfc,
+    exp,
+    log,
+    lu_solve,
+    matrix,
+    mp,
+    mpf,
+    pi,
+    polyval,
+    sqrt,
+    tanh,
+)
 
 mp.dps = 60
 TINY = mpf(10) ** -16  # below this the functions are taken at their limits
@@ -45,11 +62,14 @@ def erf_rest(z: mpf) -> mpf:
     return erf(sqrt(z)) / sqrt(z) - 1 if z > TINY else 2 / sqrt(pi) - 1
 
 
-def erfc_scaled(y: mpf) -> mpf:
-    """Return ``exp(x**2) erfc(x) / t`` with ``t = 1 / (1 + x / 3.75)`` and ``y = 1 - 2 t``."""
-    t = (1 - y) / 2
-    x = mpf("3.75") * (1 / t - 1)
-    return exp(x * x) * erfc(x) / t
+def log1p_ratio(e: mpf) -> mpf:
+    """Return ``log(1 + e) / e``."""
+    return log(1 + e) / e if e > TINY else mpf(1) - e / 2
+
+
+def normal_rest(y: mpf) -> mpf:
+    """Return ``exp(-y**2 / 2) / Phi(-y) - sqrt(2 pi) y``, Phi the normal distribution function."""
+    return 2 * exp(-y * y / 2) / erfc(y / sqrt(mpf(2))) - sqrt(2 * pi) * y
 
 
 LN2, ROOT2 = log(mpf(2)), sqrt(mpf(2))
@@ -58,27 +78,62 @@ S2, T2 = ((ROOT2 - 1) / (ROOT2 + 1)) ** 2, (ROOT2 - 1) ** 2
 # name: function, interval, degree in float32 and in float64 (None: not used there)
 POLYNOMIALS: dict[str, tuple[Callable[[mpf], mpf], mpf, mpf, int | None, int | None]] = {
     "EXP": (expm1_rest, -LN2 / 2, LN2 / 2, 5, 10),
-    "TANH": (tanh_rest, mpf(0), mpf(1), 8, None),
+    "EXP_SHORT": (expm1_rest, -LN2 / 2, LN2 / 2, 4, 9),
+    "TANH": (tanh_rest, mpf(0), mpf(1), 7, None),
     "LOG1P": (log1p_rest, 1 / ROOT2 - 1, ROOT2 - 1, 8, None),
     "ATANH": (atanh_rest, mpf(0), S2, None, 6),
     "ATAN": (atan_rest, mpf(0), mpf(1), 9, None),
     "ATAN ": (atan_rest, mpf(0), T2, None, 10),
-    "ERF": (erf_rest, mpf(0), mpf(1), 7, 12),
-    "ERFC": (erfc_scaled, mpf(-1), mpf("0.47"), 11, None),
-    "ERFC ": (erfc_scaled, mpf(-1), mpf("0.77"), None, 23),
+    "ERF": (erf_rest, mpf(0), mpf(1), 6, 11),
+    "LOG1P_EXP": (log1p_ratio, mpf(0), mpf(1), 8, 19),
+}
+
+# name: function, and in float32 and in float64 the degrees of the top and the bottom, the centre, the
+# end of the interval. An error of the quotient counts as one of its sum with `sqrt(2 pi) y`.
+Quotient = tuple[int, int, mpf, mpf]
+QUOTIENTS: dict[str, tuple[Callable[[mpf], mpf], Quotient, Quotient]] = {
+    "NORMAL": (normal_rest, (4, 5, mpf("2.2"), mpf("14.5")), (9, 10, mpf(3), mpf("38.7"))),
 }
 
 
+def quotient(f: Callable[[mpf], mpf], top: int, bottom: int, centre: mpf, high: mpf) -> list[list[mpf]]:
+    """Return the coefficients of the top and the bottom, whose constant one is 1."""
+    n = top + bottom + 1
+    edge = (high - centre) / (high + centre)
+    system, values = matrix(n, n), matrix(n, 1)
+    for i in range(n):
+        u = (edge - 1) / 2 + (edge + 1) / 2 * cos(pi * (2 * i + 1) / (2 * n))
+        y = centre * (1 + u) / (1 - u)
+        values[i] = f(y)
+        for j in range(n):
+            system[i, j] = y**j if j <= top else -values[i] * y ** (j - top)
+    found = list(lu_solve(system, values))
+    return [found[: top + 1], [mpf(1), *found[top + 1 :]]]
+
+
+def show(name: str, dtype: type[np.floating], error: mpf, coefficients: list[mpf]) -> None:
+    """Print coefficients, the constant one first, in hexadecimal."""
+    print(f"{name} {dtype.__name__}, error 2**{float(log(error, 2)):.1f}")
+    for coefficient in coefficients:
+        print(f'    "{float(dtype(str(coefficient))).hex()}",')
+
+
 def main() -> None:
-    """Print every polynomial, the constant coefficient first, in hexadecimal."""
+    """Print every polynomial and every quotient."""
     for name, (function, low, high, *degrees) in POLYNOMIALS.items():
         for dtype, degree in zip((np.float32, np.float64), degrees, strict=True):
-            if degree is None:
-                continue
-            found, error = chebyfit(function, [low, high], degree + 1, error=True)
-            print(f"{name.strip()} {dtype.__name__}, error 2**{float(log(error, 2)):.1f}")
-            for coefficient in reversed(found):
-                print(f'    "{float(dtype(str(coefficient))).hex()}",')
+            if degree is not None:
+                found, error = chebyfit(function, [low, high], degree + 1, error=True)
+                show(name.strip(), dtype, error, found[::-1])
+    for name, (function, *quotients) in QUOTIENTS.items():
+        for dtype, (*degrees, centre, high) in zip((np.float32, np.float64), quotients, strict=True):
+            top, bottom = quotient(function, *degrees, centre, high)
+            points = [high * (mpf(i) / 1000) ** 2 for i in range(1001)]
+            values = [polyval(top[::-1], y) / polyval(bottom[::-1], y) for y in points]
+            pairs = zip(points, values, strict=True)
+            error = max(abs((v - function(y)) / (sqrt(2 * pi) * y + function(y))) for y, v in pairs)
+            show(f"{name}_TOP", dtype, error, top[1:])
+            show(f"{name}_BOTTOM", dtype, error, bottom[1:])
 
 
 if __name__ == "__main__":

@@ -6,16 +6,9 @@ writes the gradient of its input.
 
 import math
 
-import numpy as np
-
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels._jit import exact, kernel
-
-_DENSITY = 1 / math.sqrt(2 * math.pi)
-_TANH_1, _TANH_3 = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
-# GELU is z or 0, and its gradient 1 or 0, beyond. Clamping z there keeps inf * 0 out.
-_GELU_FAR = 100.0
 
 
 @kernel
@@ -64,7 +57,7 @@ def elu(z: Array, alpha: float, out: Array) -> None:
     """``out = z`` where it is positive, else ``alpha (exp(z) - 1)``."""
     zero, alpha = z.dtype.type(0), z.dtype.type(alpha)
     for i in range(z.size):
-        out[i] = z[i] if z[i] > zero else alpha * m.expm1(z[i])
+        out[i] = z[i] if z[i] > zero else alpha * m.expm1_nonpositive(z[i])
 
 
 @kernel
@@ -78,65 +71,43 @@ def elu_backward(z: Array, alpha: float, dy: Array, out: Array) -> None:
 @kernel
 def gelu(z: Array, out: Array) -> None:
     """``out = z Phi(z)``, Phi the normal distribution function."""
-    far = z.dtype.type(_GELU_FAR)
     for i in range(z.size):
-        x = -far if z[i] < -far else z[i]
-        probability, _ = m.normal(x)
-        out[i] = x * probability
+        out[i] = m.gelu(z[i])
 
 
 @kernel
 def gelu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy (Phi(z) + z phi(z))``, phi the normal density."""
-    scale, far = z.dtype.type(_DENSITY), z.dtype.type(_GELU_FAR)
     for i in range(z.size):
-        x = far if z[i] > far else z[i]
-        x = -far if x < -far else x
-        probability, density = m.normal(x)
-        out[i] = dy[i] * (probability + x * (scale * density))
+        out[i] = dy[i] * m.gelu_slope(z[i])
 
 
 @kernel
 def gelu_tanh(z: Array, out: Array) -> None:
     """``out = z (1 + tanh(u)) / 2 = z sigmoid(2 u)``, ``u = sqrt(2 / pi) (z + 0.044715 z**3)``."""
-    a, b = z.dtype.type(_TANH_1), z.dtype.type(_TANH_3)
-    far = z.dtype.type(_GELU_FAR)
     for i in range(z.size):
-        x = -far if z[i] < -far else z[i]
-        out[i] = x * m.sigmoid(x * (a + b * (x * x)))
+        out[i] = m.gelu_tanh(z[i])
 
 
 @kernel
 def gelu_tanh_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy (s + z s (1 - s) 2 u')`` with ``s = sigmoid(2 u)``."""
-    a, b, c = z.dtype.type(_TANH_1), z.dtype.type(_TANH_3), z.dtype.type(3 * _TANH_3)
-    one, far = z.dtype.type(1), z.dtype.type(_GELU_FAR)
     for i in range(z.size):
-        x = far if z[i] > far else z[i]
-        x = -far if x < -far else x
-        square = x * x
-        s = m.sigmoid(x * (a + b * square))
-        out[i] = dy[i] * (s + x * (s * (one - s)) * (a + c * square))
+        out[i] = dy[i] * m.gelu_tanh_slope(z[i])
 
 
 @kernel
 def silu(z: Array, out: Array) -> None:
     """``out = z sigmoid(z)``; 0 at -inf."""
-    lowest = z.dtype.type(np.finfo(z.dtype).min)
     for i in range(z.size):
-        x = lowest if z[i] < lowest else z[i]
-        out[i] = x * m.sigmoid(x)
+        out[i] = m.silu(z[i])
 
 
 @kernel
 def silu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy s (1 + z (1 - s))`` with ``s = sigmoid(z)``."""
-    one, highest = z.dtype.type(1), z.dtype.type(np.finfo(z.dtype).max)
     for i in range(z.size):
-        x = highest if z[i] > highest else z[i]
-        x = -highest if x < -highest else x
-        s = m.sigmoid(x)
-        out[i] = dy[i] * (s * (one + x * (one - s)))
+        out[i] = dy[i] * m.silu_slope(z[i])
 
 
 @kernel
@@ -144,7 +115,7 @@ def softplus(z: Array, out: Array) -> None:
     """``out = log(1 + exp(z))``, as ``max(z, 0) + log1p(exp(-|z|))``."""
     zero = z.dtype.type(0)
     for i in range(z.size):
-        out[i] = (zero if z[i] < zero else z[i]) + m.log1p(m.exp_nonpositive(-abs(z[i])))
+        out[i] = (zero if z[i] < zero else z[i]) + m.log1p_exp(-abs(z[i]))
 
 
 @kernel
@@ -164,10 +135,10 @@ def sigmoid(z: Array, out: Array) -> None:
 @exact
 def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * s * (1 - s)`` with ``s = sigmoid(z)``."""
-    one = z.dtype.type(1)
+    one, two = z.dtype.type(1), z.dtype.type(2)
     for i in range(z.size):
         e = m.exp_nonpositive(-abs(z[i]))  # s (1 - s) = e / (1 + e)**2: 1 - s would cancel
-        out[i] = dy[i] * (e / ((one + e) * (one + e)))
+        out[i] = dy[i] * (e / (one + e * (two + e)))
 
 
 @kernel
@@ -191,7 +162,7 @@ def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     one, two, four = z.dtype.type(1), z.dtype.type(2), z.dtype.type(4)
     for i in range(z.size):
         e = m.exp_nonpositive(-two * abs(z[i]))  # 1 - t**2 = 4 e / (1 + e)**2: 1 - t would cancel
-        out[i] = dy[i] * (four * e / ((one + e) * (one + e)))
+        out[i] = dy[i] * (four * e / (one + e * (two + e)))
 
 
 @kernel
@@ -209,9 +180,10 @@ def arctan(z: Array, out: Array) -> None:
         out[i] = m.arctan(z[i])
 
 
-@kernel
+@exact
 def arctan_backward(z: Array, dy: Array, out: Array) -> None:
-    """``out = dy / (1 + z**2)``."""
-    one = z.dtype.type(1)
+    """``out = dy / (1 + z**2)``; both sides of the bar times ``s`` where ``z**2`` may overflow."""
+    one, small = z.dtype.type(1), z.dtype.type(2.0 ** -(z.itemsize * 16))
     for i in range(z.size):
-        out[i] = dy[i] / (one + z[i] * z[i])
+        s = small if abs(z[i]) * small >= one else one
+        out[i] = dy[i] * s / (z[i] * s * z[i] + s)

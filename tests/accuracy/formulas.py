@@ -3,8 +3,8 @@
 A formula takes a module ``m`` of functions and numbers of its kind: :mod:`functions` with DD numbers,
 or :data:`PLAIN` with float64 ones. It is written so that nothing cancels; where a sum must, the formula
 returns the list of its terms. The float64 functions are those of NumPy and SciPy, with errors below
-1e-15, or 1e-8 of float32's unit: they are float32's reference. A test checks them against the
-double-double ones, and those against mpmath.
+1e-6 of float32's unit: they are float32's reference. A test checks them against the double-double ones,
+and those against mpmath.
 """
 
 import math

@@ -164,17 +164,16 @@ def _check_binary(z, rng):
 
 
 # kernel: its check
-_CHECKS = {
-    (softmax, "softmax"): _check_softmax,
-    (softmax, "log_softmax"): _check_log_softmax,
-    (softmax, "softmax_jvp"): _check_softmax_jvp,
-    (softmax, "softmax_backward"): _check_softmax_backward,
-    (softmax, "log_softmax_backward"): _check_log_softmax_backward,
-    (losses, "softmax_cross_entropy"): _check_rows_of_weights,
-    (losses, "softmax_cross_entropy_labels"): _check_labels,
-    (losses, "binary_cross_entropy"): _check_binary,
+CHECKS = {
+    "softmax": _check_softmax,
+    "log_softmax": _check_log_softmax,
+    "softmax_jvp": _check_softmax_jvp,
+    "softmax_backward": _check_softmax_backward,
+    "log_softmax_backward": _check_log_softmax_backward,
+    "softmax_cross_entropy": _check_rows_of_weights,
+    "softmax_cross_entropy_labels": _check_labels,
+    "binary_cross_entropy": _check_binary,
 }
-CHECKS = {name: f for (module, name), f in _CHECKS.items() if hasattr(module, name)}
 
 
 def worst(check, dtype, elements=ELEMENTS, sizes=SIZES):

@@ -31,7 +31,7 @@ AT_INFINITY = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n in AT_INFINITY if n in NAMES])
+@pytest.mark.parametrize("name", AT_INFINITY)
 def test_values_at_infinity(name, dtype):
     x = np.tile(np.array([-np.inf, np.inf], dtype), 20)
     np.testing.assert_allclose(call(name, x), np.tile(AT_INFINITY[name], 20), rtol=1e-6)
@@ -40,7 +40,7 @@ def test_values_at_infinity(name, dtype):
 ODD = ("expm1", "log1p", "tanh", "arctan", "erf")
 
 
-@pytest.mark.parametrize("name", [n for n in ODD if n in NAMES])
+@pytest.mark.parametrize("name", ODD)
 def test_zero_keeps_its_sign(name, dtype):
     x = np.tile(np.array([-0.0, 0.0], dtype), 20)
     assert np.signbit(call(name, x)).tolist() == np.signbit(x).tolist()

@@ -1,0 +1,194 @@
+"""exp and what is made of it, for a set of constants ``c``: see :mod:`fastnn.kernels.math`."""
+
+import math
+from typing import Any
+
+from fastnn.kernels import polynomials as p
+from fastnn.kernels._jit import fma, inlined
+from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power
+from fastnn.kernels.polynomials import polynomial
+
+
+@inlined
+def reduce(x: Any, c: Constants) -> tuple[Any, Any, Any]:
+    """Return ``r = x - n ln 2`` in two parts, and ``n + magic``, for x that does not overflow n."""
+    t = x * c.log2_e + c.magic
+    n = t - c.magic
+    return x - n * c.ln2_high, -(n * c.ln2_low), t
+
+
+@inlined
+def _expm1_reduced(x, c):
+    high, low, t = reduce(x, c)
+    r = high + low
+    return high + (low + (r * r) * polynomial(r, c.exp)), t
+
+
+@inlined
+def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
+    """Return q and a power of two a, with ``exp(x y + rest) = a + a q``, q good to 1.5 units.
+
+    The product is not rounded: ``x y - n ln 2`` is. ``magic`` is one of ``c.magic_...``, with
+    ``c.magic_up`` and ``c.magic_down`` a is larger and smaller by a factor ``1 / c.scale``.
+    """
+    t = (x * y) * c.log2_e + magic
+    n = t - magic
+    r = fma(x, y, -(n * c.ln2_high)) - (n * c.ln2_low - rest)
+    return r + (r * r) * polynomial(r, c.exp_short), power(t)
+
+
+@inlined
+def exp_(x: Any, c: Constants) -> Any:
+    """Return exp(x)."""
+    x = c.low if x < c.low else x
+    x = c.high if x > c.high else x
+    q, t = _expm1_reduced(x, c)
+    a, b = halves(t)
+    return (q * a + a) * b
+
+
+@inlined
+def exp_nonpositive(x: Any, c: Constants) -> Any:
+    """Return exp(x) for x <= 0."""
+    # 2**n may be subnormal: over c.scale it is not, and c.scale is the one factor that may round
+    x = c.low if x < c.low else x
+    q, a = expm1_product(x, c.one, c.zero, c.magic_up, c)
+    return (a * q + a) * c.scale
+
+
+@inlined
+def expm1(x: Any, c: Constants) -> Any:
+    """Return exp(x) - 1."""
+    # s / 2 (expm1(r) + 1) - 1 / 2, times 2, with s = 2**n: half of it, so that n = 1024 has a power
+    x = c.minus_one_below if x < c.minus_one_below else x
+    x = c.high if x > c.high else x
+    high, low, t = reduce(x, c)
+    r = high + low
+    low = (high - r) + low
+    a = power(t + (c.bias - c.one))
+    constant = a - c.half
+    linear = a * r
+    top = constant + linear
+    rest = linear - (top - constant) + ((a - constant) - c.half)
+    y = c.two * (top + (rest + a * (low + (r * r) * polynomial(r, c.exp))))
+    return x if abs(x) < c.negligible else y
+
+
+@inlined
+def expm1_nonpositive(x: Any, c: Constants) -> Any:
+    """Return exp(x) - 1 for x <= 0, good to 1.5 units."""
+    x = c.minus_one_below if x < c.minus_one_below else x
+    q, a = expm1_product(x, c.one, c.zero, c.magic_level, c)
+    return a * q + (a - c.one)
+
+
+@inlined
+def tanh_32(x: Any) -> Any:
+    """Return tanh(x): a polynomial near 0; ``1 - 2 / (exp(2 |x|) + 1)`` elsewhere."""
+    c = SINGLE
+    y = abs(x)
+    y = c.tanh_one if y > c.tanh_one else y
+    z = x * x
+    near = y + y * (z * polynomial(z, p.TANH_32))
+    q, a = expm1_product(y, c.two, c.zero, c.magic_level, c)
+    far = c.one - c.two / (a * q + (a + c.one))
+    return math.copysign(near if y < c.one else far, x)
+
+
+@inlined
+def tanh_64(x: Any) -> Any:
+    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, near 0; ``1 - 2 / (m + 2)`` elsewhere."""
+    c = DOUBLE
+    y = abs(x)
+    y = c.tanh_one if y > c.tanh_one else y
+    high, low, t = reduce(y + y, c)
+    r = high + low
+    a = power(t + c.bias)
+    low += (r * r) * polynomial(r, c.exp)
+    q = high + low
+    low = a * (low - (q - high))
+    top, bottom = a * q + (a - c.one), a * q + (a + c.one)
+    inverse = c.one / bottom
+    quotient = top * inverse
+    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which q lacks
+    error = fma(-quotient, bottom, top) + low * (c.one - quotient)
+    return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
+
+
+@inlined
+def sigmoid(x: Any, c: Constants) -> Any:
+    """Return ``s / (s + s exp(-x))``; with s, ``exp(-x)`` is finite where the result is subnormal."""
+    y = -x
+    y = -c.sigmoid_one if y < -c.sigmoid_one else y
+    y = -c.low if y > -c.low else y
+    q, a = expm1_product(y, c.one, c.zero, c.magic_down, c)
+    top = a + c.scale
+    return c.scale / (top + (a * q + (c.scale - (top - a))))  # with what is lost of the first sum
+
+
+# x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
+# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. e comes
+# over c.scale, which is multiplied in the end: only there may a subnormal number round.
+
+
+@inlined
+def _gate(x, y, q, a, c):
+    e = a * q + a
+    return (x if x > c.zero else c.zero) - (y * e) / (c.one + e * c.scale) * c.scale
+
+
+@inlined
+def _gate_slope(x, y, slope, q, a, c):
+    rest = (a * q + a) * c.scale
+    top = (c.one + rest) - y * slope
+    k = (top + top * q) * a / (c.one + rest * (c.two + rest))
+    return c.one - k * c.scale if x > c.zero else k * c.scale
+
+
+@inlined
+def silu(x: Any, c: Constants) -> Any:
+    """Return x sigmoid(x)."""
+    y = abs(x)
+    y = -c.low_product if y > -c.low_product else y
+    q, a = expm1_product(-y, c.one, c.zero, c.magic_up, c)
+    return _gate(x, y, q, a, c)
+
+
+@inlined
+def silu_slope(x: Any, c: Constants) -> Any:
+    """Return the derivative of silu."""
+    y = abs(x)
+    y = -c.low_product if y > -c.low_product else y
+    q, a = expm1_product(-y, c.one, c.zero, c.magic_up, c)
+    return _gate_slope(x, y, c.one, q, a, c)
+
+
+@inlined
+def _cubic(x, c):
+    # 2 u(x) / x and its rounding error. `high - linear` is exact, for linear has few bits
+    square = x * x
+    error = fma(x, x, -square)
+    high = fma(c.cubic, square, c.linear)
+    rest = fma(c.cubic, square, -(high - c.linear))
+    return high, rest + (c.cubic * error + (c.cubic_low * square + c.linear_low))
+
+
+@inlined
+def gelu_tanh(x: Any, c: Constants) -> Any:
+    """Return x sigmoid(2 u(x)), ``2 u(x) = x (linear + cubic x**2)``."""
+    y = abs(x)
+    y = c.cubic_zero if y > c.cubic_zero else y
+    high, low = _cubic(y, c)
+    q, a = expm1_product(-y, high, -y * low, c.magic_up, c)
+    return _gate(x, y, q, a, c)
+
+
+@inlined
+def gelu_tanh_slope(x: Any, c: Constants) -> Any:
+    """Return the derivative of GELU's tanh form."""
+    y = abs(x)
+    y = c.cubic_zero if y > c.cubic_zero else y
+    high, low = _cubic(y, c)
+    q, a = expm1_product(-y, high, -y * low, c.magic_up, c)
+    more = c.two * (high - c.linear) + (c.two * (low - c.linear_low) + low)  # 2 cubic y**2
+    return _gate_slope(x, y, high + more, q, a, c)
