@@ -1,6 +1,7 @@
 """Arrays that begin on a cache line, so that no vector of theirs lies across two."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,23 @@ def aligned_copy(array: Array) -> Array:
     copy = aligned_zeros(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def aligned_views(
+    shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]
+) -> tuple[Array, list[Array]]:
+    """Return zeros of these shapes, like those of :func:`aligned_zeros`, as views of one flat array.
+
+    Between two arrays the flat one has zeros that belong to neither, up to the next cache line.
+    """
+    step = _LINE // dtype.itemsize
+    sizes = [math.prod(shape) for shape in shapes]
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + -(-size // step) * step)
+    flat = aligned_zeros((starts[-1],), dtype)
+    views = [
+        flat[start : start + size].reshape(shape)
+        for start, size, shape in zip(starts, sizes, shapes, strict=False)
+    ]
+    return flat, views

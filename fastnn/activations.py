@@ -57,20 +57,26 @@ class Activation(ABC):
 class _Elementwise(Activation):
     """An activation that acts on each element by itself, given as two kernels over flat arrays."""
 
-    _forward: ClassVar[Any]
-    _backward: ClassVar[Any]
-    _parameter: float | None = None  # which the kernels take too
+    kernel: ClassVar[Any]
+    gradient_kernel: ClassVar[Any]
+    rowwise = False
+    _parameter: float | None = None
+
+    @property
+    def parameter(self) -> float | None:
+        """A number that the kernels take too, or None."""
+        return self._parameter
 
     def forward(self, Z: ArrayLike) -> Array:
         z = as_float(Z, "Z")
         out = np.empty_like(z)
-        elementwise(type(self)._forward, z, out, parameter=self._parameter)
+        elementwise(self.kernel, z, out, parameter=self._parameter)
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(Z, dY, ("Z", "dY"))
         out = np.empty_like(z)
-        elementwise(type(self)._backward, z, dy, out, parameter=self._parameter)
+        elementwise(self.gradient_kernel, z, dy, out, parameter=self._parameter)
         return restore(out, Z, dY)
 
 
@@ -90,22 +96,22 @@ Identity = Linear
 class Sigmoid(_Elementwise):
     """``f(z) = 1 / (1 + exp(-z))``, with gradient ``dY f(z) (1 - f(z))``."""
 
-    _forward = staticmethod(kernels.sigmoid)
-    _backward = staticmethod(kernels.sigmoid_backward)
+    kernel = staticmethod(kernels.sigmoid)
+    gradient_kernel = staticmethod(kernels.sigmoid_backward)
 
 
 class TanH(_Elementwise):
     """``f(z) = tanh(z)``, with gradient ``dY (1 - f(z)**2)``."""
 
-    _forward = staticmethod(kernels.tanh)
-    _backward = staticmethod(kernels.tanh_backward)
+    kernel = staticmethod(kernels.tanh)
+    gradient_kernel = staticmethod(kernels.tanh_backward)
 
 
 class ReLU(_Elementwise):
     """``f(z) = max(z, 0)``, with gradient ``dY (z >= 0)``: 1 at 0, where PyTorch has 0."""
 
-    _forward = staticmethod(kernels.relu)
-    _backward = staticmethod(kernels.relu_backward)
+    kernel = staticmethod(kernels.relu)
+    gradient_kernel = staticmethod(kernels.relu_backward)
 
 
 class LeakyReLU(_Elementwise):
@@ -115,8 +121,8 @@ class LeakyReLU(_Elementwise):
     models", ICML 2013.
     """
 
-    _forward = staticmethod(kernels.leaky_relu)
-    _backward = staticmethod(kernels.leaky_relu_backward)
+    kernel = staticmethod(kernels.leaky_relu)
+    gradient_kernel = staticmethod(kernels.leaky_relu_backward)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = self._parameter = require_number(
@@ -131,8 +137,8 @@ class ELU(_Elementwise):
     exponential linear units", ICLR 2016.
     """
 
-    _forward = staticmethod(kernels.elu)
-    _backward = staticmethod(kernels.elu_backward)
+    kernel = staticmethod(kernels.elu)
+    gradient_kernel = staticmethod(kernels.elu_backward)
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = self._parameter = require_number("alpha", alpha, low=-math.inf)
@@ -144,8 +150,8 @@ class GELU(_Elementwise):
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016.
     """
 
-    _forward = staticmethod(kernels.gelu)
-    _backward = staticmethod(kernels.gelu_backward)
+    kernel = staticmethod(kernels.gelu)
+    gradient_kernel = staticmethod(kernels.gelu_backward)
 
 
 class GELUTanh(_Elementwise):
@@ -154,8 +160,8 @@ class GELUTanh(_Elementwise):
     Source: as of :class:`GELU`.
     """
 
-    _forward = staticmethod(kernels.gelu_tanh)
-    _backward = staticmethod(kernels.gelu_tanh_backward)
+    kernel = staticmethod(kernels.gelu_tanh)
+    gradient_kernel = staticmethod(kernels.gelu_tanh_backward)
 
 
 class SiLU(_Elementwise):
@@ -165,8 +171,8 @@ class SiLU(_Elementwise):
     approximation in reinforcement learning", Neural Networks 107, 2018.
     """
 
-    _forward = staticmethod(kernels.silu)
-    _backward = staticmethod(kernels.silu_backward)
+    kernel = staticmethod(kernels.silu)
+    gradient_kernel = staticmethod(kernels.silu_backward)
 
 
 class Softplus(_Elementwise):
@@ -176,33 +182,34 @@ class Softplus(_Elementwise):
     pricing", NIPS 2000.
     """
 
-    _forward = staticmethod(kernels.softplus)
-    _backward = staticmethod(kernels.softplus_backward)
+    kernel = staticmethod(kernels.softplus)
+    gradient_kernel = staticmethod(kernels.softplus_backward)
 
 
 class ArcTan(_Elementwise):
     """``f(z) = arctan(z)``, with gradient ``dY / (1 + z**2)``."""
 
-    _forward = staticmethod(kernels.arctan)
-    _backward = staticmethod(kernels.arctan_backward)
+    kernel = staticmethod(kernels.arctan)
+    gradient_kernel = staticmethod(kernels.arctan_backward)
 
 
 class _Rowwise(Activation):
     """An activation over the last axis, given as two kernels over rows."""
 
-    _forward: ClassVar[Any]
-    _backward: ClassVar[Any]
+    kernel: ClassVar[Any]
+    gradient_kernel: ClassVar[Any]
+    rowwise, parameter = True, None
 
     def forward(self, Z: ArrayLike) -> Array:
         z = as_rows(Z, "Z")
         out = np.empty_like(z)
-        by_rows(type(self)._forward, z, out)
+        by_rows(self.kernel, z, out)
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(as_rows(Z, "Z"), dY, ("Z", "dY"))
         out = np.empty_like(z)
-        by_rows(type(self)._backward, z, dy, out)
+        by_rows(self.gradient_kernel, z, dy, out)
         return restore(out, Z, dY)
 
 
@@ -215,8 +222,8 @@ class SoftMax(_Rowwise):
     -inf gives a row of NaN; -inf beside finite entries gives exactly 0.
     """
 
-    _forward = staticmethod(softmax_kernels.softmax)
-    _backward = staticmethod(softmax_kernels.softmax_backward)
+    kernel = staticmethod(softmax_kernels.softmax)
+    gradient_kernel = staticmethod(softmax_kernels.softmax_backward)
 
 
 class LogSoftMax(_Rowwise):
@@ -226,8 +233,8 @@ class LogSoftMax(_Rowwise):
     of the others' sum, so that it keeps its digits near 0.
     """
 
-    _forward = staticmethod(softmax_kernels.log_softmax)
-    _backward = staticmethod(softmax_kernels.log_softmax_backward)
+    kernel = staticmethod(softmax_kernels.log_softmax)
+    gradient_kernel = staticmethod(softmax_kernels.log_softmax_backward)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {

@@ -39,25 +39,67 @@ class Data:
         labels: ArrayLike | None = None,
         out_dim: int | None = None,
     ) -> None:
-        self.data_: Array = np.asarray(data)
-        if self.data_.ndim == 0:
+        self._order: Array | None = None  # of the rows, where shuffled and not yet moved
+        self._data = np.asarray(data)
+        if self._data.ndim == 0:
             raise ValueError("data needs a batch axis, got a number")
-        self.labels: Array | None = None if labels is None else np.asarray(labels)
-        if self.labels is not None and len(self.labels) != len(self.data_):
-            raise ValueError(f"data has {len(self.data_)} rows, labels have {len(self.labels)}")
+        self._labels = None if labels is None else np.asarray(labels)
+        if self._labels is not None and len(self._labels) != len(self._data):
+            raise ValueError(f"data has {len(self._data)} rows, labels have {len(self._labels)}")
         self.out_dim = out_dim
         self.iteration = 0
         self.batch_size = require_count("batch_size", batch_size)
-        self.n_samples = self.data_.shape[0]
+        self.n_samples = self._data.shape[0]
         self.samples_per_epoch = math.ceil(self.n_samples / self.batch_size)
+
+    @property
+    def data_(self) -> Array:
+        """The rows, in the order of the last shuffle."""
+        self._move()
+        return self._data
+
+    @data_.setter
+    def data_(self, data: Array) -> None:
+        self._move()
+        self._data = data
+
+    @property
+    def labels(self) -> Array | None:
+        """Their labels, in the same order, or None."""
+        self._move()
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels: Array | None) -> None:
+        self._move()
+        self._labels = labels
+
+    def _move(self) -> None:
+        order, self._order = self._order, None
+        if order is not None:
+            self._data = self._data[order]
+            self._labels = None if self._labels is None else self._labels[order]
+
+    def in_memory(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether data ``(n, d)`` and labels ``(n, k)`` lie in memory as arrays of this dtype."""
+        return all(
+            type(a) is np.ndarray and a.ndim == 2 and a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned
+            for a in (self._data, self._labels)
+        )
+
+    def start_pass(self, shuffle: bool, rng: np.random.Generator | None) -> tuple[Array, Array, Array]:
+        """Shuffle, if asked to, and return data, labels, and the order in which to take their rows."""
+        if shuffle:
+            self.shuffle(rng)
+        assert self._labels is not None
+        order = np.arange(self.n_samples) if self._order is None else self._order
+        return self._data, self._labels, order
 
     def shuffle(self, rng: np.random.Generator | None = None) -> None:
         """Permute data and labels, by NumPy's global generator unless ``rng`` is given."""
         order = np.arange(self.n_samples)
         (np.random.shuffle if rng is None else rng.shuffle)(order)
-        self.data_ = self.data_[order]
-        if self.labels is not None:
-            self.labels = self.labels[order]
+        self._order = order if self._order is None else self._order[order]
 
     def sample(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
         """Return the next batch: ``(data, labels)``, or ``data`` alone if there are no labels."""
@@ -65,9 +107,8 @@ class Data:
             self.shuffle(rng)
         batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
         self.iteration = (self.iteration + 1) % max(self.samples_per_epoch, 1)
-        if self.labels is None:
-            return self.data_[batch]
-        return self.data_[batch], self.labels[batch]
+        rows = batch if self._order is None else self._order[batch]
+        return self._data[rows] if self._labels is None else (self._data[rows], self._labels[rows])
 
     def reset(self) -> None:
         """Start a new pass at the next :meth:`sample`."""

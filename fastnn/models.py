@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn import summary, training
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_batch, as_float, as_targets
+from fastnn._validation import as_batch, as_float, as_targets, restore
 from fastnn.activations import SoftMax
-from fastnn.datasets import Dataset
+from fastnn.datasets import Data, Dataset
 from fastnn.engine import Engine
 from fastnn.layers import Layer
 from fastnn.logs import History, Logger
@@ -119,6 +119,22 @@ class NeuralNetwork(LayerStack):
                 return result
         return self._step_by_layers(x, Y, epoch)
 
+    def _batches(
+        self, data: Data, shuffle: bool, epoch: int
+    ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
+        """Train on a pass over a dataset's part; yield the losses and errors of some batches at a time."""
+        if data.n_samples:
+            self._make_parameters(as_float(data.data_[:1], "X", self.layers[0].dtype or self.dtype))
+        stretches = self._engine.epoch(self, data, shuffle, epoch)
+        if stretches is not None:
+            for losses, errors in stretches:
+                self._log_parameters()
+                yield losses, errors
+            return
+        for _ in range(data.samples_per_epoch):
+            loss, error = self._step(*data.sample(shuffle, self.rng), epoch)
+            yield [loss], [error]
+
     def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         last = self._fused_layer()
         if last is None:
@@ -221,14 +237,24 @@ class NeuralNetwork(LayerStack):
         if Y is not None:
             Y_hat = self.forward(X)
             return Y_hat, self.backward(Y, Y_hat)
+        out = self._engine.predict(self, X)
+        if out is not None:
+            return out
+        x = as_float(X, "X", self.layers[0].dtype or self.dtype)
+        out = self._engine.predict(self, x)
+        if out is not None:
+            return restore(out, X)
         with self._caches_kept():
             return self.forward(X)
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
         """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""
         x = self._features(X)
-        loss, error, _ = self.evaluate_rows(x, self._targets(Y, len(x)))
-        return loss, error
+        return self._evaluate(x, self._targets(Y, len(x)))
+
+    def _evaluate(self, X: Array, Y: Array) -> tuple[float, float]:
+        found = self._engine.evaluate(self, as_float(X, "X"), as_float(Y, "Y"))
+        return self.evaluate_rows(X, Y)[:2] if found is None else found
 
     def test(self, dataset: Dataset, save_predictions: bool = False) -> dict[str, Any]:
         """Return loss and error of each batch of ``dataset.test``, and print their means.

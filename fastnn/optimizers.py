@@ -73,6 +73,10 @@ class Optimizer(ABC):
         """Return a parameter's entry in ``cache``, in the form of ``like``; zeros if none fits."""
         raise NotImplementedError(f"{type(self).__name__} keeps no state for a compiled step")
 
+    def states(self, names: Sequence[str], arrays: Sequence[Array]) -> list[Any]:
+        """Return several parameters' entries in ``cache``, as :meth:`state` does."""
+        return [self.state(name, like) for name, like in zip(names, arrays, strict=True)]
+
     def advance(self, states: Sequence[Any]) -> tuple[float, float, float, float]:
         """Count one update of these states; return the four numbers its compiled form takes."""
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")

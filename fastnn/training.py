@@ -23,8 +23,8 @@ class Progress:
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Before the first step of an epoch, counted from 0."""
 
-    def step(self, loss: float, error: float) -> None:
-        """After each step."""
+    def step(self, steps: int, loss: float) -> None:
+        """After some more steps, with the epoch's mean loss so far."""
 
     def end_epoch(self, epoch: int, summary: str) -> None:
         """After validation, with one line on the epoch."""
@@ -39,8 +39,9 @@ class Bar(Progress):
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         self._bar: Any = tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False)
 
-    def step(self, loss: float, error: float) -> None:
-        self._bar.update()
+    def step(self, steps: int, loss: float) -> None:
+        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        self._bar.update(steps)
 
     def end_epoch(self, epoch: int, summary: str) -> None:
         self.close()
@@ -68,13 +69,12 @@ def run(
         with deferred_interrupt() as check_interrupt:
             for epoch in range(epochs):
                 progress.start_epoch(epoch, epochs, train.samples_per_epoch)
-                losses, errors = [], []
-                for _ in range(train.samples_per_epoch):
-                    X, Y = train.sample(shuffle, model.rng)
-                    loss, error = model._step(X, Y, epoch)
-                    losses.append(loss)
-                    errors.append(error)
-                    progress.step(loss, error)
+                losses: list[float] = []
+                errors: list[float] = []
+                for some_losses, some_errors in model._batches(train, shuffle, epoch):
+                    losses.extend(some_losses)
+                    errors.extend(some_errors)
+                    progress.step(len(some_losses), _mean(losses))
                     check_interrupt()
                 history.loss.append(_mean(losses))
                 history.error.append(_mean(errors))
@@ -94,7 +94,7 @@ def run(
 
 def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
     results = [
-        model.evaluate_rows(*data.sample(shuffle, model.rng))[:2] for _ in range(data.samples_per_epoch)
+        model._evaluate(*data.sample(shuffle, model.rng)) for _ in range(data.samples_per_epoch)
     ]
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
 

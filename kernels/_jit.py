@@ -157,7 +157,7 @@ def job_from(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
     process. The copy takes the kernel's file and a name of its own, under which the cache finds it.
     """
     kernel_code = function.py_func.__code__
-    name = f"{function.__name__}_{dtype}"
+    name = f"{template.__name__}_{function.__name__}_{dtype}"
     code = template.__code__.replace(
         co_filename=kernel_code.co_filename, co_name=name, co_qualname=name
     )

@@ -1,4 +1,4 @@
-"""A whole training step of a stack of fully connected layers, compiled once for any stack.
+"""Steps of a stack of fully connected layers: training, inference, whole stretches of an epoch.
 
 A step is a row of parallel loops, its *phases*: forward through each layer, the loss and its gradient,
 backward through each layer, all updates. Activations are cut by columns: the thread that computes some
@@ -6,8 +6,10 @@ columns of ``A_i`` is the one that holds those columns of ``W_i``, computes thos
 updates those weights. So weights never pass from one core's cache to another's, only activations do,
 which are few for the batches that networks of this size are trained with.
 
-A step is described by a *plan*, an array of 64-bit integers: a header, then ``LAYER_WORDS`` for each
-layer. Arrays are given as addresses, so parameters may lie anywhere and be replaced at any time.
+A step is described by a *plan*: rows of 64-bit integers, a header, the layers, the phases. Arrays are
+given as addresses, so parameters may lie anywhere and be replaced at any time, and so are the
+:mod:`fastnn.kernels.parts` that do the arithmetic. What is here only finds out what they work on: it is
+compiled once, whatever networks are made of.
 """
 
 import functools
@@ -16,60 +18,52 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import activations as elementwise
-from fastnn.kernels import losses
-from fastnn.kernels._jit import array_at, job, kernel
-from fastnn.kernels.gemm_microkernel import PLAIN, gemm, transpose
+from fastnn.kernels import parts
+from fastnn.kernels._jit import array_at, call_job, job, kernel, stack
+from fastnn.kernels.gemm_microkernel import PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
 from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
-from fastnn.kernels.optimizers import adam_step, norm, sgd_step
-from fastnn.kernels.softmax import softmax, softmax_backward
+from fastnn.kernels.parts import numbers, words
 from fastnn.kernels.threads import parallel_for
 
-LINEAR, RELU, SIGMOID, TANH, ARCTAN, SOFTMAX = range(6)
-ON_TILE = (LINEAR, RELU)  # taken on the products' tiles
-KEEP_Z = (ARCTAN, SOFTMAX)  # their gradient needs z, that of the others f(z)
-CROSS_ENTROPY, L2 = range(2)
-SGD, ADAM = range(2)
-FORWARD, SOFTMAX_ROWS, LOSS_ROWS, BACKWARD, SOFTMAX_GRADIENT_ROWS, UPDATE, CLIPPED_UPDATE = range(7)
-
-# The plan's header: sizes, kinds, and the addresses of
-# STATS (row blocks, 2) float64: each block's summed loss and error, ONE: a one of the arrays' dtype,
-# RATES (5,) float64: lr, momentum, or step_size, beta_1, beta_2, eps; last the clip norm, or inf,
-# PHASES (phases, 4): the plan's address, what to do, with which layer, in how many jobs,
-# UPDATES (jobs, 5): layer, and the block of its weights: rows from, to, columns from, to.
+# The plan's header: the batch's rows, the size of an element, the rows of a block; addresses of the
+# layers; X, Y, and the targets T of which the loss is, those of Y unless TARGETS makes them; STATS
+# (blocks, 2) float64: each block's summed loss and error; RATES (4,) float64 of the optimiser, and the
+# bits of the norm to CLIP gradients to, or infinity; ONE: a one of the arrays' dtype; UPDATES (jobs,
+# 5): layer, and the block of its weights: rows from, to, columns from, to; PHASES (count, 5): the
+# phase's job, the plan's address, a layer, how many jobs, and whether several threads share them. The
+# first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
+# Last the parts; RULE is 0 where the optimiser's update is done on the products' tiles.
 (
-    N, LAYERS, SIZE, LOSS, RULE, ROWS, X, Y, STATS, RATES, ONE, PHASES, PHASE_COUNT, UPDATES,
-) = range(14)  # fmt: skip
-HEADER_WORDS = 14
-PHASE_WORDS, UPDATE_WORDS = 4, 5
-# Each layer: widths, activation, how many blocks its columns are cut into, and the addresses of its
-# parameters, the optimiser's two arrays for each of them, A = f(Z), dZ, the transposes of W's blocks of
-# rows; where needed, else 0, Z, dA, and the parameters' gradients.
+    N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
+    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS,
+    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE,
+) = range(26)  # fmt: skip
+HEADER_WORDS = 26
+JOB, PLAN, LAYER, COUNT, SHARED = range(5)
+PHASE_WORDS, UPDATE_WORDS = 5, 5
+# Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
+# addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ, the
+# transposes of W's blocks of rows, the parameters' gradients; the activation's parts, 0 for one that is
+# done on the tile, whether it goes by rows, and the bits of its parameter. Where a product's tile does
+# the activation Z is A, and dA is dZ.
 (
-    D, K, ACTIVATION, BLOCKS, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
-    A, DZ, WT, Z, DA, DW, DB,
-) = range(17)  # fmt: skip
-LAYER_WORDS = 17
+    D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
+    Z, A, DA, DZ, WT, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
+) = range(21)  # fmt: skip
+LAYER_WORDS = 21
+# A stretch of batches of one size: plan, pool or 0, batches, addresses of their (batches, n) row
+# numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
+STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
+STRETCH_WORDS = 6
 
-_INTEGER, _SINGLE, _DOUBLE = np.int64(0), np.float32(0), np.float64(0)
-
-
-@kernel
-def _words(address):
-    """Return the integers at an address; no more of them may be read than there are."""
-    return array_at(address, 1, 2**20, _INTEGER)[0]
+_call_words = stack(8 * 16)  # of a part
 
 
 @kernel
 def _layer(plan, i):
-    return plan[HEADER_WORDS + i * LAYER_WORDS : HEADER_WORDS + (i + 1) * LAYER_WORDS]
-
-
-@kernel
-def _vector(address, size, like):
-    return array_at(address, 1, size, like)[0]
+    return words(plan[LAYERS] + i * LAYER_WORDS * 8)
 
 
 @kernel
@@ -82,261 +76,279 @@ def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
 
 
 @kernel
-def _activate(code: int, z: Array, out: Array) -> None:
-    """``out = f(z)``, for one row of an activation that a product does not take on its tiles."""
-    if code == SIGMOID:
-        elementwise.sigmoid(z, out)
-    elif code == TANH:
-        elementwise.tanh(z, out)
-    else:
-        elementwise.arctan(z, out)
-
-
-@kernel
-def _activation_gradient(code: int, kept: Array, dy: Array, out: Array) -> None:
-    """``out = f'(z; dy)`` of one row, where ``kept`` is z for those in ``KEEP_Z``, else f(z)."""
-    if code == RELU:
-        elementwise.relu_gradient(kept, dy, out)
-    elif code == SIGMOID:
-        elementwise.sigmoid_gradient(kept, dy, out)
-    elif code == TANH:
-        elementwise.tanh_gradient(kept, dy, out)
-    elif code == ARCTAN:
-        elementwise.arctan_backward(kept, dy, out)
-    else:
-        out[:] = dy
-
-
-@kernel
-def _input(plan, i):
-    """Return the address of what layer i reads."""
-    return plan[X] if i == 0 else _layer(plan, i - 1)[A]
-
-
-@kernel
-def _product(plan, i, first, rows, begin, end, like):
-    """Write ``A = f(X W + b)`` for a block of rows and columns; of a softmax only Z."""
-    layer, size = _layer(plan, i), plan[SIZE]
-    code, d, k = layer[ACTIVATION], layer[D], layer[K]
-    at = (first * k + begin) * size
-    to = layer[A] + at if code in ON_TILE else layer[Z] + at
-    x = _input(plan, i) + first * d * size
-    w, b = layer[WEIGHTS] + begin * size, layer[BIAS] + begin * size
-    mode = RELU_TILE if code == RELU else PLAIN
-    gemm(x, d, 1, w, k, to, k, rows, end - begin, d, b, 0, mode, size, like, like)
-    if code != SOFTMAX and code not in ON_TILE:
-        z, a = array_at(layer[Z], plan[N], k, like), array_at(layer[A], plan[N], k, like)
-        for r in range(first, first + rows):
-            _activate(code, z[r, begin:end], a[r, begin:end])
-
-
-@kernel
 def _row_block(plan, index):
-    first = index * plan[ROWS]
-    return first, min(plan[N] - first, plan[ROWS])
+    first = index * plan[BLOCK]
+    return first, min(plan[N] - first, plan[BLOCK])
 
 
 @kernel
-def _softmax_rows(plan, i, index, like):
-    layer = _layer(plan, i)
-    first, rows = _row_block(plan, index)
-    at = first * layer[K] * plan[SIZE]
-    softmax(
-        array_at(layer[Z] + at, rows, layer[K], like), array_at(layer[A] + at, rows, layer[K], like)
-    )
+def _multiply(plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode):
+    at = _call_words()
+    w = words(at)
+    w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
+    w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
+    w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER] = rows, columns, inner
+    w[parts.START], w[parts.START_ROW], w[parts.MODE], w[parts.RATES] = start, start_row, mode, plan[RATES]
+    call_job(plan[PRODUCT], at, 0)
 
 
 @kernel
-def _softmax_gradient_rows(plan, i, index, like):
-    layer = _layer(plan, i)
-    first, rows = _row_block(plan, index)
-    k, at = layer[K], first * layer[K] * plan[SIZE]
-    z, da = array_at(layer[Z] + at, rows, k, like), array_at(layer[DA] + at, rows, k, like)
-    softmax_backward(z, da, array_at(layer[DZ] + at, rows, k, like))
+def _apply(plan, layer, part, first, rows, begin, end, z, dy, out):
+    """Call an activation's part on a block of rows and columns of (n, k) arrays."""
+    size, k = plan[SIZE], layer[K]
+    at = _call_words()
+    w = words(at)
+    whole = layer[ROWWISE] == 0 and begin == 0 and end == k
+    offset = (first * k + begin) * size
+    w[parts.HEIGHT], w[parts.WIDTH] = (1, rows * k) if whole else (rows, end - begin)
+    w[parts.STRIDE], w[parts.PARAMETER] = k * size, layer[PARAMETER]
+    w[parts.Z], w[parts.DY], w[parts.OUT] = z + offset, dy + offset, out + offset
+    call_job(part, at, 0)
 
 
 @kernel
-def _loss_rows(plan, i, index, like):
-    """Forward through the last layer, the loss, and dZ, for a block of rows."""
+def _forward_block(plan, i, first, rows, begin, end):
+    """Write a block of Z, and of A unless that goes by rows."""
+    layer, size = _layer(plan, i), plan[SIZE]
+    d, k = layer[D], layer[K]
+    x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * d * size
+    z = layer[Z] + (first * k + begin) * size
+    w, b = layer[WEIGHTS] + begin * size, layer[BIAS] + begin * size
+    _multiply(plan, x, d, 1, w, k, z, k, rows, end - begin, d, b, 0, layer[TILE])
+    if layer[ACTIVATION] != 0 and layer[ROWWISE] == 0:
+        part, a = layer[ACTIVATION], layer[A]
+        _apply(plan, layer, part, first, rows, begin, end, layer[Z], 0, a)
+
+
+# The phases' jobs, ``phase(at, index)``.
+
+
+@kernel
+def _of(at):
+    phase = words(at)
+    return words(phase[PLAN]), phase[LAYER]
+
+
+def forward(at: int, index: int) -> None:
+    """Write a block of columns of a layer's activations."""
+    plan, i = _of(at)
+    layer = _layer(plan, i)
+    begin, end = cut(layer[K], layer[BLOCKS], index, plan[SIZE])
+    _forward_block(plan, i, 0, plan[N], begin, end)
+
+
+def activate_rows(at: int, index: int) -> None:
+    """Write a block of rows of a layer's activations from Z."""
+    plan, i = _of(at)
     layer = _layer(plan, i)
     first, rows = _row_block(plan, index)
-    code, k, n, at = layer[ACTIVATION], layer[K], plan[N], first * layer[K] * plan[SIZE]
+    _apply(plan, layer, layer[ACTIVATION], first, rows, 0, layer[K], layer[Z], 0, layer[A])
+
+
+def forward_rows(at: int, index: int) -> None:
+    """Write a block of rows of all layers' activations."""
+    plan, _ = _of(at)
+    first, rows = _row_block(plan, index)
+    for i in range(plan[LAYER_COUNT]):
+        layer = _layer(plan, i)
+        _forward_block(plan, i, first, rows, 0, layer[K])
+        if layer[ROWWISE] != 0:
+            _apply(plan, layer, layer[ACTIVATION], first, rows, 0, layer[K], layer[Z], 0, layer[A])
+
+
+def loss_rows(at: int, index: int) -> None:
+    """Write the summed loss and error and the last layer's dZ, for a block of rows."""
+    plan, i = _of(at)
+    layer, size = _layer(plan, i), plan[SIZE]
+    k = layer[K]
+    first, rows = _row_block(plan, index)
     if layer[BLOCKS] == 1:  # else its product was a phase
-        _product(plan, i, first, rows, 0, k, like)
-    y = array_at(plan[Y] + at, rows, k, like)
-    dz = array_at(layer[DZ] + at, rows, k, like)
-    stats = _vector(plan[STATS] + 16 * index, 2, _DOUBLE)
-    if code == SOFTMAX and plan[LOSS] == CROSS_ENTROPY:
-        z = array_at(layer[Z] + at, rows, k, like)
-        stats[0] = losses.softmax_cross_entropy(z, y, n, dz)
-        stats[1] = losses.misclassified(y, z)
-        return
-    if code == SOFTMAX:
-        _softmax_rows(plan, i, index, like)
-    a = array_at(layer[A] + at, rows, k, like)
-    da = array_at(layer[DA] + at, rows, k, like)
-    if plan[LOSS] == CROSS_ENTROPY:
-        stats[0] = losses.cross_entropy(y.reshape(-1), a.reshape(-1))
-        stats[1] = losses.misclassified(y, a)
-        losses.cross_entropy_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
-    else:
-        stats[1] = losses.l2(y.reshape(-1), a.reshape(-1))
-        stats[0] = 0.5 * stats[1]
-        losses.l2_backward(y.reshape(-1), a.reshape(-1), n, da.reshape(-1))
-    if code == SOFTMAX:
-        _softmax_gradient_rows(plan, i, index, like)
-    else:
-        kept = array_at((layer[Z] if code in KEEP_Z else layer[A]) + at, rows, k, like)
-        _activation_gradient(code, kept.reshape(-1), da.reshape(-1), dz.reshape(-1))
+        _forward_block(plan, i, first, rows, 0, k)
+    if layer[ROWWISE] != 0:
+        _apply(plan, layer, layer[ACTIVATION], first, rows, 0, k, layer[Z], 0, layer[A])
+    offset = first * k * size
+    call_at = _call_words()
+    w = words(call_at)
+    w[parts.BLOCK_ROWS], w[parts.CLASSES] = rows, k
+    w[parts.Y], w[parts.T] = plan[Y] + offset, plan[Y] + offset
+    if plan[TARGETS] != 0:
+        w[parts.T] = plan[T] + offset
+        w[parts.SMOOTHING], w[parts.WEIGHTS] = plan[SMOOTHING], plan[CLASS_WEIGHTS]
+        call_job(plan[TARGETS], call_at, 0)
+    w[parts.BATCH], w[parts.SCORES] = plan[N], layer[A] + offset
+    w[parts.GRADIENT], w[parts.STATS] = layer[DA] + offset, plan[STATS] + 16 * index
+    call_job(plan[LOSS], call_at, 0)
+    if layer[GRADIENT] != 0:
+        _apply(plan, layer, layer[GRADIENT], first, rows, 0, k, layer[Z], layer[DA], layer[DZ])
 
 
-@kernel
-def _backward_columns(plan, i, index, like):
-    """From dZ of layer i to a block of columns of dZ of the layer below; of a softmax, to dA."""
-    layer, below = _layer(plan, i), _layer(plan, i - 1)
-    code, size, n, d, k = below[ACTIVATION], plan[SIZE], plan[N], layer[D], layer[K]
+def backward(at: int, index: int) -> None:
+    """From dZ of a layer to a block of columns of dZ of the one below, or dA if that goes by rows."""
+    plan, i = _of(at)
+    layer, below, size = _layer(plan, i), _layer(plan, i - 1), plan[SIZE]
+    n, d, k = plan[N], layer[D], layer[K]
     begin, end = cut(d, below[BLOCKS], index, size)
-    width, at = end - begin, begin * size
+    width, column = end - begin, begin * size
     wt = layer[WT] + begin * k * size
-    transpose(layer[WEIGHTS] + begin * k * size, k, wt, width, width, k, size, like)
-    to = (below[DZ] if code in ON_TILE else below[DA]) + at
-    mode, gate = (RELU_GRADIENT_TILE, below[A] + at) if code == RELU else (PLAIN, 0)
-    gemm(layer[DZ], k, 1, wt, width, to, d, n, width, k, gate, d, mode, size, like, like)
-    if code != SOFTMAX and code not in ON_TILE:
-        kept = array_at(below[Z] if code in KEEP_Z else below[A], n, d, like)
-        da, dz = array_at(below[DA], n, d, like), array_at(below[DZ], n, d, like)
-        for r in range(n):
-            _activation_gradient(code, kept[r, begin:end], da[r, begin:end], dz[r, begin:end])
+    call_at = _call_words()
+    w = words(call_at)
+    w[parts.A], w[parts.A_ROW] = layer[WEIGHTS] + begin * k * size, k
+    w[parts.C], w[parts.C_ROW], w[parts.ROWS], w[parts.COLUMNS] = wt, width, width, k
+    call_job(plan[TRANSPOSITION], call_at, 0)
+    mode, gate = PLAIN, 0
+    if below[TILE] == RELU_TILE:
+        mode, gate = RELU_GRADIENT_TILE, below[A] + column
+    _multiply(plan, layer[DZ], k, 1, wt, width, below[DA] + column, d, n, width, k, gate, d, mode)
+    if below[GRADIENT] != 0 and below[TILE] == PLAIN and below[ROWWISE] == 0:
+        _apply(plan, below, below[GRADIENT], 0, n, begin, end, below[Z], below[DA], below[DZ])
+
+
+def gradient_rows(at: int, index: int) -> None:
+    """From dA of a layer to a block of rows of its dZ."""
+    plan, i = _of(at)
+    layer = _layer(plan, i)
+    first, rows = _row_block(plan, index)
+    _apply(plan, layer, layer[GRADIENT], first, rows, 0, layer[K], layer[Z], layer[DA], layer[DZ])
 
 
 @kernel
-def _update_block(plan, index, like):
-    """``dW = X^T dZ`` and the update, for a block of weights, and its share of the bias."""
+def _rule(plan, count, gradient, first, second, values, clip):
+    at = _call_words()
+    w = words(at)
+    w[parts.COUNT], w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = count, gradient, first, second
+    w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
+    numbers(at)[parts.CLIP] = clip
+    call_job(plan[RULE], at, 0)
+
+
+def update(at: int, index: int) -> None:
+    """``dW = X^T dZ`` and the update, for a block of weights, and its share of the bias.
+
+    The bias is one more row of weights, for an input that is always one.
+    """
+    plan, _ = _of(at)
     n, size = plan[N], plan[SIZE]
-    block = _words(plan[UPDATES])[UPDATE_WORDS * index : UPDATE_WORDS * (index + 1)]
+    block = words(plan[UPDATES] + UPDATE_WORDS * index * 8)
     i, first, rows, begin, columns = block[0], block[1], block[2], block[3], block[4]
     layer = _layer(plan, i)
     d, k = layer[D], layer[K]
-    at, along = (first * k + begin) * size, begin * size
-    x, dz = _input(plan, i) + first * size, layer[DZ] + along
-    w, b = layer[WEIGHTS] + at, layer[BIAS] + along
-    rates = _vector(plan[RATES], 5, _DOUBLE)
-    if plan[RULE] == SGD and rates[4] == np.inf:
-        dtype = _vector(plan[ONE], 1, like).dtype
-        lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
-        v, v_bias = layer[WEIGHTS_1] + at, layer[BIAS_1] + along
-        gemm(x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, size, lr, momentum)
-        if first == 0:  # the bias is one more row of weights, for an input that is always one
-            gemm(plan[ONE], 0, 0, dz, k, b, k, 1, columns, n, v_bias, k, SGD_TILE, size, lr, momentum)
-        return
-    dw, db = layer[DW] + at, layer[DB] + along
-    gemm(x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, size, like, like)
-    if first == 0:
-        gemm(plan[ONE], 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, size, like, like)
-    if rates[4] == np.inf:  # else the norm of the whole comes first
-        m, v = layer[WEIGHTS_1] + at, layer[WEIGHTS_2] + at
-        for r in range(rows):
-            row = r * k * size
-            _adam(plan, dw + row, m + row, v + row, w + row, columns, 1.0, like)
+    at_block, along = (first * k + begin) * size, begin * size
+    x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * size
+    dz, one = layer[DZ] + along, plan[ONE]
+    if plan[RULE] == 0:
+        w, v = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block
+        _multiply(plan, x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE)
         if first == 0:
-            _adam(plan, db, layer[BIAS_1] + along, layer[BIAS_2] + along, b, columns, 1.0, like)
+            b, v = layer[BIAS] + along, layer[BIAS_1] + along
+            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, SGD_TILE)
+        return
+    dw, db = layer[DW] + at_block, layer[DB] + along
+    _multiply(plan, x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN)
+    if first == 0:
+        _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN)
+    if numbers(plan.ctypes.data)[CLIP] != np.inf:  # then the whole gradient's norm comes first
+        return
+    m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
+    whole = columns == k
+    for r in range(1 if whole else rows):
+        row = r * k * size
+        _rule(plan, rows * k if whole else columns, dw + row, m + row, v + row, w + row, np.inf)
+    if first == 0:
+        m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
+        _rule(plan, columns, db, m, v, b, np.inf)
 
 
-@kernel
-def _adam(plan, gradient, m, v, weights, count, scale, like):
-    g, w = _vector(gradient, count, like), _vector(weights, count, like)
-    rates = _vector(plan[RATES], 5, _DOUBLE)
-    adam_step(g, _vector(m, count, like), _vector(v, count, like), scale, rates, w)
-
-
-@kernel
-def _clipped_update(plan, gradient, state_1, state_2, weights, count, like):
-    """Update by a gradient scaled down to the clip norm, if its norm is above that."""
-    rates = _vector(plan[RATES], 5, _DOUBLE)
-    g = _vector(gradient, count, like)
-    size = norm(g)
-    scale = rates[4] / size if size > rates[4] else 1.0
-    if plan[RULE] == SGD:
-        velocity, w = _vector(state_1, count, like), _vector(weights, count, like)
-        sgd_step(g, velocity, rates[0] * scale, rates[1], w)
+def clipped_update(at: int, index: int) -> None:
+    """Update one parameter, weights if the index is even, by its gradient scaled to the clip norm."""
+    plan, _ = _of(at)
+    clip = numbers(plan.ctypes.data)[CLIP]
+    layer = _layer(plan, index // 2)
+    d, k = layer[D], layer[K]
+    if index % 2 == 0:
+        _rule(plan, d * k, layer[DW], layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS], clip)
     else:
-        _adam(plan, gradient, state_1, state_2, weights, count, scale, like)
+        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip)
 
 
-@kernel
-def _run_job(address, index, like):
-    phase = _words(address)[:PHASE_WORDS]
-    plan, kind, i = _words(phase[0]), phase[1], phase[2]
-    layer = _layer(plan, i)
-    if kind == FORWARD:
-        begin, end = cut(layer[K], layer[BLOCKS], index, plan[SIZE])
-        _product(plan, i, 0, plan[N], begin, end, like)
-    elif kind == SOFTMAX_ROWS:
-        _softmax_rows(plan, i, index, like)
-    elif kind == LOSS_ROWS:
-        _loss_rows(plan, i, index, like)
-    elif kind == BACKWARD:
-        _backward_columns(plan, i, index, like)
-    elif kind == SOFTMAX_GRADIENT_ROWS:
-        _softmax_gradient_rows(plan, i, index, like)
-    elif kind == UPDATE:
-        _update_block(plan, index, like)
-    else:
-        layer = _layer(plan, index // 2)
-        d, k = layer[D], layer[K]
-        if index % 2 == 0:
-            state_1, state_2 = layer[WEIGHTS_1], layer[WEIGHTS_2]
-            _clipped_update(plan, layer[DW], state_1, state_2, layer[WEIGHTS], d * k, like)
-        else:
-            _clipped_update(plan, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], k, like)
-
-
-@kernel
-def train_step(
-    control: int,
-    job: int,
-    plan: Array,
-    x: Array,
-    y: Array,
-    rate_1: float,
-    rate_2: float,
-    rate_3: float,
-    rate_4: float,
-    clip_norm: float,
-) -> tuple[float, float]:
-    """Do the step that a plan describes on a batch; return the summed loss and error.
-
-    ``control`` is a pool's, or 0 for no helpers; ``job`` the address of :func:`step_job`. The error
-    counts wrong arg-maxes for cross-entropy and sums squares for l2.
-    """
-    plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
-    rates = _vector(plan[RATES], 5, _DOUBLE)
-    rates[0], rates[1], rates[2], rates[3], rates[4] = rate_1, rate_2, rate_3, rate_4, clip_norm
-    for i in range(plan[PHASE_COUNT]):
-        phase = plan[PHASES] + i * PHASE_WORDS * 8
-        parallel_for(control, job, phase, _words(phase)[3])
-    loss, error = 0.0, 0.0
-    blocks = (plan[N] + plan[ROWS] - 1) // plan[ROWS]
-    stats = array_at(plan[STATS], blocks, 2, _DOUBLE)
-    for i in range(blocks):
-        loss += stats[i, 0]
-        error += stats[i, 1]
-    return loss, error
+def pick_rows(at: int, index: int) -> None:
+    """Copy a block of the batch's rows from the dataset."""
+    plan, _ = _of(at)
+    size = plan[SIZE]
+    first, rows = _row_block(plan, index)
+    call_at = _call_words()
+    w = words(call_at)
+    w[parts.HEIGHT], w[parts.DY] = rows, plan[ORDER] + first * 8
+    d, k = _layer(plan, 0)[D], _layer(plan, plan[LAYER_COUNT] - 1)[K]
+    w[parts.WIDTH], w[parts.Z], w[parts.OUT] = d, plan[ALL_X], plan[X] + first * d * size
+    call_job(plan[PICKED], call_at, 0)
+    w[parts.WIDTH], w[parts.Z], w[parts.OUT] = k, plan[ALL_Y], plan[Y] + first * k * size
+    call_job(plan[PICKED], call_at, 0)
 
 
 @functools.cache
-def step_job(dtype: np.dtype[Any]) -> Any:
-    """Return the job of all phases for a dtype, compiled; its ``address`` is what a step takes."""
-    if dtype == np.float32:
+def phase_job(phase: Any) -> Any:
+    """Return a phase's job, compiled; its ``address`` is what a plan takes."""
+    return job(phase)
 
-        @job
-        def single(address, index):
-            _run_job(address, index, _SINGLE)
 
-        return single
+# Whole steps.
 
-    @job
-    def double(address, index):
-        _run_job(address, index, _DOUBLE)
 
-    return double
+@kernel
+def _run(control, plan, begin):
+    for p in range(begin, plan[PHASE_COUNT]):
+        at = plan[PHASES] + p * PHASE_WORDS * 8
+        phase = words(at)
+        parallel_for(control if phase[SHARED] != 0 else 0, phase[JOB], at, phase[COUNT])
+
+
+@kernel
+def _results(plan):
+    loss, error = 0.0, 0.0
+    stats = numbers(plan[STATS])
+    for i in range((plan[N] + plan[BLOCK] - 1) // plan[BLOCK]):
+        loss += stats[2 * i]
+        error += stats[2 * i + 1]
+    return loss, error
+
+
+@kernel
+def step(control: int, plan: Array, x: Array, y: Array) -> tuple[float, float]:
+    """Do a plan's step on a batch; return the summed loss and error.
+
+    ``control`` is a pool's, or 0 for no helpers.
+    """
+    plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
+    _run(control, plan, 1)
+    return _results(plan)
+
+
+@kernel
+def infer(control: int, plan: Array, x: Array, out: Array) -> None:
+    """Do the phases of a plan that has neither loss nor updates; write the last activations."""
+    last = _layer(plan, plan[LAYER_COUNT] - 1)
+    plan[X] = x.ctypes.data
+    if last[ACTIVATION] == 0:
+        last[Z] = out.ctypes.data
+    last[A] = out.ctypes.data
+    _run(control, plan, 1)
+
+
+def stretch(at: int, index: int) -> None:
+    """Do a plan's step on one batch after the other of a dataset."""
+    s = words(at + index * STRETCH_WORDS * 8)
+    plan = words(s[STRETCH_PLAN])
+    n, rates = plan[N], numbers(plan[RATES])
+    for b in range(s[BATCHES]):
+        plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
+        for r in range(4):
+            rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
+        _run(s[STRETCH_CONTROL], plan, 0)
+        loss, error = _results(plan)
+        numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
+
+
+@kernel
+def run_stretches(control: int, job: int, stretches: Array) -> None:
+    """Run stretches ``(count, STRETCH_WORDS)``, each on a thread of its own if a pool is given."""
+    parallel_for(control, job, stretches.ctypes.data, stretches.shape[0])

@@ -33,6 +33,49 @@ def cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
         out[i] = y[i] if y[i] == zero and p[i] == zero else scale * (y[i] / p[i])
 
 
+@kernel
+def yes_no_cross_entropy(y: Array, p: Array) -> float:
+    """Return ``-sum(y log(p + eps) + (1 - y) log(1 - p + eps))`` over flat arrays."""
+    one = y.dtype.type(1)
+    total = 0.0
+    for i in range(y.size):
+        total -= y[i] * m.log(np.float64(p[i]) + _EPS)
+        total -= (one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
+    return total
+
+
+@exact
+def _quotient(y, p, zero):
+    return zero if y == zero and p == zero else y / p
+
+
+@kernel
+def yes_no_cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
+    """``out = ((1 - y) / (1 - p) - y / p) / n`` over flat arrays; a quotient 0 / 0 is 0."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    scale = one / y.dtype.type(n)
+    for i in range(y.size):
+        out[i] = (_quotient(one - y[i], one - p[i], zero) - _quotient(y[i], p[i], zero)) * scale
+
+
+@kernel
+def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
+    """Return how many of the questions of flat arrays have an answer on the other side than y."""
+    wrong = 0
+    for i in range(y.size):
+        wrong += (y[i] > 0.5) != (scores[i] > threshold)
+    return wrong
+
+
+@kernel
+def target_rows(y: Array, smoothing: float, weights: Array, out: Array) -> None:
+    """``out = weights ((1 - smoothing) y + smoothing sum(y) / k)`` by rows; weights ``(k,)`` float64."""
+    for i in range(y.shape[0]):
+        even = smoothing / y.shape[1] * rows.sum_row(y[i])
+        for j in range(y.shape[1]):
+            out[i, j] = weights[j] * ((1.0 - smoothing) * np.float64(y[i, j]) + even)
+
+
 @exact
 def _row_loss(weight: float, rest: float, below: float, like: Any) -> float:
     """Return ``weight log1p(rest / SCALE) + below``; NaN for a row that has no softmax."""
@@ -121,21 +164,22 @@ def _weigh_lanes(z: Array, y: Array, tops: Array, weights: Array, below: Array, 
 
 
 @kernel
-def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
-    """Return ``sum(y * (logsumexp(z) - z))``; write its gradient ``(p sum(y) - y) / n``.
+def softmax_cross_entropy_long(z: Array, y: Array, n: int, out: Array) -> float:
+    """As :func:`softmax_cross_entropy`, row by row."""
+    loss, lost = 0.0, 0.0
+    for i in range(z.shape[0]):
+        top, rest = exp_row_from_top(z[i], out[i])
+        weight, below = _weigh_row(z[i], y[i], top)
+        loss, lost = rows.add(loss, lost, _row_loss(weight, rest, below, out))
+        _gradient_row(out[i], y[i], rest, weight, n)
+    return loss + lost
 
-    z, y, out: blocks of rows ``(m, k)`` of a batch of ``n``; ``p = softmax(z)``. Classes of
-    weight 0 add nothing, even at z = -inf.
-    """
+
+@kernel
+def softmax_cross_entropy_short(z: Array, y: Array, n: int, out: Array) -> float:
+    """As :func:`softmax_cross_entropy`, for rows of up to ``SHORT`` entries, as lanes."""
     k = z.shape[1]
     loss, lost = 0.0, 0.0
-    if k > SHORT:
-        for i in range(z.shape[0]):
-            top, rest = exp_row_from_top(z[i], out[i])
-            weight, below = _weigh_row(z[i], y[i], top)
-            loss, lost = rows.add(loss, lost, _row_loss(weight, rest, below, out))
-            _gradient_row(out[i], y[i], rest, weight, n)
-        return loss + lost
     like = z.dtype.type(0)
     for start in range(0, z.shape[0], LANES):
         lanes = rows.lanes_of(z.shape[0] - start)
@@ -153,6 +197,18 @@ def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
         _gradient_lanes(t, d, sums[2], sums[0], n, own)
         rows.store_lanes(t, start, out)
     return loss + lost
+
+
+@kernel
+def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
+    """Return ``sum(y * (logsumexp(z) - z))``; write its gradient ``(p sum(y) - y) / n``.
+
+    z, y, out: blocks of rows ``(m, k)`` of a batch of ``n``; ``p = softmax(z)``. Classes of
+    weight 0 add nothing, even at z = -inf.
+    """
+    if z.shape[1] > SHORT:
+        return softmax_cross_entropy_long(z, y, n, out)
+    return softmax_cross_entropy_short(z, y, n, out)
 
 
 @kernel

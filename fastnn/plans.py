@@ -1,0 +1,320 @@
+"""Plans: a network's step in the form that compiled code takes, as rows of integers.
+
+A plan is for one number of rows. It holds the addresses of the parameters where they lie, and scratch
+arrays of its own; see ``kernels/dense.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import activations, losses, optimizers
+from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._typing import Array
+from fastnn.kernels import activations as kernels
+from fastnn.kernels import dense, parts, threads
+from fastnn.kernels.gemm_microkernel import PLAIN, RELU
+from fastnn.kernels.rows import SHORT
+
+if TYPE_CHECKING:
+    from fastnn.models import NeuralNetwork
+
+KNOWN = frozenset(activations.ACTIVATIONS.values())
+RULES: dict[type, str] = {optimizers.SGD: "sgd", optimizers.Adam: "adam"}
+# The loss's part, of probabilities or outputs, and of the logits where the last activation fuses.
+LOSSES: dict[type, tuple[str, str]] = {
+    losses.CrossEntropy: ("probability_loss", "softmax_loss"),
+    losses.BinaryCrossEntropy: ("yes_no_loss", "sigmoid_loss"),
+    losses.L2: ("l2_loss", ""),
+}
+_SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
+_BY_ROWS = 256  # rows: above, a thread takes some of them through all layers
+
+
+class Plan:
+    """What all plans have: the words, the arrays they point to, whether threads share the work."""
+
+    def __init__(
+        self, model: NeuralNetwork, n: int, shared: bool = True, fused: bool = False
+    ) -> None:
+        self.arrays = [p for layer in model.layers for p in layer.parameters.values()]
+        weights = self.arrays[::2]
+        self.n, self.dtype = n, weights[0].dtype
+        self.X_shape, self.Y_shape = (n, weights[0].shape[0]), (n, weights[-1].shape[1])
+        self._shared = shared and n * sum(W.size for W in weights) > _SERIAL
+        self._shares = threads.count() if self._shared else 1
+        self._kept: list[Array] = []
+        self._rates = np.zeros(4)
+        self.words = np.zeros(dense.HEADER_WORDS, np.int64)
+        self._layers = np.zeros((len(weights), dense.LAYER_WORDS), np.int64)
+        self._write_layers(model, fused)
+
+    @property
+    def control(self) -> int:
+        """The pool's, its helpers awake; 0 for a step that one thread does alone."""
+        if not self._shared:
+            return 0
+        pool = threads.pool()
+        pool.wake()
+        return pool.control
+
+    def _write_layers(self, model: NeuralNetwork, fused: bool) -> None:
+        """Write the layers; ``fused``: the last one's activation is left to the loss."""
+        for i, words in enumerate(self._layers):
+            d, k = words[dense.D], words[dense.K] = self.arrays[2 * i].shape
+            words[dense.BLOCKS] = _column_blocks(k, self.dtype.itemsize, self._shares)
+            words[dense.WEIGHTS] = self.arrays[2 * i].ctypes.data
+            words[dense.BIAS] = self.arrays[2 * i + 1].ctypes.data
+            words[dense.Z] = words[dense.A] = self._new((self.n, k))
+            if not (fused and i == len(self._layers) - 1):
+                self._write_activation(words, model.layers[i].activation)
+
+    def _write_activation(self, words: Array, activation: Any) -> None:
+        words[dense.TILE] = RELU if type(activation) is activations.ReLU else PLAIN
+        if type(activation) in (activations.Linear, activations.ReLU):
+            return
+        rowwise, parameter = activation.rowwise, activation.parameter
+        words[dense.ROWWISE] = rowwise
+        words[dense.PARAMETER] = np.float64(parameter or 0.0).view(np.int64)
+        words[dense.ACTIVATION] = parts.activation(
+            activation.kernel, self.dtype, rowwise, False, parameter is not None
+        )
+        words[dense.A] = self._new((self.n, words[dense.K]))
+
+    def _finish(self, phases: list[tuple[Any, int, int]], block: int, **header: int) -> None:
+        """Write the header and the phases ``(phase, layer, jobs)``, the first of which picks rows."""
+        table = np.zeros((len(phases), dense.PHASE_WORDS), np.int64)
+        for row, (phase, layer, count) in zip(table, phases, strict=True):
+            row[:] = (
+                dense.phase_job(phase).address,
+                self.words.ctypes.data,
+                layer,
+                count,
+                self._shared and self._worth_sharing(phase, layer),
+            )
+        header |= {
+            "N": self.n,
+            "SIZE": self.dtype.itemsize,
+            "BLOCK": block,
+            "LAYERS": self._layers.ctypes.data,
+            "LAYER_COUNT": len(self._layers),
+            "RATES": self._rates.ctypes.data,
+            "PHASES": self._keep(table),
+            "PHASE_COUNT": len(phases),
+            "PRODUCT": parts.part("product", self.dtype),
+        }
+        for name, value in header.items():
+            self.words[getattr(dense, name)] = value
+
+    def _worth_sharing(self, phase: Any, layer: int) -> bool:
+        d, k = self._layers[layer, dense.D], self._layers[layer, dense.K]
+        return phase is not dense.backward or int(self.n * d * k) > _SERIAL // 2
+
+    def _keep(self, array: Array) -> int:
+        self._kept.append(array)
+        return array.ctypes.data
+
+    def _new(self, shape: tuple[int, ...], dtype: Any = None) -> int:
+        return self._keep(aligned_zeros(shape, np.dtype(dtype or self.dtype)))
+
+    def _forward_phases(self) -> list[tuple[Any, int, int]]:
+        """Return the phases up to the last layer's, which is left to the caller."""
+        phases = []
+        for i, words in enumerate(self._layers[:-1]):
+            phases.append((dense.forward, i, int(words[dense.BLOCKS])))
+            if words[dense.ROWWISE]:
+                phases.append((dense.activate_rows, i, self._row_blocks()))
+        return phases
+
+    def _row_blocks(self) -> int:
+        return -(-self.n // _block(self.n))
+
+
+class InferencePlan(Plan):
+    """From X to the last layer's activation."""
+
+    def __init__(self, model: NeuralNetwork, n: int) -> None:
+        super().__init__(model, n)
+        last = len(self._layers) - 1
+        nothing = (dense.pick_rows, 0, 0)
+        if n > _BY_ROWS:
+            phases = [(dense.forward_rows, 0, self._row_blocks())]
+        else:
+            phases = self._forward_phases()
+            phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
+            if self._layers[last, dense.ROWWISE]:
+                phases.append((dense.activate_rows, last, self._row_blocks()))
+        self._finish([nothing, *phases], _block(n))
+
+    def run(self, X: Array, out: Array) -> None:
+        """Write the outputs for X."""
+        dense.infer(self.control, self.words, X, out)
+
+
+class LossPlan(Plan):
+    """From X and Y to the loss and error; :class:`TrainingPlan` goes on from there."""
+
+    def __init__(self, model: NeuralNetwork, n: int, shared: bool = True) -> None:
+        fused = model._fused_layer() is not None
+        super().__init__(model, n, shared, fused)
+        self.errors = n * (1 if type(model.loss) is losses.CrossEntropy else self.Y_shape[1])
+        last = self._layers[-1]
+        last[dense.DA] = last[dense.DZ] = self._new(self.Y_shape)
+        self._write(model, fused)
+
+    def _write(self, model: NeuralNetwork, fused: bool) -> None:
+        self._finish([(dense.pick_rows, 0, 0), *self._loss_phases()], **self._loss_header(model, fused))
+
+    def _loss_phases(self) -> list[tuple[Any, int, int]]:
+        last = len(self._layers) - 1
+        phases = self._forward_phases()
+        if self._layers[last, dense.BLOCKS] > 1:
+            phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
+        return [*phases, (dense.loss_rows, last, self._row_blocks())]
+
+    def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
+        header = {
+            "block": _block(self.n),
+            "STATS": self._new((self._row_blocks(), 2), np.float64),
+            "LOSS": parts.part(self._loss_part(model, fused), self.dtype),
+        }
+        if isinstance(model.loss, losses.CrossEntropy) and not model.loss.plain:
+            weights = model.loss.class_weight
+            header |= {
+                "TARGETS": parts.part("targets", self.dtype),
+                "T": self._new(self.Y_shape),
+                "SMOOTHING": int(np.float64(model.loss.label_smoothing).view(np.int64)),
+                "CLASS_WEIGHTS": self._keep(np.ones(self.Y_shape[1]) if weights is None else weights),
+            }
+        return header
+
+    def _loss_part(self, model: NeuralNetwork, fused: bool) -> str:
+        name = LOSSES[type(model.loss)][fused]
+        if name == "softmax_loss":  # compiled for the rows' length, so that it compiles faster
+            name += "_short" if self.Y_shape[1] <= SHORT else "_long"
+        return name
+
+    def run(self, X: Array, Y: Array) -> tuple[float, float]:
+        """Return the mean loss and error of a batch, having done the plan's step on it."""
+        loss, error = dense.step(self.control, self.words, X, Y)
+        return loss / self.n, error / self.errors
+
+
+class TrainingPlan(LossPlan):
+    """A whole step: forward, loss, backward, update."""
+
+    def _write(self, model: NeuralNetwork, fused: bool) -> None:
+        optimizer, last = model.optimizer, len(self._layers) - 1
+        self.states = optimizer.states(
+            [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters], self.arrays
+        )
+        state = [array for state in self.states for array in optimizers.state_arrays(state)]
+        clip = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
+        on_tile = type(optimizer) is optimizers.SGD and optimizer.clip_norm is None
+        gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if not on_tile else []
+        self._kept += gradients
+        for i, (words, layer) in enumerate(zip(self._layers, model.layers, strict=True)):
+            words[dense.WEIGHTS_1 : dense.BIAS_2 + 1] = [a.ctypes.data for a in state[4 * i : 4 * i + 4]]
+            words[dense.WT] = self._new((words[dense.K], words[dense.D]))
+            if gradients:
+                words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
+            if not (fused and i == last):
+                self._write_gradient(words, layer.activation, i == last)
+        updates = _update_blocks(self._layers, self.dtype.itemsize, self._shares)
+        header = self._loss_header(model, fused) | {
+            "CLIP": int(np.float64(clip).view(np.int64)),
+            "ONE": self._keep(np.ones(1, self.dtype)),
+            "UPDATES": self._keep(np.array(updates, np.int64)),
+            "TRANSPOSITION": parts.part("transposition", self.dtype),
+            "RULE": 0 if on_tile else parts.part(RULES[type(optimizer)], self.dtype),
+        }
+        phases = [(dense.pick_rows, 0, self._row_blocks()), *self._loss_phases()]
+        for i in range(last, 0, -1):
+            phases.append((dense.backward, i, int(self._layers[i - 1, dense.BLOCKS])))
+            if self._layers[i - 1, dense.ROWWISE]:
+                phases.append((dense.gradient_rows, i - 1, self._row_blocks()))
+        phases.append((dense.update, 0, len(updates)))
+        if optimizer.clip_norm is not None:
+            phases.append((dense.clipped_update, 0, len(self.arrays)))
+        self._finish(phases, **header)
+        self._rates_written: tuple[float, ...] = ()
+        self._picked: tuple[int, int] | None = None
+
+    def train(
+        self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None
+    ) -> tuple[float, float]:
+        """Do the step; return mean loss and error."""
+        optimizer = model.optimizer
+        if epoch is not None:
+            optimizer.epoch = epoch
+        rates = optimizer.advance(self.states)
+        if rates != self._rates_written:
+            self._rates[:] = self._rates_written = rates
+        result = self.run(X, Y)
+        self.clear(model)
+        return result
+
+    def clear(self, model: NeuralNetwork) -> None:
+        """Leave layers' caches and gradients as after an update."""
+        for layer in model.layers:
+            if type(layer.cache.get("Z")) is np.ndarray:
+                layer.clear_gradients()
+
+    def read_from(self, X: Array, Y: Array) -> None:
+        """Take the batches that are picked by row numbers out of these arrays."""
+        if not self._picked:
+            self._picked = self._new(self.X_shape), self._new(self.Y_shape)
+            self.words[dense.PICKED] = parts.part("rows_picked", self.dtype)
+        self.words[dense.X], self.words[dense.Y] = self._picked
+        self.words[dense.ALL_X], self.words[dense.ALL_Y] = X.ctypes.data, Y.ctypes.data
+        self._rates_written = ()
+
+    def _write_gradient(self, words: Array, activation: Any, last: bool) -> None:
+        shape = (self.n, words[dense.K])
+        words[dense.DA] = words[dense.DZ] = self._new(shape)
+        if type(activation) is activations.ReLU and last:  # else on the tile of the layer above
+            words[dense.GRADIENT] = parts.activation(
+                kernels.relu_gradient, self.dtype, False, True, False
+            )
+        if type(activation) in (activations.Linear, activations.ReLU):
+            return
+        words[dense.DZ] = self._new(shape)
+        words[dense.GRADIENT] = parts.activation(
+            activation.gradient_kernel,
+            self.dtype,
+            activation.rowwise,
+            True,
+            activation.parameter is not None,
+        )
+
+
+def _block(n: int) -> int:
+    """Return how many rows are a job where rows are cut; no matter how many threads there are."""
+    return 16 if n <= 32 else 32 if n <= 256 else 64
+
+
+def _column_blocks(width: int, itemsize: int, shares: int) -> int:
+    """Return into how many blocks to cut columns: a multiple of the shares, of about 3 lines each."""
+    lines = -(-width * itemsize // 64)
+    return 1 if lines < 2 * shares else -(-lines // (3 * shares)) * shares
+
+
+def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, ...]]:
+    """Cut all weights into blocks, so that each share holds the columns its thread computes.
+
+    A layer too narrow for that is cut by rows instead.
+    """
+    found: list[tuple[int, ...]] = []
+    for share in range(shares):
+        for i, layer in enumerate(layers):
+            d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
+            if blocks == 1:
+                first, end = share * d // shares, (share + 1) * d // shares
+                found.append((i, first, end - first, 0, k))
+                continue
+            for block in range(share * blocks // shares, (share + 1) * blocks // shares):
+                begin, end = dense.cut(k, blocks, block, itemsize)
+                found.append((i, 0, d, begin, end - begin))
+    return found
