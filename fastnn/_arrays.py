@@ -26,9 +26,7 @@ def aligned_copy(array: Array) -> Array:
     return copy
 
 
-def aligned_views(
-    shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]
-) -> tuple[Array, list[Array]]:
+def aligned_views(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> tuple[Array, list[Array]]:
     """Return zeros of these shapes, like those of :func:`aligned_zeros`, as views of one flat array.
 
     Between two arrays the flat one has zeros that belong to neither, up to the next cache line.

@@ -81,9 +81,13 @@ class Data:
             self._labels = None if self._labels is None else self._labels[order]
 
     def in_memory(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether data ``(n, d)`` and labels ``(n, k)`` lie in memory as arrays of this dtype."""
+        """Return whether data and labels are matrices of this dtype that lie in memory as a whole."""
         return all(
-            type(a) is np.ndarray and a.ndim == 2 and a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned
+            type(a) is np.ndarray
+            and a.ndim == 2
+            and a.dtype == dtype
+            and a.flags.c_contiguous
+            and a.flags.aligned
             for a in (self._data, self._labels)
         )
 

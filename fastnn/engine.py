@@ -1,4 +1,4 @@
-"""The engine: whole steps of a fully connected network, in training and inference, in one compiled call.
+"""The engine: whole steps of a fully connected network, trained or asked, in one compiled call.
 
 It takes the networks that are made of fastnn's own fully connected layers, activations, losses and
 optimisers; whatever else a network holds, ``NeuralNetwork`` trains over its layers' methods, with the
@@ -9,7 +9,7 @@ so an assignment into ``layer.parameters`` needs no synchronising.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from fastnn._typing import Array
 from fastnn.kernels import threads
 from fastnn.kernels.gemm_microkernel import AVAILABLE
 from fastnn.layers import FullyConnected
+from fastnn.layers.base import Changes
 from fastnn.optimizers import Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
 from fastnn.stretches import Stretches
@@ -82,7 +83,8 @@ class Engine:
                 f"X has shape {X.shape} and Y {Y.shape}; the network needs "
                 f"(n, {plan.X_shape[1]}) and (n, {plan.Y_shape[1]})"
             )
-        return plan.train(model, _like(X, plan), _like(Y, plan), epoch)
+        result: tuple[float, float] = plan.train(model, _like(X, plan), _like(Y, plan), epoch)
+        return result
 
     def repeat(
         self, model: NeuralNetwork, X: Any, Y: Any, epoch: int | None
@@ -138,7 +140,7 @@ class Engine:
             first = done * data.batch_size
             start = time.perf_counter()
             stretches = Stretches([plan], X, Y, [order[first : first + count * n]], count)
-            losses, errors = stretches.run(plan.control, [model.optimizer])[0]
+            losses, errors = stretches.run(plan.pool(), [model.optimizer])[0]
             plan.clear(model)
             seconds = time.perf_counter() - start
             done += count
@@ -146,7 +148,7 @@ class Engine:
             count = max(1, min(2 * count, int(count * _SECONDS / seconds)))
             yield losses, errors
 
-    def predict(self, model: NeuralNetwork, X: Array) -> Array | None:
+    def predict(self, model: NeuralNetwork, X: Any) -> Array | None:
         """Return the outputs for X, an array that is as it has to be; None if it is not, or unknown."""
         if type(X) is not np.ndarray or X.ndim != 2:
             return None
@@ -181,7 +183,7 @@ class Engine:
 
     def _training_plan(self, model: NeuralNetwork, n: int) -> Any:
         if not self._training.fresh(model) and not self._training.renew(
-            model, obstacle(model) is None and _trained_parts(model)
+            model, obstacle(model) is None, lambda: _trained_parts(model)
         ):
             return None
         return self._training.get(n) or self._training.add(n, TrainingPlan(model, n))
@@ -189,16 +191,15 @@ class Engine:
     def _evaluation_plan(self, model: NeuralNetwork, n: int) -> Any:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
             model,
-            _is_made(model)
-            and obstacle(model) is None
-            and [(vars(model), "loss", model.loss), *_parts(model)],
+            _is_made(model) and obstacle(model) is None,
+            lambda: [(vars(model), "loss", model.loss)],
         ):
             return None
         return self._evaluation.get(n) or self._evaluation.add(n, LossPlan(model, n))
 
     def _inference_plan(self, model: NeuralNetwork, n: int) -> Any:
         if not self._inference.fresh(model) and not self._inference.renew(
-            model, _is_made(model) and _obstacle_in_layers(model) is None and _parts(model)
+            model, _is_made(model) and _obstacle_in_layers(model) is None
         ):
             return None
         return self._inference.get(n) or self._inference.add(n, InferencePlan(model, n))
@@ -208,33 +209,44 @@ _Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value
 
 
 class _Plans:
-    """Plans of one kind by number of rows, and what they were made from."""
+    """Plans of one kind by number of rows, and what they were made from.
+
+    That is the layers' arrays and activations, which are looked at only if any layer's has changed,
+    and further parts, which always are.
+    """
 
     def __init__(self) -> None:
         self._plans: dict[int, Any] = {}
         self._layers: list[Any] = []
-        self._mappings: Sequence[Any] = ()
-        self._keys: Sequence[str] = ()
-        self._values: Sequence[Any] = ()
+        self._changes = -1
+        self._threads: int | None = None
+        self._of_layers: Sequence[Any] = ()
+        self._others: Sequence[Any] = ()
         self.get = self._plans.get
 
     def fresh(self, model: NeuralNetwork) -> bool:
         """Return whether all that plans are made from is where it was, the very same objects."""
-        return bool(self._layers) and (
-            model.layers == self._layers
-            and all(map(is_, map(dict.get, self._mappings, self._keys), self._values))
-        )
+        changes = Changes.count
+        if not self._layers or model.layers != self._layers or threads.chosen != self._threads:
+            return False
+        if self._others and not _unchanged(*self._others):
+            return False
+        if changes != self._changes:
+            if not _unchanged(*self._of_layers):
+                return False
+            self._changes = changes
+        return True
 
-    def renew(self, model: NeuralNetwork, parts: _Parts | bool) -> bool:
-        """Forget all plans; return whether there are parts to make new ones from."""
+    def renew(self, model: NeuralNetwork, possible: bool, others: Callable[[], _Parts] = list) -> bool:
+        """Forget all plans; return whether new ones are possible."""
         self._plans.clear()
         self._layers = []
-        if not parts:
-            return False
-        assert not isinstance(parts, bool)
-        self._layers = list(model.layers)
-        self._mappings, self._keys, self._values = zip(*parts, strict=True)
-        return True
+        if possible:
+            self._layers, self._changes = list(model.layers), Changes.count
+            self._threads = threads.count()
+            self._of_layers = tuple(zip(*_parts(model), strict=True))
+            self._others = tuple(zip(*others(), strict=True))
+        return possible
 
     def add(self, n: int, plan: Any) -> Any:
         if len(self._plans) == 8:
@@ -243,13 +255,17 @@ class _Plans:
         return plan
 
 
+def _unchanged(mappings: Sequence[Any], keys: Sequence[str], values: Sequence[Any]) -> bool:
+    return all(map(is_, map(dict.get, mappings, keys), values))
+
+
 def _parts(model: NeuralNetwork) -> _Parts:
-    """Return what all plans of a network are made from."""
-    parts: _Parts = [(vars(threads), "chosen", threads.count())]
+    """Return what of a network's layers plans are made from."""
+    parts: _Parts = []
     for layer in model.layers:
-        names = ("activation", "_parameters", "dtype")
-        parts += [(vars(layer), name, vars(layer)[name]) for name in names]
-        parts.append((vars(layer.activation), "_parameter", vars(layer.activation).get("_parameter")))
+        parts += [(vars(layer), name, vars(layer)[name]) for name in ("activation", "_parameters")]
+        if "_parameter" in vars(layer.activation):
+            parts.append((vars(layer.activation), "_parameter", vars(layer.activation)["_parameter"]))
         parts += [(layer.parameters, name, value) for name, value in layer.parameters.items()]
     return parts
 
@@ -268,7 +284,7 @@ def _trained_parts(model: NeuralNetwork) -> _Parts:
         parts.append((optimizer.cache, name, state))
         if isinstance(state, Moments):
             parts += [(vars(state), m, getattr(state, m)) for m in ("m", "v")]
-    return parts + _parts(model)
+    return parts
 
 
 def _like(array: Array, plan: Any) -> Array:

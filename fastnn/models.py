@@ -121,8 +121,8 @@ class NeuralNetwork(LayerStack):
 
     def _batches(
         self, data: Data, shuffle: bool, epoch: int
-    ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-        """Train on a pass over a dataset's part; yield the losses and errors of some batches at a time."""
+    ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
+        """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
         if data.n_samples:
             self._make_parameters(as_float(data.data_[:1], "X", self.layers[0].dtype or self.dtype))
         stretches = self._engine.epoch(self, data, shuffle, epoch)
@@ -132,7 +132,8 @@ class NeuralNetwork(LayerStack):
                 yield losses, errors
             return
         for _ in range(data.samples_per_epoch):
-            loss, error = self._step(*data.sample(shuffle, self.rng), epoch)
+            X, Y = data.sample(shuffle, self.rng)
+            loss, error = self._step(X, Y, epoch)
             yield [loss], [error]
 
     def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:

@@ -30,40 +30,42 @@ LOSSES: dict[type, tuple[str, str]] = {
     losses.L2: ("l2_loss", ""),
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
-_BY_ROWS = 256  # rows: above, a thread takes some of them through all layers
+_SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
+_BY_ROWS = 64  # rows: above, a thread takes some of them through all layers
 
 
 class Plan:
     """What all plans have: the words, the arrays they point to, whether threads share the work."""
 
-    def __init__(
-        self, model: NeuralNetwork, n: int, shared: bool = True, fused: bool = False
-    ) -> None:
+    _serial = _SERIAL
+
+    def __init__(self, model: NeuralNetwork, n: int, shared: bool = True, fused: bool = False) -> None:
         self.arrays = [p for layer in model.layers for p in layer.parameters.values()]
         weights = self.arrays[::2]
         self.n, self.dtype = n, weights[0].dtype
         self.X_shape, self.Y_shape = (n, weights[0].shape[0]), (n, weights[-1].shape[1])
-        self._shared = shared and n * sum(W.size for W in weights) > _SERIAL
+        self._shared = shared and n * sum(W.size for W in weights) > self._serial
         self._shares = threads.count() if self._shared else 1
+        self._block = 64 if not self._shared or n > 256 else 16 if n <= 32 else 32  # rows of a job
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
         self.words = np.zeros(dense.HEADER_WORDS, np.int64)
         self._layers = np.zeros((len(weights), dense.LAYER_WORDS), np.int64)
         self._write_layers(model, fused)
 
-    @property
-    def control(self) -> int:
-        """The pool's, its helpers awake; 0 for a step that one thread does alone."""
+    def pool(self) -> type[threads.Alone] | threads.Pool:
+        """Return who shares the work, awake; to be held on to meanwhile, as it may be replaced."""
         if not self._shared:
-            return 0
+            return threads.Alone
         pool = threads.pool()
         pool.wake()
-        return pool.control
+        return pool
 
     def _write_layers(self, model: NeuralNetwork, fused: bool) -> None:
         """Write the layers; ``fused``: the last one's activation is left to the loss."""
         for i, words in enumerate(self._layers):
-            d, k = words[dense.D], words[dense.K] = self.arrays[2 * i].shape
+            k = self.arrays[2 * i].shape[1]
+            words[dense.D], words[dense.K] = self.arrays[2 * i].shape
             words[dense.BLOCKS] = _column_blocks(k, self.dtype.itemsize, self._shares)
             words[dense.WEIGHTS] = self.arrays[2 * i].ctypes.data
             words[dense.BIAS] = self.arrays[2 * i + 1].ctypes.data
@@ -83,7 +85,7 @@ class Plan:
         )
         words[dense.A] = self._new((self.n, words[dense.K]))
 
-    def _finish(self, phases: list[tuple[Any, int, int]], block: int, **header: int) -> None:
+    def _finish(self, phases: list[tuple[Any, int, int]], **header: int) -> None:
         """Write the header and the phases ``(phase, layer, jobs)``, the first of which picks rows."""
         table = np.zeros((len(phases), dense.PHASE_WORDS), np.int64)
         for row, (phase, layer, count) in zip(table, phases, strict=True):
@@ -97,7 +99,7 @@ class Plan:
         header |= {
             "N": self.n,
             "SIZE": self.dtype.itemsize,
-            "BLOCK": block,
+            "BLOCK": self._block,
             "LAYERS": self._layers.ctypes.data,
             "LAYER_COUNT": len(self._layers),
             "RATES": self._rates.ctypes.data,
@@ -129,11 +131,13 @@ class Plan:
         return phases
 
     def _row_blocks(self) -> int:
-        return -(-self.n // _block(self.n))
+        return -(-self.n // self._block)
 
 
 class InferencePlan(Plan):
     """From X to the last layer's activation."""
+
+    _serial = _SERIAL_INFERENCE
 
     def __init__(self, model: NeuralNetwork, n: int) -> None:
         super().__init__(model, n)
@@ -146,11 +150,12 @@ class InferencePlan(Plan):
             phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
             if self._layers[last, dense.ROWWISE]:
                 phases.append((dense.activate_rows, last, self._row_blocks()))
-        self._finish([nothing, *phases], _block(n))
+        self._finish([nothing, *phases])
 
     def run(self, X: Array, out: Array) -> None:
         """Write the outputs for X."""
-        dense.infer(self.control, self.words, X, out)
+        pool = self.pool()
+        dense.infer(pool.control, self.words, X, out)
 
 
 class LossPlan(Plan):
@@ -176,7 +181,6 @@ class LossPlan(Plan):
 
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {
-            "block": _block(self.n),
             "STATS": self._new((self._row_blocks(), 2), np.float64),
             "LOSS": parts.part(self._loss_part(model, fused), self.dtype),
         }
@@ -198,7 +202,8 @@ class LossPlan(Plan):
 
     def run(self, X: Array, Y: Array) -> tuple[float, float]:
         """Return the mean loss and error of a batch, having done the plan's step on it."""
-        loss, error = dense.step(self.control, self.words, X, Y)
+        pool = self.pool()
+        loss, error = dense.step(pool.control, self.words, X, Y)
         return loss / self.n, error / self.errors
 
 
@@ -208,7 +213,8 @@ class TrainingPlan(LossPlan):
     def _write(self, model: NeuralNetwork, fused: bool) -> None:
         optimizer, last = model.optimizer, len(self._layers) - 1
         self.states = optimizer.states(
-            [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters], self.arrays
+            [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters],
+            self.arrays,
         )
         state = [array for state in self.states for array in optimizers.state_arrays(state)]
         clip = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
@@ -216,7 +222,9 @@ class TrainingPlan(LossPlan):
         gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if not on_tile else []
         self._kept += gradients
         for i, (words, layer) in enumerate(zip(self._layers, model.layers, strict=True)):
-            words[dense.WEIGHTS_1 : dense.BIAS_2 + 1] = [a.ctypes.data for a in state[4 * i : 4 * i + 4]]
+            words[dense.WEIGHTS_1 : dense.BIAS_2 + 1] = [
+                a.ctypes.data for a in state[4 * i : 4 * i + 4]
+            ]
             words[dense.WT] = self._new((words[dense.K], words[dense.D]))
             if gradients:
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
@@ -242,9 +250,7 @@ class TrainingPlan(LossPlan):
         self._rates_written: tuple[float, ...] = ()
         self._picked: tuple[int, int] | None = None
 
-    def train(
-        self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None
-    ) -> tuple[float, float]:
+    def train(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         """Do the step; return mean loss and error."""
         optimizer = model.optimizer
         if epoch is not None:
@@ -288,11 +294,6 @@ class TrainingPlan(LossPlan):
             True,
             activation.parameter is not None,
         )
-
-
-def _block(n: int) -> int:
-    """Return how many rows are a job where rows are cut; no matter how many threads there are."""
-    return 16 if n <= 32 else 32 if n <= 256 else 64
 
 
 def _column_blocks(width: int, itemsize: int, shares: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,17 +38,17 @@ class Stretches:
             words[dense.RESULTS] = self._results[i].ctypes.data
 
     def run(
-        self, control: int, optimizers: Sequence[Optimizer], side_by_side: bool = False
+        self, pool: Any, optimizers: Sequence[Optimizer], side_by_side: bool = False
     ) -> list[tuple[Array, Array]]:
         """Do all updates; return each plan's mean losses and errors, by batch.
 
-        ``control`` is a pool's, whose threads share each step, or, side by side, the networks.
+        The pool's threads share each step, or, side by side, the networks.
         """
         for rates, plan, optimizer in zip(self._rates, self._plans, optimizers, strict=True):
             rates[:] = [optimizer.advance(plan.states) for _ in range(self._count)]
-        self._words[:, dense.STRETCH_CONTROL] = 0 if side_by_side else control
+        self._words[:, dense.STRETCH_CONTROL] = 0 if side_by_side else pool.control
         job = dense.phase_job(dense.stretch).address
-        dense.run_stretches(control if side_by_side else 0, job, self._words)
+        dense.run_stretches(pool.control if side_by_side else 0, job, self._words)
         return [
             (result[:, 0] / plan.n, result[:, 1] / plan.errors)
             for result, plan in zip(self._results, self._plans, strict=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from fastnn._interrupt import deferred_interrupt
+from fastnn._typing import Array
 from fastnn._validation import as_real, require_count
 from fastnn.logs import History
 from fastnn.losses import CLASSIFICATION
@@ -17,14 +19,17 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
 
 
+Figures: TypeAlias = "Sequence[float] | Array"
+
+
 class Progress:
     """What a training run tells as it goes; this one says nothing."""
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Before the first step of an epoch, counted from 0."""
 
-    def step(self, steps: int, loss: float) -> None:
-        """After some more steps, with the epoch's mean loss so far."""
+    def step(self, losses: Figures, errors: Figures) -> None:
+        """After some more steps, with the loss and error of each."""
 
     def end_epoch(self, epoch: int, summary: str) -> None:
         """After validation, with one line on the epoch."""
@@ -39,9 +44,9 @@ class Bar(Progress):
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         self._bar: Any = tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False)
 
-    def step(self, steps: int, loss: float) -> None:
-        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self._bar.update(steps)
+    def step(self, losses: Figures, errors: Figures) -> None:
+        self._bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
+        self._bar.update(len(losses))
 
     def end_epoch(self, epoch: int, summary: str) -> None:
         self.close()
@@ -74,7 +79,7 @@ def run(
                 for some_losses, some_errors in model._batches(train, shuffle, epoch):
                     losses.extend(some_losses)
                     errors.extend(some_errors)
-                    progress.step(len(some_losses), _mean(losses))
+                    progress.step(some_losses, some_errors)
                     check_interrupt()
                 history.loss.append(_mean(losses))
                 history.error.append(_mean(errors))
@@ -93,9 +98,7 @@ def run(
 
 
 def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
-    results = [
-        model._evaluate(*data.sample(shuffle, model.rng)) for _ in range(data.samples_per_epoch)
-    ]
+    results = [model._evaluate(*data.sample(shuffle, model.rng)) for _ in range(data.samples_per_epoch)]
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
 
 

@@ -142,14 +142,6 @@ def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
 
 
 @kernel
-def sigmoid_gradient(y: Array, dy: Array, out: Array) -> None:
-    """``out = dy * y * (1 - y)``: the gradient where ``y = sigmoid(z)`` is known."""
-    one = y.dtype.type(1)
-    for i in range(y.size):
-        out[i] = dy[i] * y[i] * (one - y[i])
-
-
-@kernel
 def tanh(z: Array, out: Array) -> None:
     """``out = tanh(z)``."""
     for i in range(z.size):
@@ -163,14 +155,6 @@ def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     for i in range(z.size):
         e = m.exp_nonpositive(-two * abs(z[i]))  # 1 - t**2 = 4 e / (1 + e)**2: 1 - t would cancel
         out[i] = dy[i] * (four * e / (one + e * (two + e)))
-
-
-@kernel
-def tanh_gradient(y: Array, dy: Array, out: Array) -> None:
-    """``out = dy * (1 - y**2)``: the gradient where ``y = tanh(z)`` is known."""
-    one = y.dtype.type(1)
-    for i in range(y.size):
-        out[i] = dy[i] * ((one - y[i]) * (one + y[i]))
 
 
 @kernel

@@ -19,7 +19,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import parts
-from fastnn.kernels._jit import array_at, call_job, job, kernel, stack
+from fastnn.kernels._jit import call_job, job, kernel, stack
 from fastnn.kernels.gemm_microkernel import PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
@@ -82,13 +82,20 @@ def _row_block(plan, index):
 
 
 @kernel
-def _multiply(plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode):
+def _multiply(
+    plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode
+):
     at = _call_words()
     w = words(at)
     w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
     w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
     w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER] = rows, columns, inner
-    w[parts.START], w[parts.START_ROW], w[parts.MODE], w[parts.RATES] = start, start_row, mode, plan[RATES]
+    w[parts.START], w[parts.START_ROW], w[parts.MODE], w[parts.RATES] = (
+        start,
+        start_row,
+        mode,
+        plan[RATES],
+    )
     call_job(plan[PRODUCT], at, 0)
 
 

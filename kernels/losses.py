@@ -69,7 +69,7 @@ def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
 
 @kernel
 def target_rows(y: Array, smoothing: float, weights: Array, out: Array) -> None:
-    """``out = weights ((1 - smoothing) y + smoothing sum(y) / k)`` by rows; weights ``(k,)`` float64."""
+    """``out = weights ((1 - smoothing) y + smoothing sum(y) / k)`` by rows, weights ``(k,)``."""
     for i in range(y.shape[0]):
         even = smoothing / y.shape[1] * rows.sum_row(y[i])
         for j in range(y.shape[1]):
@@ -77,7 +77,7 @@ def target_rows(y: Array, smoothing: float, weights: Array, out: Array) -> None:
 
 
 @exact
-def _row_loss(weight: float, rest: float, below: float, like: Any) -> float:
+def _row_loss(weight: float, rest: float, below: float, like: Any) -> Any:
     """Return ``weight log1p(rest / SCALE) + below``; NaN for a row that has no softmax."""
     return weight * m.log1p(rest / scale_of(like)) + below + rest * 0.0
 

@@ -1,4 +1,4 @@
-"""The parts of a step that do arithmetic: each a job of its own, compiled for one dtype when first used.
+"""The parts of a step that do arithmetic, each a job of its own, compiled for a dtype when first used.
 
 A job ``part(words, _)`` is called by address. What it needs lies at ``words``: 64-bit integers, sizes,
 addresses, and the bits of float64 numbers, in the order of the names below. So whatever a network is
@@ -23,13 +23,15 @@ _like: Any = None  # a number of its arrays' dtype: see `_jit.job_from`
 @kernel
 def words(address: int) -> Array:
     """Return the integers at an address; no more of them may be read than there are."""
-    return array_at(address, 1, 2**20, _INTEGER)[0]
+    found: Array = array_at(address, 1, 2**20, _INTEGER)[0]
+    return found
 
 
 @kernel
 def numbers(address: int) -> Array:
     """Return the float64 numbers at an address."""
-    return array_at(address, 1, 2**20, _NUMBER)[0]
+    found: Array = array_at(address, 1, 2**20, _NUMBER)[0]
+    return found
 
 
 # C = start + A B, and what `gemm` does to its tiles; RATES: the learning rate and momentum of SGD.
@@ -120,9 +122,7 @@ def _softmax_loss(at: int, _: int) -> None:
     w = words(at)
     n, k, stats = w[BLOCK_ROWS], w[CLASSES], numbers(w[STATS])
     z = array_at(w[SCORES], n, k, _like)
-    stats[0] = _kernel(
-        z, array_at(w[T], n, k, _like), w[BATCH], array_at(w[GRADIENT], n, k, _like)
-    )
+    stats[0] = _kernel(z, array_at(w[T], n, k, _like), w[BATCH], array_at(w[GRADIENT], n, k, _like))
     stats[1] = losses.misclassified(array_at(w[Y], n, k, _like), z)
 
 
@@ -208,7 +208,10 @@ def _rows_picked(at: int, _: int) -> None:
     k, order = w[WIDTH], words(w[DY])
     size = array_at(w[Z], 1, 1, _like).itemsize
     for r in range(w[HEIGHT]):
-        row, out = array_at(w[Z] + order[r] * k * size, 1, k, _like)[0], array_at(w[OUT], w[HEIGHT], k, _like)[r]
+        row, out = (
+            array_at(w[Z] + order[r] * k * size, 1, k, _like)[0],
+            array_at(w[OUT], w[HEIGHT], k, _like)[r],
+        )
         for j in range(k):
             out[j] = row[j]
 
@@ -254,4 +257,3 @@ def _compiled(template: Any, function: Any, dtype: np.dtype[Any]) -> int:
     job = _jit.job_from(template, function, dtype)
     _kept.append(job)
     return int(job.address)
-

@@ -79,7 +79,7 @@ def lanes_of(rows: int) -> int:
 
 
 @inlined
-def lanes_in(t: Any) -> int:
+def lanes_in(t: Any) -> Any:
     """Return how many lanes a block has, so that LLVM knows that no loop over them has a remainder."""
     return t.shape[1] & -16
 

@@ -96,13 +96,13 @@ def _near_exp(z, shift):
 
 
 @inlined
-def scale_of(like: Any) -> float:
+def scale_of(like: Any) -> Any:
     """Return SCALE for an array's dtype."""
     return _range(like).scale
 
 
 @inlined
-def cut_of(like: Any) -> float:
+def cut_of(like: Any) -> Any:
     """Return what cuts the terms of an array's dtype."""
     return _range(like).cut
 
@@ -232,7 +232,7 @@ _sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
 
 
 @exact
-def exp_row(z: Array, out: Array) -> float:
+def exp_row(z: Array, out: Array) -> Any:
     """``out = SCALE exp(z - shift)`` with a shift that suits the row; return the sum.
 
     A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
@@ -247,7 +247,7 @@ def exp_row(z: Array, out: Array) -> float:
 
 
 @exact
-def exp_row_from_top(z: Array, out: Array) -> tuple[Any, float]:
+def exp_row_from_top(z: Array, out: Array) -> tuple[Any, Any]:
     """``out = SCALE exp(z - top)``; return top, and the sum of all terms but one of the largest.
 
     NaN as in :func:`exp_row`.

@@ -235,6 +235,12 @@ def set_count(n: int) -> None:
         old.close()
 
 
+class Alone:
+    """What stands for a pool where a loop is serial."""
+
+    control = 0
+
+
 def pool() -> Pool:
     """Return this process's pool."""
     global _pool

@@ -77,7 +77,7 @@ def test_a_softmax_network_trains_as_the_reference(options, rng):
     )
     fast, plain = both(loss, plain_loss, "softmax", 3)
     assert_same_training(fast, plain, rng.normal(size=(20, 4)), targets(rng, 20))
-    assert "label smoothing" in engine.obstacle(fast)
+    assert engine.obstacle(fast) is None
 
 
 def test_a_sigmoid_network_trains_as_the_reference(rng):

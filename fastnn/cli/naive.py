@@ -15,16 +15,6 @@ def relu_gradient(y: Array, dy: Array) -> Array:
     return dy * ~np.signbit(y)
 
 
-def sigmoid_gradient(y: Array, dy: Array) -> Array:
-    """``dy y (1 - y)``."""
-    return np.asarray(dy * y * (1 - y))
-
-
-def tanh_gradient(y: Array, dy: Array) -> Array:
-    """``dy (1 - y**2)``."""
-    return np.asarray(dy * (1 - y**2))
-
-
 def softmax_jvp(p: Array, dy: Array) -> Array:
     """``dy J`` with a Jacobian for every sample, as in ``SoftMax.backward``."""
     gradients = []
@@ -66,6 +56,27 @@ def binary_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
     """Sigmoid, then ``-sum(y log(s) + (1 - y) log(1 - s))``, then the gradient ``(s - y) / n``."""
     s = reference.Sigmoid().forward(z)
     return -np.sum(y * np.log(s) + (1 - y) * np.log(1 - s)), (s - y) / n
+
+
+def yes_no_cross_entropy(y: Array, p: Array) -> Any:
+    """``-sum(y log(p + eps) + (1 - y) log(1 - p + eps))``."""
+    return cross_entropy(y, p) + cross_entropy(1 - y, 1 - p)
+
+
+def yes_no_cross_entropy_backward(y: Array, p: Array, n: int) -> Array:
+    """``((1 - y) / (1 - p) - y / p) / n``."""
+    return np.asarray(((1 - y) / (1 - p) - y / p) / n)
+
+
+def wrong_answers(y: Array, scores: Array, threshold: float) -> Any:
+    """How many scores are on the other side of the threshold than the target of 1/2."""
+    return np.sum((y > 0.5) != (scores > threshold))
+
+
+def target_rows(y: Array, smoothing: float, weights: Array) -> Array:
+    """``weights ((1 - smoothing) y + smoothing sum(y) / k)`` by rows."""
+    even = smoothing * y.sum(axis=1, keepdims=True) / y.shape[1]
+    return np.asarray(weights * ((1 - smoothing) * y + even))
 
 
 def l2(y: Array, y_hat: Array) -> Any:

@@ -95,11 +95,12 @@ class _Reporter(training.Progress):
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         self._epoch = epoch + 1
 
-    def step(self, loss: float, error: float) -> None:
-        weight = 0.05  # a running mean, so that the figures can be read
+    def step(self, losses: training.Figures, errors: training.Figures) -> None:
+        weight = 1 - 0.95 ** len(losses)  # a running mean, so that the figures can be read
+        loss, error = float(np.mean(losses)), float(np.mean(errors))
         self._loss += weight * (loss - self._loss) if self._loss else loss
         self._error += weight * (error - self._error)
-        self._pending += 1
+        self._pending += len(losses)
         if time.perf_counter() - self._shown > 0.05:  # drawing costs more than a training step
             self._show()
 

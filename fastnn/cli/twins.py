@@ -190,8 +190,6 @@ _ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 _ROWS: dict[str, Twin] = {
     "activations.relu_gradient": Twin(naive.relu_gradient, (flat, flat)),
-    "activations.sigmoid_gradient": Twin(naive.sigmoid_gradient, (positive, flat)),
-    "activations.tanh_gradient": Twin(naive.tanh_gradient, (positive, flat)),
     "softmax.softmax_jvp": Twin(naive.softmax_jvp, (probabilities, rows)),
     "losses.cross_entropy": Twin(naive.cross_entropy, (positive, positive)),
     "losses.cross_entropy_backward": Twin(naive.cross_entropy_backward, (positive, positive, batch)),
@@ -199,6 +197,12 @@ _ROWS: dict[str, Twin] = {
         naive.softmax_cross_entropy,
         (rows, one_hot, batch),
         _STEPS,
+    ),
+    "losses.softmax_cross_entropy_short": Twin(
+        naive.softmax_cross_entropy, (rows, one_hot, batch), _STEPS
+    ),
+    "losses.softmax_cross_entropy_long": Twin(
+        naive.softmax_cross_entropy, (rows, one_hot, batch), _STEPS
     ),
     "losses.softmax_cross_entropy_labels": Twin(
         naive.softmax_cross_entropy_labels,
@@ -208,6 +212,12 @@ _ROWS: dict[str, Twin] = {
     "losses.binary_cross_entropy": Twin(
         naive.binary_cross_entropy, (flat, positive, batch), (reference.Sigmoid.forward,)
     ),
+    "losses.yes_no_cross_entropy": Twin(naive.yes_no_cross_entropy, (positive, positive)),
+    "losses.yes_no_cross_entropy_backward": Twin(
+        naive.yes_no_cross_entropy_backward, (positive, positive, batch)
+    ),
+    "losses.wrong_answers": Twin(naive.wrong_answers, (positive, flat, 0.0)),
+    "losses.target_rows": Twin(naive.target_rows, (one_hot, 0.1, class_weight)),
     "losses.l2": Twin(naive.l2, (flat, flat)),
     "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
     "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),
@@ -227,6 +237,8 @@ _ROWS: dict[str, Twin] = {
 def twin(kernel: str) -> Twin | None:
     """Return the row of a kernel, by its full name; None if it has none."""
     file, _, name = kernel.partition(".")
+    if file not in ("activations", "softmax"):
+        return _ROWS.get(kernel)
     base = name.removesuffix("_backward")
     draw = rows if file == "softmax" else flat
     known = {**_ELEMENTWISE, "softmax": ("SoftMax", ()), "log_softmax": ("LogSoftMax", ())}

@@ -14,6 +14,12 @@ from fastnn.activations import Activation
 from fastnn.weights import WeightInitializer
 
 
+class Changes:
+    """How often an array or activation of any layer was replaced: as long as not, plans hold."""
+
+    count = 0
+
+
 class Parameters(OrderedDict[str, Array]):
     """A layer's parameters by name, open to assignment.
 
@@ -33,6 +39,7 @@ class Parameters(OrderedDict[str, Array]):
                 raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
             array = array.reshape(current.shape)
         super().__setitem__(name, aligned_copy(array))
+        Changes.count += 1
 
 
 class Layer(ABC):
@@ -60,6 +67,11 @@ class Layer(ABC):
         self._parameters = Parameters()
         self.cache: OrderedDict[str, Any] = OrderedDict()
         self.gradients: OrderedDict[str, Array] = OrderedDict()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("activation", "_parameters"):
+            Changes.count += 1
 
     @property
     def parameters(self) -> OrderedDict[str, Array]:
