@@ -92,8 +92,8 @@ class Data:
         )
 
     def start_pass(self, shuffle: bool, rng: np.random.Generator | None) -> tuple[Array, Array, Array]:
-        """Shuffle, if asked to, and return data, labels, and the order in which to take their rows."""
-        if shuffle:
+        """Return data, labels, and the order in which to take their rows, new at a pass's start."""
+        if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         assert self._labels is not None
         order = np.arange(self.n_samples) if self._order is None else self._order

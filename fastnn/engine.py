@@ -111,15 +111,13 @@ class Engine:
     def epoch(
         self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Array, Array]] | None:
-        """Train on a pass over a dataset's part, from its beginning.
+        """Train on what is left of a pass over a dataset's part.
 
         Returns an iterator of the mean losses and errors of a stretch of batches at a time, each
         stretch some hundredths of a second; or None, having done nothing, if it cannot.
         """
         n = min(data.batch_size, data.n_samples)
-        if data.iteration or data.labels is None or not n:
-            return None
-        plan = self._training_plan(model, n)
+        plan = self._training_plan(model, n) if n else None
         if plan is None or not data.in_memory(plan.dtype):
             return None
         return self._epoch(model, data, shuffle, epoch)
@@ -130,7 +128,7 @@ class Engine:
         X, Y, order = data.start_pass(shuffle, model.rng)
         model.optimizer.epoch = epoch
         batches, rest = divmod(len(order), data.batch_size)
-        done, count = 0, 1
+        done, count = data.iteration, 1
         while done < batches + (rest > 0):
             whole = done < batches
             n = data.batch_size if whole else rest

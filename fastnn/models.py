@@ -123,17 +123,18 @@ class NeuralNetwork(LayerStack):
         self, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
         """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
-        if data.n_samples:
-            self._make_parameters(as_float(data.data_[:1], "X", self.layers[0].dtype or self.dtype))
-        stretches = self._engine.epoch(self, data, shuffle, epoch)
-        if stretches is not None:
-            for losses, errors in stretches:
-                self._log_parameters()
-                yield losses, errors
-            return
-        for _ in range(data.samples_per_epoch):
+        steps = data.samples_per_epoch
+        while steps:
+            made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
+            stretches = self._engine.epoch(self, data, shuffle, epoch) if made else None
+            if stretches is not None:
+                for losses, errors in stretches:
+                    self._log_parameters()
+                    yield losses, errors
+                return
             X, Y = data.sample(shuffle, self.rng)
             loss, error = self._step(X, Y, epoch)
+            steps -= 1
             yield [loss], [error]
 
     def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def test_helpers_are_those_of_the_dtype():
     assert "def _extremes_32(" in single
     assert "def _extremes_64(" not in single
     assert "def _extremes_64(" in run("softmax", "--dtype", "float64", "--helpers").output
-    assert "def _sigmoid(" in run("activations.sigmoid", "--helpers").output
+    assert "def sigmoid(x: Any, c: Constants)" in run("activations.sigmoid", "--helpers").output
 
 
 @pytest.mark.parametrize("width", [20, 40, 119, 120])
