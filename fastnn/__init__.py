@@ -29,6 +29,7 @@ from fastnn.datasets import (
 from fastnn.layers import FullyConnected, Layer, initialize_layer
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
@@ -103,6 +104,7 @@ __all__ = [
     "__version__",
     "center",
     "check_gradients",
+    "fit_many",
     "get_num_threads",
     "initialize_activation",
     "initialize_dataset",

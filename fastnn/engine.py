@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import stretches
 from fastnn._typing import Array
 from fastnn.kernels import threads
 from fastnn.kernels.gemm_microkernel import AVAILABLE
@@ -22,14 +23,13 @@ from fastnn.layers import FullyConnected
 from fastnn.layers.base import Changes
 from fastnn.optimizers import Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
-from fastnn.stretches import Stretches
 
 if TYPE_CHECKING:
     from fastnn.datasets import Data
     from fastnn.models import NeuralNetwork
 
 _ROWS = 1024  # of a batch without updates that are taken at a time
-_SECONDS = 0.05  # how long a stretch of batches may take, so that Ctrl-C and progress are prompt
+SECONDS = 0.05  # how long a stretch of batches may take, so that Ctrl-C and progress are prompt
 
 
 def obstacle(model: NeuralNetwork) -> str | None:
@@ -137,13 +137,13 @@ class Engine:
             count = min(count, batches - done) if whole else 1
             first = done * data.batch_size
             start = time.perf_counter()
-            stretches = Stretches([plan], X, Y, [order[first : first + count * n]], count)
-            losses, errors = stretches.run(plan.pool(), [model.optimizer])[0]
+            rows = order[first : first + count * n]
+            ((losses, errors),) = stretches.train([plan], [model.optimizer], X, Y, [rows], plan.pool())
             plan.clear(model)
             seconds = time.perf_counter() - start
             done += count
             data.iteration = done % data.samples_per_epoch
-            count = max(1, min(2 * count, int(count * _SECONDS / seconds)))
+            count = max(1, min(2 * count, int(count * SECONDS / seconds)))
             yield losses, errors
 
     def predict(self, model: NeuralNetwork, X: Any) -> Array | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import aligned_zeros
+from fastnn._arrays import aligned_views, aligned_zeros
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, choose, require_number
 from fastnn.kernels import optimizers as kernels
@@ -54,6 +54,13 @@ class Optimizer(ABC):
         self.cache: dict[str, Any] = {}
         self.epoch = 0
 
+    _arrays_each = 0  # kept for a parameter
+
+    @staticmethod
+    def _entry(*arrays: Array) -> Any:
+        """Return what ``cache`` holds of a parameter, made from its arrays."""
+        raise NotImplementedError
+
     @abstractmethod
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
@@ -74,7 +81,13 @@ class Optimizer(ABC):
         raise NotImplementedError(f"{type(self).__name__} keeps no state for a compiled step")
 
     def states(self, names: Sequence[str], arrays: Sequence[Array]) -> list[Any]:
-        """Return several parameters' entries in ``cache``, as :meth:`state` does."""
+        """Return several parameters' entries in ``cache``; the new ones' arrays are views of one."""
+        new = [(n, a) for n, a in zip(names, arrays, strict=True) if n not in self.cache]
+        if new:
+            shapes, dtype = [a.shape for _, a in new], new[0][1].dtype
+            zeros = [aligned_views(shapes, dtype)[1] for _ in range(self._arrays_each)]
+            for (name, _), *own in zip(new, *zeros, strict=True):
+                self.cache[name] = self._entry(*own)
         return [self.state(name, like) for name, like in zip(names, arrays, strict=True)]
 
     def advance(self, states: Sequence[Any]) -> tuple[float, float, float, float]:
@@ -101,6 +114,12 @@ class SGD(Optimizer):
 
     Source: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
     """
+
+    _arrays_each = 1
+
+    @staticmethod
+    def _entry(*arrays: Array) -> Array:
+        return arrays[0]
 
     def __init__(
         self,
@@ -152,6 +171,12 @@ class Adam(Optimizer):
     square; ``m_hat = m / (1 - beta_1**t)``, ``v_hat = v / (1 - beta_2**t)`` at the ``t``-th update.
     Source: D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
+
+    _arrays_each = 2
+
+    @staticmethod
+    def _entry(*arrays: Array) -> Moments:
+        return Moments(arrays[0], arrays[1])
 
     def __init__(
         self,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import is_not
 from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import aligned_views
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
 from fastnn.activations import Sigmoid, SoftMax
@@ -40,6 +42,7 @@ class LayerStack:
         self.seed = seed
         self.rng = None if seed is None else np.random.default_rng(seed)
         self.dtype = require_float_dtype("dtype", dtype)
+        self._flat, self._views = np.zeros(0), list[Array]()
         self._check_layers()
         for layer in self.layers:
             layer.dtype = layer.dtype or self.dtype
@@ -190,6 +193,39 @@ class LayerStack:
             shape = layer.check_input(shape)
         for layer, parameters in made:
             layer.adopt(parameters)
+        if made and len({layer.dtype for layer in self.layers}) == 1:
+            self._flatten()
+
+    @property
+    def flat_parameters(self) -> Array:
+        """All parameters as one flat array, of which the arrays in ``layer.parameters`` are views.
+
+        To copy, average or measure a whole network at once:
+        ``net.flat_parameters[:] = (a.flat_parameters + b.flat_parameters) / 2``. Every array begins on
+        a cache line; what lies between two of them is 0. An array that is assigned into
+        ``layer.parameters`` lies elsewhere until the next look here, which gathers all anew.
+
+        Raises ``RuntimeError`` while there are no parameters, ``ValueError`` if they differ in dtype.
+        """
+        arrays = [p for layer in self.layers for p in layer.parameters.values()]
+        if not arrays:
+            raise RuntimeError("the network has no parameters before its first batch")
+        if len(arrays) != len(self._views) or any(map(is_not, arrays, self._views)):
+            self._flatten()
+        return self._flat
+
+    def _flatten(self) -> None:
+        """Move all parameters into one array."""
+        arrays = [p for layer in self.layers for p in layer.parameters.values()]
+        if len({p.dtype for p in arrays}) > 1:
+            raise ValueError("layers differ in dtype; one flat array cannot hold their parameters")
+        self._flat, self._views = aligned_views([p.shape for p in arrays], arrays[0].dtype)
+        views = iter(self._views)
+        for layer in self.layers:
+            moved = {name: next(views) for name in layer.parameters}
+            for name, view in moved.items():
+                view[...] = layer.parameters[name]
+            layer._parameters.adopt(moved)
 
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""

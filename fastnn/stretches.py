@@ -15,41 +15,38 @@ if TYPE_CHECKING:
     from fastnn.plans import TrainingPlan
 
 
-class Stretches:
-    """For each plan, ``count`` batches of its size, by row numbers into ``X (n, d)``, ``Y (n, k)``.
+def train(
+    plans: Sequence[TrainingPlan],
+    optimizers: Sequence[Optimizer],
+    X: Array,
+    Y: Array,
+    orders: Sequence[Array],
+    pool: Any,
+) -> list[tuple[Array, Array]]:
+    """Do all updates of a stretch; return each plan's mean losses and errors, by batch.
 
-    Arrays are C-contiguous, in the plans' dtype.
+    ``orders``: for each plan the rows of ``X (n, d)`` and ``Y (n, k)``, of its dtype and C-contiguous,
+    that it is to train on, a whole number of its batches. One plan's steps are shared by the pool's
+    threads; several plans go side by side, a thread each.
     """
-
-    def __init__(
-        self, plans: Sequence[TrainingPlan], X: Array, Y: Array, orders: Sequence[Array], count: int
-    ) -> None:
-        self._plans, self._count = plans, count
-        self._arrays = (X, Y, [np.ascontiguousarray(order, np.int64) for order in orders])
-        self._rates = np.empty((len(plans), count, 4))
-        self._results = np.empty((len(plans), count, 2))
-        self._words = np.zeros((len(plans), dense.STRETCH_WORDS), np.int64)
-        for i, (plan, order) in enumerate(zip(plans, self._arrays[2], strict=True)):
-            plan.read_from(X, Y)
-            words = self._words[i]
-            words[dense.STRETCH_PLAN], words[dense.BATCHES] = plan.words.ctypes.data, count
-            words[dense.STRETCH_ORDER] = order.ctypes.data
-            words[dense.STRETCH_RATES] = self._rates[i].ctypes.data
-            words[dense.RESULTS] = self._results[i].ctypes.data
-
-    def run(
-        self, pool: Any, optimizers: Sequence[Optimizer], side_by_side: bool = False
-    ) -> list[tuple[Array, Array]]:
-        """Do all updates; return each plan's mean losses and errors, by batch.
-
-        The pool's threads share each step, or, side by side, the networks.
-        """
-        for rates, plan, optimizer in zip(self._rates, self._plans, optimizers, strict=True):
-            rates[:] = [optimizer.advance(plan.states) for _ in range(self._count)]
-        self._words[:, dense.STRETCH_CONTROL] = 0 if side_by_side else pool.control
-        job = dense.phase_job(dense.stretch).address
-        dense.run_stretches(pool.control if side_by_side else 0, job, self._words)
-        return [
-            (result[:, 0] / plan.n, result[:, 1] / plan.errors)
-            for result, plan in zip(self._results, self._plans, strict=True)
-        ]
+    orders = [np.ascontiguousarray(order, np.int64) for order in orders]
+    counts = [len(order) // plan.n for plan, order in zip(plans, orders, strict=True)]
+    rates = [
+        np.array([optimizer.advance(plan.states) for _ in range(count)]).reshape(-1, 4)
+        for plan, optimizer, count in zip(plans, optimizers, counts, strict=True)
+    ]
+    results = [np.empty((count, 2)) for count in counts]
+    control = pool.control if len(plans) == 1 else 0
+    words = np.zeros((len(plans), dense.STRETCH_WORDS), np.int64)
+    for i, plan in enumerate(plans):
+        plan.read_from(X, Y)
+        words[i, dense.STRETCH_PLAN], words[i, dense.STRETCH_CONTROL] = plan.words.ctypes.data, control
+        words[i, dense.BATCHES], words[i, dense.STRETCH_ORDER] = counts[i], orders[i].ctypes.data
+        words[i, dense.STRETCH_RATES] = rates[i].ctypes.data
+        words[i, dense.RESULTS] = results[i].ctypes.data
+    job = dense.phase_job(dense.stretch).address
+    dense.run_stretches(0 if len(plans) == 1 else pool.control, job, words)
+    return [
+        (result[:, 0] / plan.n, result[:, 1] / plan.errors)
+        for result, plan in zip(results, plans, strict=True)
+    ]

@@ -41,6 +41,12 @@ class Parameters(OrderedDict[str, Array]):
         super().__setitem__(name, aligned_copy(array))
         Changes.count += 1
 
+    def adopt(self, arrays: Mapping[str, Array]) -> None:
+        """Take arrays over as they are, without a copy."""
+        for name, array in arrays.items():
+            super().__setitem__(name, array)
+        Changes.count += 1
+
 
 class Layer(ABC):
     """Base class of layers.

@@ -62,7 +62,7 @@ class FullyConnected(Layer):
     def adopt(self, parameters: Parameters) -> None:
         """Take over the parameters that :meth:`initial_parameters` returned."""
         self.n_in, self.dtype = parameters["W"].shape[0], parameters["W"].dtype
-        self.parameters = parameters
+        self._parameters = parameters
         self.cache = OrderedDict(Z=[], X=[])
         self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in self.parameters.items())
 

@@ -12,7 +12,8 @@ FILES = ("activations", "softmax", "losses", "gemm", "optimizers")
 KERNELS = {
     name: kernel
     for name, kernel in kernels().items()
-    if name.split(".")[0] in FILES and (SHORT or not name.endswith("_short"))  # lanes need a vector unit
+    if name.split(".")[0] in FILES
+    and (SHORT or not name.endswith("_short"))  # lanes need a vector unit
 }
 ROWS, COLUMNS = 5, 11
 OUTPUTS = ("out", "dw", "db", "dx")

@@ -1,0 +1,164 @@
+"""Many small networks at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn import engine, stretches
+from fastnn._interrupt import deferred_interrupt
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import require_count
+from fastnn.datasets import Data
+from fastnn.kernels import threads
+from fastnn.logs import History
+from fastnn.plans import TrainingPlan
+
+if TYPE_CHECKING:
+    from fastnn.models import NeuralNetwork
+
+
+def fit_many(
+    networks: Sequence[NeuralNetwork],
+    X: ArrayLike,
+    Y: ArrayLike,
+    epochs: int = 10,
+    batch_size: int = 32,
+    rows: Sequence[ArrayLike] | None = None,
+    shuffle: bool = True,
+) -> list[History]:
+    """Train independent networks side by side, each on a core of its own, inside compiled code.
+
+    For seeds, folds, and hyper-parameters. Every network ends as it would after a ``fit`` of its own;
+    those without a seed draw from NumPy's global generator in turn, an epoch at a time. Ctrl-C stops
+    all of them within a tenth of a second.
+
+    Parameters
+    ----------
+    networks : sequence of NeuralNetwork
+        Networks that train in compiled code (``summary()`` says so), with an optimiser each, of one
+        dtype.
+    X, Y : array_like
+        As for ``NeuralNetwork.fit``.
+    epochs, batch_size, shuffle
+        As for ``NeuralNetwork.fit``.
+    rows : sequence of (m,) integers, optional
+        For each network the rows of X it is trained on, as of a fold.
+
+    Returns
+    -------
+    list of History
+        Loss and error of every epoch, for each network; also its ``history``.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As for ``NeuralNetwork.fit``; for a network that cannot train in compiled code, for networks
+        that share an optimiser or are there twice, and for rows out of range. Nothing has changed.
+    """
+    require_count("epochs", epochs, low=0)
+    require_count("batch_size", batch_size)
+    if not networks:
+        raise ValueError("networks is empty")
+    _check_apart(networks)
+    x = networks[0]._features(X)
+    y = networks[0]._targets(Y, len(x))
+    chosen = _rows(rows, len(networks), len(x))
+    for i, net in enumerate(networks):
+        reason = engine.obstacle(net)
+        if reason is not None:
+            raise ValueError(f"networks[{i}] cannot train in compiled code: {reason}; use its fit")
+        dtype = net.layers[0].dtype or net.dtype or x.dtype
+        if dtype != x.dtype:
+            raise ValueError(f"networks[{i}] computes in {dtype}, networks[0] in {x.dtype}")
+    for net in networks:
+        net.prepare(y.shape[1], x.shape)
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
+    members = [_Member(*pair, x, y, batch_size) for pair in zip(networks, chosen, strict=True)]
+    with deferred_interrupt() as check_interrupt:
+        for epoch in range(epochs):
+            for member in members:
+                member.start_epoch(epoch, shuffle)
+            count = 1
+            while any(member.left for member in members):
+                start = time.perf_counter()
+                _stretch([member for member in members if member.left], x, y, count)
+                seconds = time.perf_counter() - start
+                count = max(1, min(2 * count, int(count * engine.SECONDS / seconds)))
+                check_interrupt()
+            for member in members:
+                member.end_epoch()
+    return [net.history for net in networks]
+
+
+def _check_apart(networks: Sequence[NeuralNetwork]) -> None:
+    for what, parts in (("network", networks), ("optimizer", [net.optimizer for net in networks])):
+        if len({id(part) for part in parts}) < len(parts):
+            raise ValueError(f"networks holds one {what} twice; side by side each needs its own")
+
+
+def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
+    if rows is None:
+        return [np.arange(n)] * count
+    if len(rows) != count:
+        raise ValueError(f"rows has {len(rows)} entries for {count} networks")
+    found = [np.asarray(part) for part in rows]
+    for i, part in enumerate(found):
+        if part.ndim != 1 or part.dtype.kind not in "iu" or not len(part):
+            raise ValueError(f"rows[{i}] must be some row numbers (m,), got {part.dtype} {part.shape}")
+        if part.min() < 0 or part.max() >= n:
+            raise IndexError(f"rows[{i}] goes from {part.min()} to {part.max()}, X has {n} rows")
+    return found
+
+
+class _Member:
+    """A network on its way through its rows."""
+
+    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, Y: Array, batch_size: int) -> None:
+        self.net, self._rows, self._X, self._Y = net, rows, X, Y
+        self._data = Data(rows, batch_size, rows)
+        self._batch_size = min(batch_size, len(rows))
+        self._plans: dict[int, TrainingPlan] = {}
+        self._order = rows
+        self.left = 0
+        self.net.history = History()
+
+    def start_epoch(self, epoch: int, shuffle: bool) -> None:
+        _, _, order = self._data.start_pass(shuffle, self.net.rng)
+        self._order, self.left = self._rows[order], len(order)
+        self.net._make_parameters(self._X)
+        self.net.optimizer.epoch = epoch
+        self._losses: list[float] = []
+        self._errors: list[float] = []
+
+    def take(self, count: int) -> tuple[TrainingPlan, Array]:
+        """Return a plan and the rows of its next batches, at most ``count`` of them."""
+        n = min(self._batch_size, self.left)
+        if n not in self._plans:
+            self._plans[n] = TrainingPlan(self.net, n, shared=False)
+        take = min(count, self.left // n) * n
+        first = len(self._order) - self.left
+        self.left -= take
+        return self._plans[n], self._order[first : first + take]
+
+    def add(self, losses: Array, errors: Array) -> None:
+        self._losses.extend(losses)
+        self._errors.extend(errors)
+
+    def end_epoch(self) -> None:
+        for plan in self._plans.values():
+            plan.clear(self.net)
+        self.net.history.loss.append(float(np.mean(self._losses)))
+        self.net.history.error.append(float(np.mean(self._errors)))
+
+
+def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int) -> None:
+    plans, orders = zip(*(member.take(count) for member in members), strict=True)
+    pool = threads.pool()
+    pool.wake()
+    results = stretches.train(plans, [m.net.optimizer for m in members], X, Y, orders, pool)
+    for member, (losses, errors) in zip(members, results, strict=True):
+        member.add(losses, errors)
