@@ -2,7 +2,7 @@
 
 Numba has such a cache; this one differs where a library needs it to:
 
-- Kernels inline one another across files, so code is fresh while none of the kernels' files has changed.
+- Kernels inline one another across files, so code is fresh while none of these files has changed.
 - A file says itself what it was made from and is replaced as a whole. So any number of processes may
   start on an empty folder: numba's index and the files it numbers are two writes, between which another
   process finds the old file under the new name.
@@ -20,6 +20,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _HERE = Path(__file__).parent
 _MADE_BY = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
 _SLOW = 1.0  # seconds of compiling after which it is announced
 _STAMP_BYTES = hashlib.sha256().digest_size
+compiled: list[str] = []  # names of the kernels that this process has compiled
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -78,6 +80,8 @@ class KernelCache(NullCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self._name = f"{function.__module__}.{function.__qualname__}".replace("<locals>.", "")
+        self._home = Path(function.__code__.co_filename).parent
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the code for a signature, or None if it is to be compiled."""
@@ -87,32 +91,32 @@ class KernelCache(NullCache):
             if code is not None:
                 rtsys.initialize(context)  # of the compiler, all that compiled code needs
                 return CompileResult._rebuild(context, *pickle.loads(code))
-        _watch.begins(self)
+        _teller.begins(self)
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep what was compiled."""
-        _watch.ends(self)
+        _teller.ends(self)
+        compiled.append(self._name)
         name, stamp = self._entry(signature, result.codegen)
         if stamp is None or result.library.has_dynamic_globals or result.lifted:
             return  # holds addresses of this process
         code = dumps(result._reduce())
         if not any(_write(path, stamp, code) for path in self._paths(name)):
-            _warn()
+            _teller.unkept(self._home)
 
     def _paths(self, name: str) -> list[Path]:
-        home = Path(self._function.__code__.co_filename).parent
-        return [path / name for path in _folders(home)]
+        return [path / name for path in _folders(self._home)]
 
     def _entry(self, signature: Any, codegen: Any) -> tuple[str, bytes | None]:
         """Return a file's name and what it begins with, if it is fresh."""
-        code = self._function.__code__
+        code = self._function.__code__  # what it does is in the sources
         cells = [cell.cell_contents for cell in self._function.__closure__ or ()]
-        variant = (*_MADE_BY, signature, *codegen.magic_tuple())
-        key = _digest(repr(variant).encode(), code.co_code, dumps(cells) if cells else b"")
-        name = f"{self._function.__module__}.{self._function.__qualname__}".replace("<locals>.", "")
+        variant = (*_MADE_BY, *codegen.magic_tuple(), signature, code.co_firstlineno)
+        key = _digest(self._name.encode(), repr(variant).encode(), dumps(cells) if cells else b"")
         sources = _sources(code.co_filename)
-        return f"{name.strip('<>')}-{key.hex()[:16]}.nbc", sources and _digest(sources, key)
+        name = self._name.replace("<", "").replace(">", "")
+        return f"{name}-{key.hex()[:16]}.nbc", sources and _digest(sources, key)
 
 
 def _read(path: Path, stamp: bytes | None) -> bytes | None:
@@ -133,51 +137,38 @@ def _write(path: Path, stamp: bytes, code: bytes) -> bool:
         part.write_bytes(stamp + code)
         part.replace(path)
     except OSError:
-        try:
+        with suppress(OSError):
             part.unlink(missing_ok=True)
-        except OSError:
-            pass
         return _read(path, stamp) is not None
     return True
 
 
-@functools.cache
-def _warn() -> None:
-    places = " or ".join(map(str, _folders(_HERE)))
-    warnings.warn(
-        f"fastnn cannot keep its compiled kernels in {places}, so every process compiles them anew: "
-        "set the environment variable NUMBA_CACHE_DIR to a folder that is writable",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-
-
-class _Watch:
-    """Tells, once in a process, that kernels are being compiled, when that has taken a while."""
+class _Teller:
+    """Tells, once in a process each, that kernels take long to compile and that they cannot be kept."""
 
     def __init__(self) -> None:
         self._outer: KernelCache | None = None  # compiles now, other kernels perhaps within
         self._began = self._spent = 0.0
-        self._told = False
+        self._said: set[str] = set()
 
     def begins(self, cache: KernelCache) -> None:
         now = time.perf_counter()
         if self._outer is None:
             self._outer, self._began = cache, now
-        self._tell(self._spent + now - self._began)
+        self._slow(self._spent + now - self._began)
 
     def ends(self, cache: KernelCache) -> None:
         if cache is self._outer:
-            self._spent += time.perf_counter() - self._began
             self._outer = None
-            self._tell(self._spent)
+            self._spent += time.perf_counter() - self._began
+            self._slow(self._spent)
 
-    def _tell(self, seconds: float) -> None:
-        if self._told or seconds < _SLOW:
+    def _slow(self, seconds: float) -> None:
+        """Tell who listens to the log, else a person at a terminal, else nobody."""
+        if seconds < _SLOW or not self._first("slow"):
             return
-        self._told = True
         kept = folder()
-        where = "" if kept is None else f", once; they are kept in {kept}"
+        where = f", once; they are kept in {kept}" if kept else ""
         message = f"compiling kernels for this machine{where}"
         logger = logging.getLogger("fastnn")
         if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
@@ -185,5 +176,20 @@ class _Watch:
         elif sys.stderr is not None and sys.stderr.isatty():
             print(f"fastnn: {message}", file=sys.stderr)
 
+    def unkept(self, home: Path) -> None:
+        if self._first("unkept"):
+            places = " or ".join(map(str, _folders(home)))
+            warnings.warn(
+                f"compiled kernels cannot be kept in {places}, so every process compiles them anew: "
+                "set the environment variable NUMBA_CACHE_DIR to a folder that is writable",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
-_watch = _Watch()
+    def _first(self, what: str) -> bool:
+        first = what not in self._said
+        self._said.add(what)
+        return first
+
+
+_teller = _Teller()

@@ -1,7 +1,7 @@
 """How kernels are compiled, and on what.
 
-Kernels compile at their first call with a dtype, release the GIL, and are kept on disk (`_cache.py`). Fast-math
-is a named set, never all of it: without ``nnan`` and ``ninf`` LLVM must keep NaN and infinity.
+Kernels compile at their first call with a dtype, release the GIL, and are kept on disk (`_cache.py`).
+Fast-math is a named set, never all: without ``nnan`` and ``ninf`` LLVM must keep NaN and infinity.
 """
 
 import platform
