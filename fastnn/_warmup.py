@@ -93,6 +93,7 @@ def _use(arguments: tuple[Any, str, str, Any], X: Any, labels: Any) -> None:
         x, y = X[:rows], one_hot[:rows]
         model.fit(x, y, epochs=1, batch_size=rows, validation_data=(x, y), verbose=False)
         model.train_step(x, y)
+        model.predict(x)
         model.predict(x[:1])
         out = model.forward(x)  # and the layers' methods, for those who call them
         model.backward(y, out)

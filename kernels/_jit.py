@@ -45,7 +45,7 @@ VECTOR_BYTES = _vector_bytes()
 
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
     options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy", **more}
-    options["no_cfunc_wrapper"] = True  # nobody passes kernels as arguments, and it takes a tenth longer
+    options["no_cfunc_wrapper"] = True  # for kernels as arguments: a tenth of the time
     compiled = numba.njit(**options)(function)
     if COMPILED:
         compiled._cache = KernelCache(function)
