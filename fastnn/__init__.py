@@ -2,6 +2,7 @@
 
 from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
+from fastnn._warmup import warmup
 from fastnn.activations import (
     ELU,
     GELU,
@@ -120,4 +121,5 @@ __all__ = [
     "normalize",
     "set_num_threads",
     "standardize",
+    "warmup",
 ]

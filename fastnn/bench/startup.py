@@ -1,7 +1,8 @@
 """How long fresh processes take: to import, and to have done one training step.
 
 Times are of whole processes, interpreter and all, so the first step includes the import. "Empty cache"
-is the first process ever: fastnn compiles its kernels; "later" finds them on disk.
+is the first process ever: fastnn compiles its kernels; "later" finds them on disk. Python's own
+bytecode is on disk for everybody, as pip leaves it.
 """
 
 import subprocess
@@ -112,6 +113,7 @@ def run_process(
         "NUMBA_CACHE_DIR": str(cache / "numba"),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONDONTWRITEBYTECODE": "",
     }
     start = time.perf_counter()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``bench``, ``profile`` and ``info``."""
+"""The command line: ``fastnn train``, ``bench``, ``profile``, ``warmup`` and ``info``."""
 
 import sys
 

@@ -185,6 +185,18 @@ def bench(
 
 
 @app.command()
+def warmup(
+    dtype: Annotated[
+        list[DTypeName] | None, typer.Option(help="May be given twice; by default both.")
+    ] = None,
+) -> None:
+    """Compile ahead what training and inference use, for containers and CI."""
+    from fastnn.cli import warmup as command
+
+    command.warmup(console, [name.value for name in dtype or DTypeName])
+
+
+@app.command()
 def info() -> None:
     """Show versions, CPU, BLAS, threads and cache folder, to paste into a bug report."""
     from fastnn.cli.info import report

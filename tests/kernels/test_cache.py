@@ -1,0 +1,173 @@
+"""Compiled kernels on disk: fresh, never mixed up, whatever folders are writable."""
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastnn.kernels._jit import COMPILED
+
+pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+
+ROOT = Path(__file__).parents[2]
+INNER = "from fastnn.kernels._jit import exact\n\n@exact\ndef inner(x):\n    return x + {}\n"
+OUTER = """
+from fastnn.kernels._jit import exact
+from fastnn.kernels.inner import inner
+
+@exact
+def outer(x):
+    return inner(x)
+"""
+CALL = """
+from fastnn.kernels import _cache
+from fastnn.kernels.outer import outer
+{}
+print(outer(1.0), outer(1), len(_cache.compiled))
+"""
+# float32 in every second process; small arrays by a kernel, large ones by a job.
+TOGETHER = """
+import sys
+import numpy as np
+import fastnn
+from fastnn import reference
+from fastnn.kernels import _cache
+for number in map(int, sys.argv[1:]):
+    dtype = ("float64", "float32")[number % 2]
+    for shape in ((3, 5), (300, 300)):
+        X = np.random.default_rng(0).normal(size=shape).astype(dtype)
+        for name in ("ReLU", "TanH", "ArcTan"):
+            got, want = getattr(fastnn, name)().forward(X), getattr(reference, name)().forward(X)
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == "float32" else 1e-13)
+print(len(_cache.compiled))
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Return the folder of a copy of fastnn with two more kernels, one of which calls the other."""
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "fastnn", tmp_path / "site" / "fastnn", ignore=skip)
+    kernels = tmp_path / "site" / "fastnn" / "kernels"
+    (kernels / "inner.py").write_text(INNER.format(1))
+    (kernels / "outer.py").write_text(OUTER)
+    return tmp_path / "site"
+
+
+def call(package, statement="", **environment):
+    """Return what `outer` gives for a float and an integer, how many kernels compiled, and stderr."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    clean["XDG_CACHE_HOME"] = str(package.parent / "home")
+    done = subprocess.run(
+        [sys.executable, "-c", CALL.format(statement)],
+        cwd=package,
+        env=clean | {name: str(value) for name, value in environment.items()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr
+
+
+def kept(package):
+    return sorted((package / "fastnn" / "kernels" / "__pycache__").glob("*er-*.nbc"))
+
+
+def test_code_is_kept_beside_the_kernels_and_found_again(package):
+    assert call(package) == (["2.0", "2", "4"], "")
+    assert len(kept(package)) == 4
+    assert call(package) == (["2.0", "2", "0"], "")
+
+
+def test_a_change_of_an_inlined_file_is_seen(package):
+    call(package)
+    (package / "fastnn" / "kernels" / "inner.py").write_text(INNER.format(2))
+    assert call(package)[0] == ["3.0", "3", "4"]
+    assert call(package)[0] == ["3.0", "3", "0"]
+    assert len(kept(package)) == 4  # what was not fresh is overwritten
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, None], ids=["empty", "zeros", "half"])
+def test_a_broken_file_is_replaced(package, content):
+    call(package)
+    for path in kept(package):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
+    assert call(package)[0] == ["2.0", "2", "4"]
+    assert call(package)[0] == ["2.0", "2", "0"]
+
+
+def test_a_folder_that_is_not_writable_is_read(package):
+    call(package)
+    before = kept(package)
+    folder = before[0].parent
+    folder.chmod(0o555)
+    try:
+        assert call(package) == (["2.0", "2", "0"], "")
+    finally:
+        folder.chmod(0o755)
+    assert kept(package) == before
+
+
+def test_where_the_package_is_not_writable_the_users_folder_is(package):
+    (package / "fastnn" / "kernels" / "__pycache__").write_text("")  # nothing can be made below it
+    assert call(package) == (["2.0", "2", "4"], "")
+    assert list((package.parent / "home").rglob("*.nbc"))
+    assert call(package) == (["2.0", "2", "0"], "")
+
+
+def test_without_any_folder_it_works_and_warns_once(package):
+    (package / "fastnn" / "kernels" / "__pycache__").write_text("")
+    (package.parent / "home").write_text("")
+    result, said = call(package)
+    assert result == ["2.0", "2", "4"]
+    assert said.count("NUMBA_CACHE_DIR") == 1
+    assert call(package, "import warnings; warnings.simplefilter('ignore')")[1] == ""
+    chosen = package.parent / "chosen"
+    assert call(package, NUMBA_CACHE_DIR=chosen) == (["2.0", "2", "4"], "")
+    assert call(package, NUMBA_CACHE_DIR=chosen) == (["2.0", "2", "0"], "")
+
+
+def test_a_compilation_that_takes_long_is_logged(package):
+    logged = "import logging; logging.basicConfig(level='INFO'); _cache._SLOW = 0"
+    result, said = call(package, logged)
+    assert result[2] == "4"
+    assert said.count("INFO:fastnn:compiling kernels for this machine, once; they are kept in") == 1
+    assert "compiling" not in call(package, logged)[1]  # they were kept
+
+
+@pytest.mark.parametrize(("slow", "lines"), [("0", 1), ("1e9", 0)])
+def test_a_person_at_a_terminal_reads_why_it_takes_long(package, slow, lines):
+    ours, theirs = pty.openpty()
+    program = CALL.format(f"_cache._SLOW = {slow}")
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=package, env=os.environ | {"PYTHONPATH": ""}, stderr=theirs, check=True)
+    os.write(theirs, b"end\n")
+    said = os.read(ours, 10_000).decode()
+    assert said.count("fastnn: compiling kernels for this machine") == lines
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("processes", [3, pytest.param(16, marks=pytest.mark.slow)])
+def test_processes_that_start_together_do_not_mix_up_code(processes, tmp_path):
+    def start(*numbers):
+        return subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, *map(str, numbers)],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    for process in [start(number) for number in range(processes)]:
+        said, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert int(said) > 0
+    said, errors = start(0, 1).communicate()
+    assert (said, errors) == ("0\n", "")
+    assert not list(tmp_path.rglob("*.tmp"))
