@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from fastnn._interrupt import deferred_interrupt
 from fastnn._typing import Array
@@ -42,6 +41,8 @@ class Bar(Progress):
     """A tqdm bar per epoch, replaced by one line when the epoch is done."""
 
     def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
+        from tqdm.auto import tqdm  # slow to import
+
         self._bar: Any = tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False)
 
     def step(self, losses: Figures, errors: Figures) -> None:
