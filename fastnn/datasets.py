@@ -81,15 +81,10 @@ class Data:
             self._labels = None if self._labels is None else self._labels[order]
 
     def in_memory(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether data and labels are matrices of this dtype that lie in memory as a whole."""
-        return all(
-            type(a) is np.ndarray
-            and a.ndim == 2
-            and a.dtype == dtype
-            and a.flags.c_contiguous
-            and a.flags.aligned
-            for a in (self._data, self._labels)
-        )
+        """Return whether the data are a matrix of this dtype that lies in memory as a whole."""
+        X, Y = self._data, self._labels
+        ready = type(X) is np.ndarray and X.ndim == 2 and X.dtype == dtype and X.flags.carray
+        return ready and Y is not None and Y.ndim == 2 and Y.dtype.kind in "fiub"
 
     def start_pass(self, shuffle: bool, rng: np.random.Generator | None) -> tuple[Array, Array, Array]:
         """Return data, labels, and the order in which to take their rows, new at a pass's start."""

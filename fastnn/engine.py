@@ -126,6 +126,7 @@ class Engine:
         self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Array, Array]]:
         X, Y, order = data.start_pass(shuffle, model.rng)
+        Y = np.ascontiguousarray(Y, X.dtype)
         model.optimizer.epoch = epoch
         batches, rest = divmod(len(order), data.batch_size)
         done, count = data.iteration, 1
