@@ -70,7 +70,9 @@ def expm1(x: Any, c: Constants) -> Any:
     linear = a * r
     top = constant + linear
     rest = linear - (top - constant) + ((a - constant) - c.half)
-    y = c.two * (top + (rest + a * (low + (r * r) * polynomial(r, c.exp))))
+    square = r * r
+    low += c.half * fma(r, r, -square) + r * square * polynomial(r, c.exp[1:])
+    y = c.two * (top + (rest + a * (low + c.half * square)))
     return x if abs(x) < c.negligible else y
 
 
@@ -106,11 +108,13 @@ def tanh_64(x: Any) -> Any:
     a = power(t + c.bias)
     low += (r * r) * polynomial(r, c.exp)
     q = high + low
-    low = a * (low - (q - high))
-    top, bottom = a * q + (a - c.one), a * q + (a + c.one)
+    product, constant = a * q, a - c.one
+    top = constant + product
+    low = a * (low - (q - high)) + (product - (top - constant))
+    bottom = product + (a + c.one)
     inverse = c.one / bottom
     quotient = top * inverse
-    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which q lacks
+    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which top lacks
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
     return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
 
