@@ -33,8 +33,9 @@ def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[
     """
     t = (x * y) * c.log2_e + magic
     n = t - magic
-    r = fma(x, y, -(n * c.ln2_high)) - (n * c.ln2_low - rest)
-    return r + (r * r) * polynomial(r, c.exp_short), power(t)
+    high, low = fma(x, y, -(n * c.ln2_high)), rest - n * c.ln2_low
+    r = high + low
+    return high + (low + (r * r) * polynomial(r, c.exp_short)), power(t)
 
 
 @inlined
@@ -80,7 +81,8 @@ def expm1(x: Any, c: Constants) -> Any:
 def expm1_nonpositive(x: Any, c: Constants) -> Any:
     """Return exp(x) - 1 for x <= 0, good to 1.5 units."""
     x = c.minus_one_below if x < c.minus_one_below else x
-    q, a = expm1_product(x, c.one, c.zero, c.magic_level, c)
+    q, t = _expm1_reduced(x, c)
+    a = power(t + c.bias)
     return a * q + (a - c.one)
 
 
