@@ -50,7 +50,7 @@ def exp_(x: Any, c: Constants) -> Any:
 
 @inlined
 def exp_nonpositive(x: Any, c: Constants) -> Any:
-    """Return exp(x) for x <= 0, good to 1.5 units."""
+    """Return exp(x) for x <= 0."""
     # 2**n may be subnormal: over c.scale it is not, and c.scale is the one factor that may round
     x = c.low if x < c.low else x
     q, a = expm1_product(x, c.one, c.zero, c.magic_up, c)
