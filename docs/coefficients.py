@@ -2,8 +2,10 @@
 
 Each is the near-minimax one that interpolates a smooth function in the Chebyshev nodes of the
 interval to which the elementary function was reduced, found with 60 digits and rounded coefficient by
-coefficient. A quotient of two polynomials does the same on ``[0, high]``, in the Chebyshev nodes of
-``(y - centre) / (y + centre)``. Printed with each: its largest error before rounding.
+coefficient. Where that rounding would show in results, the polynomial is fitted by least squares in
+those nodes instead, and each coefficient rounded before the next are found. A quotient of two
+polynomials interpolates on ``[0, high]``, in the Chebyshev nodes of ``(y - centre) / (y + centre)``.
+Printed with each: its largest error before rounding; of the second kind, after it.
 """
 
 from collections.abc import Callable
@@ -79,7 +81,6 @@ S2, T2 = ((ROOT2 - 1) / (ROOT2 + 1)) ** 2, (ROOT2 - 1) ** 2
 POLYNOMIALS: dict[str, tuple[Callable[[mpf], mpf], mpf, mpf, int | None, int | None]] = {
     "EXP": (expm1_rest, -LN2 / 2, LN2 / 2, 5, 10),
     "EXP_SHORT": (expm1_rest, -LN2 / 2, LN2 / 2, 4, 9),
-    "TANH": (tanh_rest, mpf(0), mpf(1), 7, None),
     "LOG1P": (log1p_rest, 1 / ROOT2 - 1, ROOT2 - 1, 8, None),
     "ATANH": (atanh_rest, mpf(0), S2, None, 6),
     "ATAN": (atan_rest, mpf(0), mpf(1), 9, None),
@@ -88,12 +89,27 @@ POLYNOMIALS: dict[str, tuple[Callable[[mpf], mpf], mpf, mpf, int | None, int | N
     "LOG1P_EXP": (log1p_ratio, mpf(0), mpf(1), 8, 19),
 }
 
+# The same, in float32; an error at x counts x times.
+ROUNDED = {"TANH": (tanh_rest, mpf(0), mpf(1), 6)}
+
 # name: function, and in float32 and in float64 the degrees of the top and the bottom, the centre, the
 # end of the interval. An error of the quotient counts as one of its sum with `sqrt(2 pi) y`.
 Quotient = tuple[int, int, mpf, mpf]
 QUOTIENTS: dict[str, tuple[Callable[[mpf], mpf], Quotient, Quotient]] = {
     "NORMAL": (normal_rest, (4, 5, mpf("2.2"), mpf("14.5")), (9, 10, mpf(3), mpf("38.7"))),
 }
+
+
+def rounded(f: Callable[[mpf], mpf], low: mpf, high: mpf, degree: int) -> list[mpf]:
+    """Return float32 coefficients, each rounded before the next are found."""
+    n = 8 * (degree + 1)
+    points = [low + (high - low) * (1 + cos(pi * (2 * i + 1) / (2 * n))) / 2 for i in range(n)]
+    found: list[mpf] = []
+    for k in range(degree + 1):
+        rest = matrix([x * (f(x) - polyval(found[::-1], x)) for x in points])
+        system = matrix([[x ** (j + 1) for j in range(k, degree + 1)] for x in points])
+        found.append(mpf(float(np.float32(str(lu_solve(system, rest)[0])))))
+    return found
 
 
 def quotient(f: Callable[[mpf], mpf], top: int, bottom: int, centre: mpf, high: mpf) -> list[list[mpf]]:
@@ -125,6 +141,11 @@ def main() -> None:
             if degree is not None:
                 found, error = chebyfit(function, [low, high], degree + 1, error=True)
                 show(name.strip(), dtype, error, found[::-1])
+    for name, (function, low, high, degree) in ROUNDED.items():
+        found = rounded(function, low, high, degree)
+        points = [low + (high - low) * mpf(i) / 1000 for i in range(1001)]
+        error = max(abs(x * (polyval(found[::-1], x) - function(x))) for x in points)
+        show(name, np.float32, error, found)
     for name, (function, *quotients) in QUOTIENTS.items():
         for dtype, (*degrees, centre, high) in zip((np.float32, np.float64), quotients, strict=True):
             top, bottom = quotient(function, *degrees, centre, high)

@@ -33,8 +33,9 @@ def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[
     """
     t = (x * y) * c.log2_e + magic
     n = t - magic
-    r = fma(x, y, -(n * c.ln2_high)) - (n * c.ln2_low - rest)
-    return r + (r * r) * polynomial(r, c.exp_short), power(t)
+    high, low = fma(x, y, -(n * c.ln2_high)), rest - n * c.ln2_low
+    r = high + low
+    return high + (low + (r * r) * polynomial(r, c.exp_short)), power(t)
 
 
 @inlined
@@ -70,7 +71,9 @@ def expm1(x: Any, c: Constants) -> Any:
     linear = a * r
     top = constant + linear
     rest = linear - (top - constant) + ((a - constant) - c.half)
-    y = c.two * (top + (rest + a * (low + (r * r) * polynomial(r, c.exp))))
+    square = r * r
+    low += c.half * fma(r, r, -square) + r * square * polynomial(r, c.exp[1:])
+    y = c.two * (top + (rest + a * (low + c.half * square)))
     return x if abs(x) < c.negligible else y
 
 
@@ -78,7 +81,8 @@ def expm1(x: Any, c: Constants) -> Any:
 def expm1_nonpositive(x: Any, c: Constants) -> Any:
     """Return exp(x) - 1 for x <= 0, good to 1.5 units."""
     x = c.minus_one_below if x < c.minus_one_below else x
-    q, a = expm1_product(x, c.one, c.zero, c.magic_level, c)
+    q, t = _expm1_reduced(x, c)
+    a = power(t + c.bias)
     return a * q + (a - c.one)
 
 
@@ -106,11 +110,13 @@ def tanh_64(x: Any) -> Any:
     a = power(t + c.bias)
     low += (r * r) * polynomial(r, c.exp)
     q = high + low
-    low = a * (low - (q - high))
-    top, bottom = a * q + (a - c.one), a * q + (a + c.one)
+    product, constant = a * q, a - c.one
+    top = constant + product
+    low = a * (low - (q - high)) + (product - (top - constant))
+    bottom = product + (a + c.one)
     inverse = c.one / bottom
     quotient = top * inverse
-    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which q lacks
+    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which top lacks
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
     return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
 

@@ -12,10 +12,13 @@ from fastnn.kernels.polynomials import polynomial
 @inlined
 def _quotient(y, c):
     # Of exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1:
-    # (q - 1) / y, y q, bottom. For large y p / q is small, and errors of q do not matter
+    # (q - 1) / y, y q, bottom. For large y p / q is small, and errors of q do not matter. The smaller
+    # terms are added first: so 2 is, for large y
     rest = polynomial(y, c.normal_bottom)
     product = y + (y * y) * rest
-    return rest, product, c.two + (c.root_two_pi * product + y * polynomial(y, c.normal_top))
+    first = c.two if y > c.one else c.zero
+    bottom = c.root_two_pi * product + (first + y * polynomial(y, c.normal_top))
+    return rest, product, bottom + (c.two - first)
 
 
 @inlined

@@ -14,6 +14,7 @@ from .units import errors
 
 PARAMETERS = {"leaky_relu": (SLOPE,), "elu": (ALPHA,)}
 FACTOR = float(np.float32(1.1))  # the gradient that a ``_backward`` kernel is given
+DENSE = {"float32": 4_000_000, "float64": 1_000_000}  # of the ordinary tests, where functions bend
 STEPS = ("relu_backward", "leaky_relu_backward")  # whose value at NaN is a convention
 
 
@@ -21,6 +22,12 @@ STEPS = ("relu_backward", "leaky_relu_backward")  # whose value at NaN is a conv
 def exp(x, out):
     for i in range(x.size):
         out[i] = math.exp(x[i])
+
+
+@kernel
+def exp_nonpositive(x, out):
+    for i in range(x.size):
+        out[i] = math.exp_nonpositive(-abs(x[i]))
 
 
 @kernel
@@ -47,7 +54,7 @@ def erf(x, out):
         out[i] = math.erf(x[i])
 
 
-_LOOPS = {"exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "erf": erf}
+_LOOPS = {f.__name__: f for f in (exp, exp_nonpositive, expm1, log, log1p, erf)}
 NAMES = list(LIMITS)[: list(LIMITS).index("softmax")]  # the table's other rows are those of `rows`
 
 
@@ -92,6 +99,7 @@ def worst(name, chunks):
 def sample(name, dtype):
     """Yield the inputs of the ordinary tests."""
     yield inputs.landmarks(dtype)
+    yield from inputs.stretch(dtype, DENSE[dtype])
     if dtype == "float32":
         yield from inputs.every(inputs.STRIDE)
     else:

@@ -22,7 +22,7 @@ PLAIN = SimpleNamespace(
     log=np.log,
     log1p=np.log1p,
     tanh=np.tanh,
-    sigmoid=special.expit,
+    sigmoid=lambda x: 1 / (1 + np.exp(-x)),
     arctan=np.arctan,
     erf=special.erf,
     erfc=special.erfc,
@@ -35,6 +35,10 @@ PLAIN = SimpleNamespace(
 
 SLOPE = float(np.float32(0.01))  # of LeakyReLU; like ELU's alpha the same number in both dtypes
 ALPHA = float(np.float32(1.3))
+
+
+def exp_nonpositive(m, x):
+    return m.exp(-abs(x))
 
 
 def relu(m, x):
@@ -107,7 +111,8 @@ def gelu_tanh(m, x):
 def gelu_tanh_backward(m, x):
     u = 2 * m.SQRT_2_OVER_PI * (x + m.CUBIC * (x * x * x))
     slope = 2 * m.SQRT_2_OVER_PI * (1 + 3 * m.CUBIC * (x * x))
-    return [m.sigmoid(u), x * m.sigmoid(u) * m.sigmoid(-u) * slope]
+    s = m.sigmoid(u)
+    return [s, x * s * m.sigmoid(-u) * slope]
 
 
 def formula(name):
@@ -116,29 +121,33 @@ def formula(name):
 
 
 def evaluate(name, x, dtype, factor=1.0):
-    """Return the exact values times a factor, and the terms if they are sums that cancel."""
+    """Return the exact values times a factor, and the terms if they are sums that cancel.
+
+    They are float64 arrays for float32, DD numbers for float64.
+    """
     with np.errstate(all="ignore"):
         x = np.asarray(x, np.float64)
         plain = formula(name)(PLAIN, x)
         if dtype == np.float32:
-            terms = [_held(t * factor) for t in (plain if isinstance(plain, list) else [plain])]
-        else:
-            value = formula(name)(functions, DD.of(x))
-            terms = [t * factor for t in (value if isinstance(value, list) else [value])]
-        total = sum(terms[1:], terms[0])
-        return _known(total, x, plain), terms if len(terms) > 1 else []
+            return _sum([t * factor for t in _terms(plain)])
+        value = formula(name)(functions, DD.of(x))
+        total, terms = _sum([t * factor for t in _terms(value)])
+        return _known(total, x, sum(_terms(plain))), terms
 
 
-def _held(values):
-    return DD(values, np.zeros_like(values))
+def _terms(value):
+    return value if isinstance(value, list) else [value]
 
 
-def _known(value, x, plain):
+def _sum(terms):
+    return sum(terms[1:], terms[0]), terms if len(terms) > 1 else []
+
+
+def _known(value, x, special):
     """Return NaN or infinity where the number is not finite, if float64's value is neither."""
     missing = ~np.isfinite(value.hi)
     if not missing.any():
         return value
-    special = sum(plain[1:], plain[0]) if isinstance(plain, list) else plain
     if (np.isfinite(x) & np.isfinite(special) & missing).any():
         raise ArithmeticError("a reference has no value for a finite input")
     hi, lo, e = value.spread()

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-CHUNK = 1 << 13
+CHUNK = 1 << 14
 STRIDE = 10_007  # a prime: the ordinary tests' share of all float32
 CENTRES = {"log": (0, 1), "log1p": (0, -1)}  # where decades begin; 0 if not here
 _DECADES = range(-9, 3)  # outside, the functions are linear, constant or out of range
@@ -44,6 +44,16 @@ def every(stride=1, first=0, last=1 << 32):
     for start in range(first, last, stride * CHUNK):
         bits = np.arange(start, min(start + stride * CHUNK, last), stride, dtype=np.uint64)
         yield bits.astype(np.uint32).view(np.float32)
+
+
+def stretch(dtype, count):
+    """Yield numbers of random bits with ``2**-8 <= |x| < 16``, where functions bend."""
+    rng, dtype = np.random.default_rng(0), np.dtype(dtype)
+    integer = np.dtype(f"i{dtype.itemsize}")
+    ends = np.array([2.0**-8, 16], dtype).view(integer)
+    for _ in range(0, count, CHUNK):
+        x = rng.integers(*ends, CHUNK // 2, dtype=integer).view(dtype)
+        yield np.concatenate([x, -x])
 
 
 def only_landmarks(dtype):

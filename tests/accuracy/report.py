@@ -70,16 +70,16 @@ def _line(name, dtype, worst):
 
 
 def _measured(names):
-    """Return the table's lines by (name, dtype)."""
-    found = {}
+    """Yield the table's lines with their (name, dtype), as they are found."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as executor:
         tasks = [(key, executor.submit(function, *a)) for key, function, a in _tasks(names)]
-        for (label, dtype), group in groupby(tasks, key=lambda task: task[0]):
+        for (_, dtype), group in groupby(tasks, key=lambda task: task[0]):
+            found = {}
             for _, future in group:
                 for name, worst in future.result().items():
                     found.setdefault((name, dtype), []).append(worst)
-            print(f"{label}, {dtype}", flush=True)
-    return {key: _line(*key, reduce(or_, parts)) for key, parts in found.items()}
+            for key, parts in found.items():
+                yield key, _line(*key, reduce(or_, parts))
 
 
 def _written():
@@ -89,15 +89,19 @@ def _written():
     return dict(zip(lines, re.findall(r"^\| .+ \| float\d\d \|.*$", text, re.MULTILINE), strict=True))
 
 
-def main(names):
-    lines = (_written() if names else {}) | _measured(names)
+def _write(lines):
     order = [(name, dtype) for name in LIMITS for dtype in ("float32", "float64")]
     notes = "\n".join(f"- {name}: {measure}" for name, measure in MEASURES.items())
     table = "\n".join(lines[key] for key in order if key in lines)
-    DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(f"{HEAD}{table}\n\n## What else an error is measured in\n\n{notes}\n")
-    for line in lines.values():
-        print(line)
+
+
+def main(names):
+    lines = _written() if names else {}
+    for key, line in _measured(names):
+        print(line, flush=True)
+        lines[key] = line
+        _write(lines)  # at once: what is stopped half-way keeps what it has found
 
 
 if __name__ == "__main__":

@@ -72,12 +72,31 @@ def _exponent(value):
     return out + value.e
 
 
+@exact
+def _single_errors(got, value, largest, out):
+    patterns = largest.view(np.int64)
+    for i in range(got.size):
+        g, v = np.float64(got[i]), value[i]
+        exponent = ((patterns[i] >> 52) & 0x7FF) - 1023
+        unit = np.int64((1023 - max(exponent - 23, -149)) << 52).view(np.float64)
+        bounded = np.copysign(min(abs(g), 2.0**128), g)
+        beyond = abs(g) == np.inf and abs(v) >= 2.0**128
+        right = g != g or (beyond and g * v > 0.0)
+        wrong = (g != g) != (v != v) or (beyond and g * v < 0.0)
+        out[i] = np.inf if wrong else (0.0 if right else abs(bounded - v) * unit)
+
+
 def errors(got, value, terms=()):
     """Return the errors of float32 or float64 results, flat; of the exact values and their terms.
 
     With terms, a unit is that of the largest of the value and the terms: it is what a sum can be held
-    to where it cancels.
+    to where it cancels. Of float32 results the exact values may be float64 arrays.
     """
+    if not isinstance(value, DD):
+        out = np.empty(value.size)
+        largest = reduce(np.maximum, (abs(t) for t in terms), abs(value))
+        _single_errors(got, value, largest, out)
+        return out
     info = np.finfo(got.dtype)
     value = _normal(value)
     exponent = _exponent(value)
