@@ -111,8 +111,10 @@ class Plan:
             self.words[getattr(dense, name)] = value
 
     def _worth_sharing(self, phase: Any, layer: int) -> bool:
+        """Return whether several threads do a phase faster than one, which then has all of it at hand."""
         d, k = self._layers[layer, dense.D], self._layers[layer, dense.K]
-        return phase is not dense.backward or int(self.n * d * k) > _SERIAL // 2
+        small = phase is dense.backward and int(self.n * d * k) <= _SERIAL // 2
+        return not small and phase is not dense.pick_rows
 
     def _keep(self, array: Array) -> int:
         self._kept.append(array)
