@@ -111,7 +111,7 @@ class Plan:
             self.words[getattr(dense, name)] = value
 
     def _worth_sharing(self, phase: Any, layer: int) -> bool:
-        """Return whether several threads do a phase faster than one, which then has all of it at hand."""
+        """Return whether several threads do a phase faster than one, which has it all at hand then."""
         d, k = self._layers[layer, dense.D], self._layers[layer, dense.K]
         small = phase is dense.backward and int(self.n * d * k) <= _SERIAL // 2
         return not small and phase is not dense.pick_rows

@@ -92,7 +92,7 @@ def _constants(dtype: Any, ln2_high: str, ln2_low: str, **polynomials: Any) -> C
         "quarter_pi_low": math.pi / 4 - float(dtype(math.pi / 4)) if single else _QUARTER_PI_LOW,
         "tan_three_eighths": math.tan(3 * math.pi / 8), "root_two": math.sqrt(2),
         "density": 1 / math.sqrt(2 * math.pi), "root_two_pi": math.sqrt(2 * math.pi),
-        "normal_zero": 14.5 if single else 38.7, "erf_one": 4 if single else 6,
+        "normal_zero": 14.7 if single else 38.7, "erf_one": 4 if single else 6,
         "cubic_zero": 11 if single else 22,
         "cubic": cubic[0], "cubic_low": cubic[1], "linear": linear[0], "linear_low": linear[1],
     }  # fmt: skip
