@@ -164,6 +164,7 @@ STEPS = [
     TrainingStep(128, (784, 256, 128, 10)),
     TrainingStep(512, (784, 512, 256, 10)),
     TrainingStep(32, (64, 128, 64, 10), "float64"),
+    TrainingStep(128, (64, 128, 64, 10), "float64"),
     TrainingStep(32, (784, 256, 128, 10), momentum=0.9),
 ]
 INFERENCES = [
