@@ -1,10 +1,11 @@
-"""Where a training step's time goes, phase by phase: ``make step-profile`` writes docs/training-step.md.
+"""Where a training step's time goes: ``make step-profile`` writes docs/training-step.md.
 
 A phase's time is read off the system's clock between the phases of whole steps, inside compiled code,
-less what reading it takes. Python's is that of the same calls with a plan that has no phases. Both are
-compared with the step as it is called, and with what its operations would take at the rate that the
-machine is measured to have in the same second. Figures are medians, of many calls and of the rounds;
-every round makes its networks anew, for where memory lies is luck.
+less what reading it takes. Python's is that of the same calls with a plan that has no phases, on one
+thread, as helpers without work fall asleep. Both are compared with the step as it is called, and with
+what its operations would take at the rate that the machine is measured to have in the same second.
+Figures are medians, of many calls and of the rounds; every round makes its networks anew, for where
+memory lies is luck.
 """
 
 import argparse
@@ -46,7 +47,7 @@ _NAMES = {
 
 @dataclass
 class Profile:
-    """A step in seconds: its compiled phases, the Python around them, and the whole as it is called.
+    """A step in seconds: its compiled phases, the Python around them; the whole, round by round.
 
     ``flops`` has each phase's operations, ``peak`` is how many a second the machine does.
     """
@@ -57,13 +58,25 @@ class Profile:
     flops: dict[str, int]
     phases: dict[str, float]
     python: dict[str, float]
-    step: float
+    steps: list[float]
     peak: float
+
+    @property
+    def step(self):
+        return statistics.median(self.steps)
+
+    @property
+    def sum(self):
+        return sum(self.phases.values()) + sum(self.python.values())
+
+    @property
+    def at_peak(self):
+        return self.case.flops / self.peak
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--page", type=Path, default=Path("docs/training-step.md"))
     options = parser.parse_args()
     run, rounds = record.begin([]), []
@@ -80,20 +93,24 @@ def main():
 
 def measure(case, threads):
     """Return the profile of one network."""
+    network, X, Y = case.network(fastnn), case.batch()[0], case.one_hot()
     with fastnn.set_num_threads(threads):
-        network, X, Y = case.network(fastnn), case.batch()[0], case.one_hot()
-        for _ in range(case.calls):
-            network.train_step(X, Y)
+        plan = stepped(network, X, Y)
         time.sleep(_REST)
         step = timing.measure(partial(network.train_step, X, Y), SECONDS)
         peak = Meter(threads).flops(case.dtype)
-        plan = network._engine._training.get(case.n)
-        flops = work(plan, case)
-        return Profile(
-            case, threads, plan.pool().control != 0, flops,
-            dict(zip(flops, phases(plan, int(SECONDS / step) + 1), strict=True)),
-            python(network, plan, X, Y), step, peak,
-        )  # fmt: skip
+        flops, shared = work(plan, case), plan.pool().control != 0
+        took = dict(zip(flops, phases(plan, int(SECONDS / step) + 1), strict=True))
+    with fastnn.set_num_threads(1):
+        around = python(network, stepped(network, X, Y), X, Y)
+    return Profile(case, threads, shared, flops, took, around, [step], peak)
+
+
+def stepped(network, X, Y):
+    """Return the plan of a step, which has been done."""
+    network.train_step(X, Y)
+    network.train_step(X, Y)
+    return network._engine._training.get(len(X))
 
 
 def table(plan):
@@ -164,8 +181,10 @@ def merge(rounds):
             return {name: median([value[name] for value in values]) for name in values[0]}
         return statistics.median(values)
 
-    measured = ("phases", "python", "step", "peak")
-    return replace(rounds[0], **{name: median([getattr(p, name) for p in rounds]) for name in measured})
+    measured = {
+        name: median([getattr(p, name) for p in rounds]) for name in ("phases", "python", "peak")
+    }
+    return replace(rounds[0], steps=[p.step for p in rounds], **measured)
 
 
 if __name__ == "__main__":
