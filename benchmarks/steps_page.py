@@ -152,7 +152,8 @@ def draw(profiles, path):
 
     figure = Figure(figsize=(10, 0.55 * len(profiles) + 1.6), layout="constrained")
     axes = figure.subplots()
-    places = [i + 0.35 * (i // 2) for i in range(len(profiles))]
+    cases = list(dict.fromkeys(p.case.key for p in profiles))
+    places = [i + 0.35 * cases.index(p.case.key) for i, p in enumerate(profiles)]
     lefts = [0.0] * len(profiles)
     for kind, colour in _COLOURS.items():
         shares = [100 * max(parts(p)[kind][0], 0) / p.step for p in profiles]
