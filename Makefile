@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-record bench-compare crossover roofline clean
+        bench-runs bench-many bench-record bench-compare crossover roofline step-profile clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -52,6 +52,9 @@ bench-inference: $(VENV)/.dev  ## forward passes, likewise
 bench-runs: $(VENV)/.dev  ## MNIST from process start to finish, and start-up, likewise
 	$(BIN)/python benchmarks/runs.py
 
+bench-many: $(VENV)/.dev  ## many small networks at once: fit_many, loops, vmap, processes
+	$(BIN)/python benchmarks/many.py
+
 bench-record: $(VENV)/.dev  ## write a record to benchmarks/results
 	$(BIN)/python benchmarks/track.py record
 
@@ -63,6 +66,9 @@ crossover: $(VENV)/.dev  ## measure from what size on several threads pay
 
 roofline: $(VENV)/.demo  ## draw docs/roofline.png
 	$(BIN)/fastnn bench --quick --plot docs/roofline.png
+
+step-profile: $(VENV)/.dev  ## measure where a training step's time goes, write docs/training-step.md
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/steps.py
 
 clean:           ## delete the environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

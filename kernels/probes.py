@@ -1,11 +1,14 @@
-"""Loops that show what the machine can do: the bounds other kernels are held against.
+"""Loops that show what the machine can do, and where a step's time goes.
 
 a, b, z, out: ``(m,)``. Each loop runs so many times over, arithmetic on arrays that stay in the
-first-level cache.
+first-level cache: the bounds other kernels are held against.
 """
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import exact, kernel
+from fastnn.kernels import dense
+from fastnn.kernels._jit import call_job, exact, kernel
+from fastnn.kernels.parts import words
+from fastnn.kernels.threads import parallel_for
 
 
 @kernel
@@ -62,3 +65,23 @@ def divide(times: int, z: Array, out: Array) -> None:
     for _ in range(times):
         for i in range(z.size):
             out[i] = one / z[i]
+
+
+@kernel
+def phases(control: int, plan: Array, clock: int, which: int, out: Array) -> None:
+    """Do a plan's step on the batch of the last one, over and over, with the time after each phase.
+
+    ``clock``: the address of C's ``clock_gettime(which, timespec)``, which is called as a job is. out
+    ``(times, phases, 2)``: seconds and nanoseconds, before the first phase and after each. The phase
+    that picks rows is left out, as in :func:`dense.step`.
+    """
+    row = out.shape[1] * 16
+    for i in range(out.shape[0]):
+        at = out.ctypes.data + i * row
+        call_job(clock, which, at)
+        for p in range(1, out.shape[1]):
+            phase_at = plan[dense.PHASES] + p * dense.PHASE_WORDS * 8
+            phase = words(phase_at)
+            pool = control if phase[dense.SHARED] != 0 else 0
+            parallel_for(pool, phase[dense.JOB], phase_at, phase[dense.COUNT])
+            call_job(clock, which, at + 16 * p)

@@ -1,0 +1,37 @@
+"""The loop that times a step's phases does that step."""
+
+import ctypes
+import time
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.bench.networks import TrainingStep
+from fastnn.kernels import dense, gemm_microkernel, probes
+from fastnn.plans import TrainingPlan
+
+TIMES = 5
+
+
+@pytest.mark.skipif(not gemm_microkernel.AVAILABLE, reason="no compiled step here")
+@pytest.mark.skipif(not hasattr(time, "clock_gettime"), reason="no clock of that kind")
+def test_timed_phases_are_the_steps():
+    case = TrainingStep(32, (64, 128, 64, 10))
+    clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p).value
+    timed, plain = case.network(fastnn), case.network(fastnn)
+    X, Y = case.batch()[0], case.one_hot()
+    plan = TrainingPlan(timed, case.n)
+    plan.train(timed, X, Y, None)
+    out = np.zeros((TIMES, int(plan.words[dense.PHASE_COUNT]), 2), np.int64)
+    before = time.clock_gettime(time.CLOCK_MONOTONIC)
+    probes.phases(plan.pool().control, plan.words, clock, time.CLOCK_MONOTONIC, out)
+    after = time.clock_gettime(time.CLOCK_MONOTONIC)
+    readings = (out @ [1.0, 1e-9]).reshape(-1)
+    assert before <= readings[0]
+    assert readings[-1] <= after
+    assert (np.diff((out @ [10**9, 1]).reshape(-1)) >= 0).all()
+    for _ in range(1 + TIMES):
+        plain.train_step(X, Y)
+    for mine, other in zip(timed.layers, plain.layers, strict=True):
+        np.testing.assert_array_equal(mine.parameters["W"], other.parameters["W"])
