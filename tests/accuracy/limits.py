@@ -32,7 +32,7 @@ LIMITS = {
     "silu_backward": (4, 4),
     "softplus_backward": (4, 4),
     "gelu_backward": (4, 4),
-    "gelu_tanh_backward": (4, 4),
+    "gelu_tanh_backward": (5, 5),
     "softmax": (2, 4),
     "softmax, subnormal": (1, 2),
     "log_softmax": (2, 4),
