@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-many bench-record bench-compare crossover roofline step-profile clean
+        bench-runs bench-many bench-record bench-compare crossover products roofline step-profile clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -63,6 +63,9 @@ bench-compare: $(VENV)/.dev  ## compare with the last record; fails if something
 
 crossover: $(VENV)/.dev  ## measure from what size on several threads pay
 	$(BIN)/python benchmarks/crossover.py
+
+products: $(VENV)/.dev  ## networks of every size by the micro-kernel and by BLAS
+	$(BIN)/python benchmarks/products.py
 
 roofline: $(VENV)/.demo  ## draw docs/roofline.png
 	$(BIN)/fastnn bench --quick --plot docs/roofline.png

@@ -4,10 +4,16 @@ It takes the networks that are made of fastnn's own fully connected layers, acti
 optimisers; whatever else a network holds, ``NeuralNetwork`` trains over its layers' methods, with the
 same numbers. Parameters stay where the layers keep them: plans are made anew whenever one was replaced,
 so an assignment into ``layer.parameters`` needs no synchronising.
+
+Its matrix products are the micro-kernel's (``kernels/gemm_microkernel.py``). The environment variable
+``FASTNN_PRODUCTS=blas`` sends networks over their layers' methods instead, whose products are BLAS's,
+for tests and comparison: ``make products``. It is read when a network takes its first step or is first
+asked.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import is_
@@ -44,6 +50,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
 def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
     if not AVAILABLE:
         return "no compilation, or no vector unit that is known"
+    if os.environ.get("FASTNN_PRODUCTS") == "blas":
+        return "FASTNN_PRODUCTS asks for BLAS"
     for i, layer in enumerate(model.layers):
         if type(layer) is not FullyConnected:
             return f"layer {i} is a {type(layer).__name__}"

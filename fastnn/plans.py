@@ -31,6 +31,9 @@ LOSSES: dict[type, tuple[str, str]] = {
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
+# Rows of W or dZ that are so long, in bytes, lie on a page each, all in the same few sets of a cache, and
+# where they are read for so many rows of X, packing them comes first: `make products`.
+_FAR, _OFTEN = 4096, 64
 _BY_ROWS = 64  # rows: above, a thread takes some of them through all layers
 
 
@@ -67,6 +70,9 @@ class Plan:
             k = self.arrays[2 * i].shape[1]
             words[dense.D], words[dense.K] = self.arrays[2 * i].shape
             words[dense.BLOCKS] = _column_blocks(k, self.dtype.itemsize, self._shares)
+            if self.n >= _OFTEN and k * self.dtype.itemsize >= _FAR and words[dense.BLOCKS] > 1:
+                words[dense.PACKS] = True
+                words[dense.WORK] = self._new((max(self.n, words[dense.D]), k))
             words[dense.WEIGHTS] = self.arrays[2 * i].ctypes.data
             words[dense.BIAS] = self.arrays[2 * i + 1].ctypes.data
             words[dense.Z] = words[dense.A] = self._new((self.n, k))
@@ -145,7 +151,7 @@ class InferencePlan(Plan):
         super().__init__(model, n)
         last = len(self._layers) - 1
         nothing = (dense.pick_rows, 0, 0)
-        if n > _BY_ROWS:
+        if n > _BY_ROWS and not self._layers[:, dense.PACKS].any():
             phases = [(dense.forward_rows, 0, self._row_blocks())]
         else:
             phases = self._forward_phases()
@@ -227,7 +233,7 @@ class TrainingPlan(LossPlan):
             words[dense.WEIGHTS_1 : dense.BIAS_2 + 1] = [
                 a.ctypes.data for a in state[4 * i : 4 * i + 4]
             ]
-            words[dense.WT] = self._new((words[dense.K], words[dense.D]))
+            words[dense.WORK] = words[dense.WORK] or self._new((words[dense.K], words[dense.D]))
             if gradients:
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
             if not (fused and i == last):

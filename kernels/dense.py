@@ -44,15 +44,15 @@ HEADER_WORDS = 26
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
-# addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ, the
-# transposes of W's blocks of rows, the parameters' gradients; the activation's parts, 0 for one that is
-# done on the tile, whether it goes by rows, and the bits of its parameter. Where a product's tile does
-# the activation Z is A, and dA is dZ.
+# addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ; WORK, for
+# the blocks of W or dZ that a product reads, transposed or packed, and whether to pack; the parameters'
+# gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and the
+# bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
-    Z, A, DA, DZ, WT, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
-) = range(21)  # fmt: skip
-LAYER_WORDS = 21
+    Z, A, DA, DZ, WORK, PACKS, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
+) = range(22)  # fmt: skip
+LAYER_WORDS = 22
 # A stretch of batches of one size: plan, pool or 0, batches, addresses of their (batches, n) row
 # numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
 STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
@@ -83,20 +83,22 @@ def _row_block(plan, index):
 
 @kernel
 def _multiply(
-    plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode
+    plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
 ):
     at = _call_words()
     w = words(at)
     w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
     w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
     w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER] = rows, columns, inner
-    w[parts.START], w[parts.START_ROW], w[parts.MODE], w[parts.RATES] = (
-        start,
-        start_row,
-        mode,
-        plan[RATES],
-    )
+    w[parts.START], w[parts.START_ROW], w[parts.MODE] = start, start_row, mode
+    w[parts.RATES], w[parts.PACKED] = plan[RATES], packed
     call_job(plan[PRODUCT], at, 0)
+
+
+@kernel
+def _packed(layer, begin, rows, size):
+    """Return where a block of columns of a matrix of so many rows is to be packed, or 0."""
+    return layer[WORK] + begin * rows * size if layer[PACKS] != 0 else 0
 
 
 @kernel
@@ -121,7 +123,8 @@ def _forward_block(plan, i, first, rows, begin, end):
     x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * d * size
     z = layer[Z] + (first * k + begin) * size
     w, b = layer[WEIGHTS] + begin * size, layer[BIAS] + begin * size
-    _multiply(plan, x, d, 1, w, k, z, k, rows, end - begin, d, b, 0, layer[TILE])
+    packed = _packed(layer, begin, d, size)
+    _multiply(plan, x, d, 1, w, k, z, k, rows, end - begin, d, b, 0, layer[TILE], packed)
     if layer[ACTIVATION] != 0 and layer[ROWWISE] == 0:
         part, a = layer[ACTIVATION], layer[A]
         _apply(plan, layer, part, first, rows, begin, end, layer[Z], 0, a)
@@ -196,7 +199,7 @@ def backward(at: int, index: int) -> None:
     n, d, k = plan[N], layer[D], layer[K]
     begin, end = cut(d, below[BLOCKS], index, size)
     width, column = end - begin, begin * size
-    wt = layer[WT] + begin * k * size
+    wt = layer[WORK] + begin * k * size
     call_at = _call_words()
     w = words(call_at)
     w[parts.A], w[parts.A_ROW] = layer[WEIGHTS] + begin * k * size, k
@@ -205,7 +208,7 @@ def backward(at: int, index: int) -> None:
     mode, gate = PLAIN, 0
     if below[TILE] == RELU_TILE:
         mode, gate = RELU_GRADIENT_TILE, below[A] + column
-    _multiply(plan, layer[DZ], k, 1, wt, width, below[DA] + column, d, n, width, k, gate, d, mode)
+    _multiply(plan, layer[DZ], k, 1, wt, width, below[DA] + column, d, n, width, k, gate, d, mode, 0)
     if below[GRADIENT] != 0 and below[TILE] == PLAIN and below[ROWWISE] == 0:
         _apply(plan, below, below[GRADIENT], 0, n, begin, end, below[Z], below[DA], below[DZ])
 
@@ -241,18 +244,18 @@ def update(at: int, index: int) -> None:
     d, k = layer[D], layer[K]
     at_block, along = (first * k + begin) * size, begin * size
     x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * size
-    dz, one = layer[DZ] + along, plan[ONE]
+    dz, one, packed = layer[DZ] + along, plan[ONE], _packed(layer, begin, n, size)
     if plan[RULE] == 0:
         w, v = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block
-        _multiply(plan, x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE)
+        _multiply(plan, x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, packed)
         if first == 0:
             b, v = layer[BIAS] + along, layer[BIAS_1] + along
-            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, SGD_TILE)
+            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, SGD_TILE, 0)
         return
     dw, db = layer[DW] + at_block, layer[DB] + along
-    _multiply(plan, x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN)
+    _multiply(plan, x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
     if first == 0:
-        _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN)
+        _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
     if numbers(plan.ctypes.data)[CLIP] != np.inf:  # then the whole gradient's norm comes first
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block

@@ -34,10 +34,12 @@ def numbers(address: int) -> Array:
     return found
 
 
-# C = start + A B, and what `gemm` does to its tiles; RATES: the learning rate and momentum of SGD.
+# C = start + A B, and what `gemm` does to its tiles; RATES: the learning rate and momentum of SGD;
+# PACKED: where to copy B first, row after row, or 0.
 (
     A, A_ROW, A_COLUMN, B, B_ROW, C, C_ROW, ROWS, COLUMNS, INNER, START, START_ROW, MODE, RATES,
-) = range(14)  # fmt: skip
+    PACKED,
+) = range(15)  # fmt: skip
 
 
 def _product(at: int, _: int) -> None:
@@ -47,8 +49,16 @@ def _product(at: int, _: int) -> None:
     if w[MODE] == SGD:
         rates = numbers(w[RATES])
         lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
+    b, b_row, columns = w[B], w[B_ROW], w[COLUMNS]
+    if w[PACKED] != 0:
+        packed = array_at(w[PACKED], w[INNER], columns, _like)
+        for r in range(w[INNER]):
+            row = array_at(b + r * b_row * size, 1, columns, _like)[0]
+            for j in range(columns):
+                packed[r, j] = row[j]
+        b, b_row = w[PACKED], columns
     gemm(
-        w[A], w[A_ROW], w[A_COLUMN], w[B], w[B_ROW], w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
+        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], columns, w[INNER],
         w[START], w[START_ROW], w[MODE], size, lr, momentum,
     )  # fmt: skip
 
