@@ -95,7 +95,8 @@ def main():
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        return measure(options.dtype[0], options.width)
+        measure(options.dtype[0], options.width)
+        return
     widths = options.width or WIDTHS
     for dtype in options.dtype or ["float32", "float64"]:
         for threads in options.threads or sorted({1, machine.cores()}):

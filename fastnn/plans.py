@@ -31,8 +31,8 @@ LOSSES: dict[type, tuple[str, str]] = {
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
-# Rows of W or dZ that are so long, in bytes, lie on a page each, all in the same few sets of a cache, and
-# where they are read for so many rows of X, packing them comes first: `make products`.
+# Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache. Blocks
+# of them are packed before they are multiplied for a batch of at least so many rows: `make products`.
 _FAR, _OFTEN = 4096, 64
 _BY_ROWS = 64  # rows: above, a thread takes some of them through all layers
 

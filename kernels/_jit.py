@@ -30,14 +30,22 @@ EXACT = frozenset({"contract"})  # where correctness rests on the order of opera
 _INLINED = {"fastmath": set(EXACT), "forceinline": True}
 
 
+def _features() -> list[str]:
+    """Return the processor's features that numba compiles for: NUMBA_CPU_FEATURES, or the host's."""
+    chosen = _config.CPU_FEATURES
+    if chosen is None:
+        return sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
+    return sorted(name[1:] for name in chosen.split(",") if name.startswith("+"))
+
+
 def _vector_bytes() -> int:
-    """Return the width of the host's vectors that have fused multiply-add; 0 if unknown."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
+    """Return the width of vectors that have fused multiply-add; 0 if unknown."""
+    features = _features()
+    if "avx512f" in features:
         return 64
-    if features.get("avx2") and features.get("fma"):
+    if "avx2" in features and "fma" in features:
         return 32
-    return 16 if features.get("neon") or platform.machine() in ("aarch64", "arm64") else 0
+    return 16 if "neon" in features or platform.machine() in ("aarch64", "arm64") else 0
 
 
 VECTOR_BYTES = _vector_bytes()
@@ -256,13 +264,12 @@ def assembly(function: Any, *arguments: Any) -> str:
 
 def machine() -> dict[str, Any]:
     """Return what the kernels are compiled with and for."""
-    features = sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
     return {
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "LLVM": ".".join(map(str, llvm.llvm_version_info)),
-        "CPU": llvm.get_host_cpu_name(),
-        "CPU features": features,
+        "CPU": _config.CPU_NAME or llvm.get_host_cpu_name(),
+        "CPU features": _features(),
         "jit": COMPILED,
         "cache folder": str(folder() or "none is writable: set NUMBA_CACHE_DIR"),
     }

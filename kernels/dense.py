@@ -44,10 +44,10 @@ HEADER_WORDS = 26
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
-# addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ; WORK, for
-# the blocks of W or dZ that a product reads, transposed or packed, and whether to pack; the parameters'
-# gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and the
-# bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ.
+# addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ; WORK,
+# where blocks of W or dZ are transposed or packed, and whether they are packed; the parameters'
+# gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and
+# the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
     Z, A, DA, DZ, WORK, PACKS, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,

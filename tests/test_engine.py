@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import engine
+from fastnn import engine, plans
 
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
 OPTIMIZERS = (
@@ -161,3 +161,33 @@ def test_what_the_engine_does_not_know_is_named(rng):
     for _ in range(20):
         last = net.train_step(X, Y)
     assert last < first
+
+
+def wide(dtype):
+    layers = [{"name": "fully_connected", "n_out": k, "activation": "relu"} for k in (1100, 1030)]
+    rule = {"name": "SGD", "lr": 0.1, "momentum": 0.9}
+    return fastnn.NeuralNetwork("l2", layers, rule, seed=1, dtype=dtype)
+
+
+def results(net, X, Y):
+    return [net.train_step(X, Y), net.train_step(X, Y), net.evaluate(X, Y), net.predict(X)]
+
+
+def test_packing_changes_no_bit(dtype, rng, monkeypatch):
+    X, Y = rng.normal(size=(70, 9)).astype(dtype), rng.normal(size=(70, 1030)).astype(dtype)
+    packed, plain = wide(dtype), wide(dtype)
+    found = results(packed, X, Y)
+    monkeypatch.setattr(plans, "_OFTEN", 71)
+    expected = results(plain, X, Y)
+    for a, b in zip(found + parameters(packed), expected + parameters(plain), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_setting_asks_for_blas(dtype, rng, monkeypatch):
+    monkeypatch.setenv("FASTNN_PRODUCTS", "blas")
+    net = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], dtype)[0]
+    X, Y = batch(rng, dtype)
+    assert "FASTNN_PRODUCTS asks for BLAS" in net.summary()
+    assert np.isfinite(net.train_step(X, Y))
+    assert net._engine.step(net, X, Y, 0) is None
+    assert net._engine.predict(net, X) is None

@@ -1,69 +1,126 @@
-"""Every tile remainder against a float64 product; nothing written outside C."""
+"""Every tile remainder against exact integer arithmetic; nothing written outside C."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from fastnn.kernels import gemm_microkernel
+from fastnn.kernels.gemm_microkernel import PLAIN, RELU, RELU_GRADIENT, SGD
 
 pytestmark = pytest.mark.skipif(
     not gemm_microkernel.AVAILABLE, reason="this processor has no vector unit that is known"
 )
-ROWS = (1, 2, 3, 5, 7, 8, 9, 15, 17)
-COLUMNS = (1, 3, 7, 8, 9, 16, 17, 24, 25, 32, 33, 48, 49, 64, 65)
+SHAPES = tuple(itertools.product(range(1, 18), range(1, 66), (1, 2, 37)))
+LARGEST = {4: 2**23, 8: 2**28}  # integers whose sums of 37 products int64 holds, and no float does
+FORMS = ("x w", "x^T dz", "dz w^T")
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+def elements(rng, shape, dtype):
+    """Return integers as numbers of a dtype, in rows that lie apart."""
+    largest = LARGEST[dtype.itemsize]
+    rows, columns = shape
+    whole = rng.integers(-largest, largest, (rows, columns + 3), endpoint=True)
+    return whole.astype(dtype)[:, :columns]
+
+
+def operands(form, m, n, k, dtype, rng):
+    """Return A and B of a form as the engine would give them, the last form's B transposed."""
+    A = elements(rng, (k, m), dtype).T if form == "x^T dz" else elements(rng, (m, k), dtype)
+    if form != "dz w^T":
+        return A, elements(rng, (k, n), dtype)
+    w, B = elements(rng, (n, k), dtype), np.empty((k, n), dtype)
+    gemm_microkernel.transpose(
+        w.ctypes.data, w.strides[0] // w.itemsize, B.ctypes.data, n, n, k, w.itemsize, dtype.type(0)
+    )
+    return A, B
+
+
+def gemm(A, B, C, start=None, mode=PLAIN, lr=0.0, mu=0.0):
+    size = C.itemsize
+    begin = (0, 0) if start is None else (start.ctypes.data, start.strides[0] // size)
+    gemm_microkernel.gemm(
+        A.ctypes.data, *(stride // size for stride in A.strides),
+        B.ctypes.data, B.strides[0] // size, C.ctypes.data, C.strides[0] // size,
+        *C.shape, len(B), *begin, mode, size, C.dtype.type(lr), C.dtype.type(mu),
+    )  # fmt: skip
+
+
+def exact(*arrays):
+    return [array.astype(np.int64) for array in arrays]
+
+
+def error_bound(A, B, start, dtype):
+    """Return what k rounded additions may lose: each half a unit of at most the sum of magnitudes."""
+    a, b = np.abs(A.astype(np.float64)), np.abs(B.astype(np.float64))
+    return len(B) * np.finfo(dtype).eps / 2 * 1.001 * (a @ b + np.abs(start))
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("start", ["nothing", "a bias", "C itself"])
-def test_every_remainder(start, transposed, dtype, rng):
-    for m, n, k in itertools.product(ROWS, COLUMNS, (1, 2, 37)):
-        A = rng.normal(size=(m, k)).astype(dtype)
-        B = rng.normal(size=(k, n + 3)).astype(dtype)
-        C = np.full((m + 1, n + 5), 7, dtype)
-        bias = rng.normal(size=n).astype(dtype)
-        stored = np.ascontiguousarray(A.T) if transposed else A
-        strides = (1, m) if transposed else (k, 1)
-        begin = {"nothing": (0, 0), "a bias": (bias.ctypes.data, 0), "C itself": (C.ctypes.data, n + 5)}
-        expected = A.astype(np.float64) @ B[:, :n].astype(np.float64)
-        expected += {"nothing": 0, "a bias": bias, "C itself": 7}[start]
-        gemm_microkernel.gemm(
-            stored.ctypes.data, *strides, B.ctypes.data, n + 3, C.ctypes.data, n + 5,
-            m, n, k, *begin[start], gemm_microkernel.PLAIN,
-            dtype.itemsize, dtype.type(0), dtype.type(0),
-        )  # fmt: skip
-        bound = (k + 1) * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B[:, :n]) + 10)
-        assert (np.abs(C[:m, :n] - expected) <= bound).all(), (m, n, k)
-        assert (C[m:] == 7).all()
-        assert (C[:, n:] == 7).all()
+def test_every_remainder(form, start, dtype, rng):
+    for m, n, k in SHAPES:
+        A, B = operands(form, m, n, k, dtype, rng)
+        whole = np.full((m + 1, n + 5), 7, dtype)
+        C = whole[:m, :n]
+        bias = np.broadcast_to(elements(rng, (1, n), dtype), (m, n))
+        begin = {"nothing": None, "a bias": bias, "C itself": C}[start]
+        a, b, s = exact(A, B, 0 * C if begin is None else begin)
+        gemm(A, B, C, begin)
+        assert (np.abs(C.astype(np.int64) - (a @ b + s)) <= error_bound(A, B, s, dtype)).all(), (
+            m,
+            n,
+            k,
+        )
+        assert (whole[m:] == 7).all()
+        assert (whole[:, n:] == 7).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (8, 16), (17, 33)], ids=str)
-def test_relu_and_its_gradient_on_the_tile(shape, dtype, rng):
-    m, n = shape
-    k = 5
+@pytest.mark.parametrize("form", FORMS)
+def test_every_remainder_of_what_is_done_on_the_tile(form, dtype, rng):
+    for m, n, k in SHAPES:
+        A, B = operands(form, m, n, k, dtype, rng)
+        whole = np.full((5, m + 1, n + 5), 7, dtype)
+        plain, y, dz, w, v = whole[:, :m, :n]
+        gemm(A, B, plain)
+        gemm(A, B, y, mode=RELU)
+        np.testing.assert_array_equal(y, np.maximum(plain, 0))
+        np.testing.assert_array_equal(np.signbit(y), plain < 0)
+        gate = np.copysign(elements(rng, (m, n), dtype), rng.normal(size=(m, n))).astype(dtype)
+        gemm(A, B, dz, gate, RELU_GRADIENT)
+        np.testing.assert_array_equal(dz, plain * ~np.signbit(gate))
+        w[:], v[:] = old_w, old_v = elements(rng, (m, n), dtype), elements(rng, (m, n), dtype)
+        gemm(A, B, w, v, SGD, 0.25, 0.5)  # both a power of two: only the sum is rounded
+        np.testing.assert_array_equal(v, old_v / 2 + plain / 4)
+        np.testing.assert_array_equal(w, old_w - v)
+        assert (whole[:, m:] == 7).all()
+        assert (whole[:, :, n:] == 7).all()
+
+
+def test_an_element_is_the_same_whatever_tile_it_falls_in(dtype, rng):
+    m, n, k = 17, 65, 37
+    A, B = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    C, alone = np.empty((2, m, n), dtype)
+    gemm(A, B, C)
+    for i, j in np.ndindex(m, n):
+        gemm(A[i : i + 1], B[:, j : j + 1], alone[i : i + 1, j : j + 1])
+    np.testing.assert_array_equal(C, alone)
+
+
+def test_relu_and_its_gradient_at_zero_and_nan(dtype, rng):
+    m, n, k = 17, 33, 5
     A, B = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
     A[-1], B[:, -1] = 0, -0.0  # the last product is a zero, where the gradient is 1
-    bias = rng.normal(size=n).astype(dtype)
-    bias[-1] = -0.0
-    y, dz, tail = np.full((3, m, n), 7, dtype)
-
-    def gemm(out, start, row, mode):
-        gemm_microkernel.gemm(
-            A.ctypes.data, k, 1, B.ctypes.data, n, out.ctypes.data, n,
-            m, n, k, start.ctypes.data, row, mode, dtype.itemsize, dtype.type(0), dtype.type(0),
-        )  # fmt: skip
-
-    gemm(tail, bias, 0, gemm_microkernel.PLAIN)
-    gemm(y, bias, 0, gemm_microkernel.RELU)
-    np.testing.assert_array_equal(y, np.maximum(tail, 0))
-    np.testing.assert_array_equal(np.signbit(y), tail < 0)
-    gemm(dz, y, n, gemm_microkernel.RELU_GRADIENT)
-    np.testing.assert_allclose(dz, (A @ B) * (tail >= 0), rtol=1e-5, atol=1e-5)
-    assert dz[-1, -1] == 0
+    y, dz = np.full((2, m, n), 7, dtype)
+    gemm(A, B, y, mode=RELU)
+    assert not np.signbit(y[-1]).any()
+    assert not np.signbit(y[:, -1]).any()
     A[0] = np.nan
-    gemm(y, bias, 0, gemm_microkernel.RELU)
-    gemm(dz, y, n, gemm_microkernel.RELU_GRADIENT)
+    gemm(A, B, y, mode=RELU)
+    gemm(A, B, dz, y, RELU_GRADIENT)
     assert np.isnan(y[0]).all()
     assert np.isnan(dz[0]).all()
 
@@ -78,3 +135,26 @@ def test_transposition(shape, dtype, rng):
     np.testing.assert_array_equal(C[:n, :m], A[:, :n].T)
     assert (C[n:] == 7).all()
     assert (C[:, m:] == 7).all()
+
+
+_THIS_FILE = """
+import sys
+from fastnn.kernels import _jit
+if sys.argv[1] == "16":
+    _jit.VECTOR_BYTES = 16  # NEON's, which this processor has by another name
+assert _jit.VECTOR_BYTES == int(sys.argv[1])
+import pytest
+sys.exit(pytest.main([sys.argv[2], "-q", "-p", "no:cacheprovider", "-n0"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [16, 32])
+def test_narrower_vectors(width, tmp_path):
+    if width >= gemm_microkernel.VECTOR_BYTES:
+        pytest.skip("the vectors here are no wider")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment |= {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
+    command = [sys.executable, "-c", _THIS_FILE, str(width), __file__]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
