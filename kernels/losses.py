@@ -95,7 +95,9 @@ def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> Non
     total_low = dtype(total - np.float64(total_high))
     for j in range(p.size):
         others = around if p[j] == scale else (total_high - p[j]) + total_low
-        g = (w - y[j]) * p[j] - y[j] * others
+        away = y[j] * others
+        lost = fma(y[j], others, -away)
+        g = fma(w - y[j], p[j], -away) - lost
         p[j] = fma(g, high, g * low)
 
 

@@ -66,14 +66,26 @@ _scaled_power = by_dtype(_power_32, _power_64)  # SCALE 2**n from n + magic
 
 
 @inlined
+def _times_exp_32(a, high, rest):
+    return a + a * (high + rest)
+
+
+@inlined
+def _times_exp_64(a, high, rest):
+    top = DOUBLE.one + high
+    return a * (top + ((high - (top - DOUBLE.one)) + rest))
+
+
+_times_exp = by_dtype(_times_exp_32, _times_exp_64)  # a (1 + high + rest), in float64 rounded once
+
+
+@inlined
 def _scaled_exp(x, error):
     c = _range(x).functions
     high, low, t = reduce(x, c)
     low += error
     r = high + low
-    q = high + (low + (r * r) * polynomial(r, c.exp))
-    a = _scaled_power(t)
-    return a + a * q
+    return _times_exp(_scaled_power(t), high, low + (r * r) * polynomial(r, c.exp))
 
 
 @inlined

@@ -34,7 +34,7 @@ LIMITS = {
     "gelu_backward": (4, 4),
     "gelu_tanh_backward": (5, 5),
     "softmax": (2, 4),
-    "softmax, subnormal": (1, 2),
+    "softmax, subnormal": (2, 2),
     "log_softmax": (2, 4),
     "softmax_jvp": (4, 4),
     "softmax_backward": (4, 4),
