@@ -76,7 +76,7 @@ class Profile:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--page", type=Path, default=Path("docs/training-step.md"))
     options = parser.parse_args()
     run, rounds = record.begin([]), []
