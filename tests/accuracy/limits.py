@@ -73,7 +73,9 @@ MEASURES = {
 }
 
 # Limits that are not met yet, with the largest error found in a sample: to be mended, then deleted.
-MISSES: dict[tuple[str, str], str] = {}
+MISSES: dict[tuple[str, str], str] = {
+    ("softmax_cross_entropy", "float64"): "4.26 at k = 100, soft rows: the cause is not found yet",
+}
 
 
 def limit(name, dtype):
