@@ -141,15 +141,13 @@ class BinaryCrossEntropy(Loss):
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         y, y_hat, n = _batch(Y, Y_hat)
         y, y_hat = y.reshape(-1), y_hat.reshape(-1)
-        total = kernels.cross_entropy(y, y_hat) + kernels.cross_entropy(1 - y, 1 - y_hat)
-        return float(total) / n if n else np.nan
+        return float(kernels.yes_no_cross_entropy(y, y_hat)) / n if n else np.nan
 
     def backward(self, Y: ArrayLike, Y_hat: ArrayLike) -> Array:
         y, y_hat, n = _batch(Y, Y_hat)
-        yes, no = np.empty_like(y), np.empty_like(y)
-        kernels.cross_entropy_backward(y.reshape(-1), y_hat.reshape(-1), n, yes.reshape(-1))
-        kernels.cross_entropy_backward(1 - y.reshape(-1), 1 - y_hat.reshape(-1), n, no.reshape(-1))
-        return restore(yes - no, Y, Y_hat)
+        out = np.empty_like(y)
+        kernels.yes_no_cross_entropy_backward(y.reshape(-1), y_hat.reshape(-1), n, out.reshape(-1))
+        return restore(out, Y, Y_hat)
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
         """Return loss and gradient with respect to Z of predictions ``sigmoid(Z)``; any shape."""
