@@ -56,10 +56,7 @@ class Optimizer(ABC):
 
     _arrays_each = 0  # kept for a parameter
 
-    @staticmethod
-    def _entry(*arrays: Array) -> Any:
-        """Return what ``cache`` holds of a parameter, made from its arrays."""
-        raise NotImplementedError
+    _entry: Callable[..., Any]  # makes what `cache` holds of a parameter from its arrays
 
     @abstractmethod
     def update(
