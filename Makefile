@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-nojit accuracy lint bench bench-full bench-train bench-inference \
+.PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
         bench-runs bench-many bench-record bench-compare crossover products roofline step-profile clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
