@@ -124,20 +124,22 @@ def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]
 
 def restore(out: Array, *inputs: Any) -> Array:
     """Return a result in the form its input asks for: float16 if all were, a scalar if 0-d."""
-    if out.dtype is _SINGLE:
-        for value in inputs:
-            if getattr(value, "dtype", _DOUBLE).char != "e":
-                break
-        else:
-            out = out.astype(np.float16)
+    single = out.dtype is _SINGLE and getattr(inputs[0], "dtype", None) is not _SINGLE
+    if single and all(getattr(value, "dtype", _DOUBLE).char == "e" for value in inputs):
+        out = out.astype(np.float16)
     return out if out.ndim else out[()]
+
+
+def require_classes(array: Array, name: str) -> None:
+    """Raise ``ValueError`` unless the array has a last axis with at least one entry."""
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} needs at least one class in its last axis, got {array.shape}")
 
 
 def as_rows(value: Any, name: str) -> Array:
     """Return a float array of at least one dimension with at least one entry in the last."""
     array = as_float(value, name)
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(f"{name} needs at least one class in its last axis, got {array.shape}")
+    require_classes(array, name)
     return array
 
 

@@ -16,6 +16,7 @@ from fastnn._validation import (
     as_float_pair,
     as_rows,
     choose,
+    require_classes,
     require_number,
     restore,
 )
@@ -207,7 +208,8 @@ class _Rowwise(Activation):
         return restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
-        z, dy = as_float_pair(as_rows(Z, "Z"), dY, ("Z", "dY"))
+        z, dy = as_float_pair(Z, dY, ("Z", "dY"))
+        require_classes(z, "Z")
         out = np.empty_like(z)
         by_rows(self.gradient_kernel, z, dy, out)
         return restore(out, Z, dY)

@@ -174,28 +174,31 @@ def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -
 
     A parameter comes second: ``function(input, parameter, ..., out)``.
     """
-    flat = [array if array.ndim == 1 else array.reshape(-1) for array in arrays]
-    m = flat[0].size
-    if flat[0].nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not _jit.COMPILED:
-        function(*flat) if parameter is None else function(flat[0], parameter, *flat[1:])
+    if arrays[0].ndim != 1:
+        arrays = tuple([array.reshape(-1) for array in arrays])
+    first = arrays[0]
+    if first.nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not _jit.COMPILED:
+        function(*arrays) if parameter is None else function(first, parameter, *arrays[1:])
         return
+    m = first.size
     if parameter is None:
-        _run(_flat_2 if len(flat) == 2 else _flat_3, function, (m, 1), _share(m, 1, 64), 0.0, flat)
+        _run(_flat_2 if len(arrays) == 2 else _flat_3, function, (m, 1), _share(m, 1, 64), 0.0, arrays)
     else:
-        template = _flat_2_parameter if len(flat) == 2 else _flat_3_parameter
-        _run(template, function, (m, 1), _share(m, 1, 64), parameter, flat)
+        template = _flat_2_parameter if len(arrays) == 2 else _flat_3_parameter
+        _run(template, function, (m, 1), _share(m, 1, 64), parameter, arrays)
 
 
 def by_rows(function: Any, *arrays: Array) -> None:
     """Call ``function(inputs..., out)`` on two or three arrays as rows along their last axis."""
-    k = arrays[0].shape[-1]
-    rows = [array if array.ndim == 2 else array.reshape(-1, k) for array in arrays]
-    n = len(rows[0])
-    if rows[0].nbytes < SMALL_ROWS or not _jit.COMPILED:
-        function(*rows)
+    if arrays[0].ndim != 2:
+        arrays = tuple([array.reshape(-1, array.shape[-1]) for array in arrays])
+    first = arrays[0]
+    if first.nbytes < SMALL_ROWS or not _jit.COMPILED:
+        function(*arrays)
         return
-    together = LANES if k <= SHORT else 1
-    _run(_rows_2 if len(rows) == 2 else _rows_3, function, (n, k), _share(n, k, together), 0.0, rows)
+    n, k = first.shape
+    rows = _share(n, k, LANES if k <= SHORT else 1)
+    _run(_rows_2 if len(arrays) == 2 else _rows_3, function, (n, k), rows, 0.0, arrays)
 
 
 @kernel
