@@ -47,8 +47,7 @@ def timed(benchmark, contestant, request):
             pytest.skip(f"{request.config.getoption('contestant')} has no {case.kernel}")
         wrong = contestant.verify(case, call)
         assert wrong is None, wrong
-        first = timing.sample(call, 1)
-        samples, calls = timing.plan(min(first, timing.sample(call, 1)), SECONDS)
+        samples, calls = timing.plan(timing.warm_up(call), SECONDS)
         benchmark.pedantic(call, rounds=samples, iterations=calls)
         if benchmark.stats is not None:  # None when benchmarks are switched off
             seconds = benchmark.stats.stats.median

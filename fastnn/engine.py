@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
 
 _ROWS = 1024  # of a batch without updates that are taken at a time
-SECONDS = 0.05  # how long a stretch of batches may take, so that Ctrl-C and progress are prompt
 
 
 def obstacle(model: NeuralNetwork) -> str | None:
@@ -137,13 +136,13 @@ class Engine:
         Y = np.ascontiguousarray(Y, X.dtype)
         model.optimizer.epoch = epoch
         batches, rest = divmod(len(order), data.batch_size)
-        done, count = data.iteration, 1
+        done = data.iteration
         while done < batches + (rest > 0):
             whole = done < batches
             n = data.batch_size if whole else rest
             plan = self._training_plan(model, n)
             assert plan is not None
-            count = min(count, batches - done) if whole else 1
+            count = min(plan.at_once, batches - done) if whole else 1
             first = done * data.batch_size
             start = time.perf_counter()
             rows = order[first : first + count * n]
@@ -152,7 +151,10 @@ class Engine:
             seconds = time.perf_counter() - start
             done += count
             data.iteration = done % data.samples_per_epoch
-            count = max(1, min(2 * count, int(count * SECONDS / seconds)))
+            plan.at_once = stretches.next_count(count, seconds)
+            if plan.trial:
+                plan.trial.report(seconds / count)
+                plan.at_once = min(plan.at_once, plan.trial.most)
             yield losses, errors
 
     def predict(self, model: NeuralNetwork, X: Any) -> Array | None:

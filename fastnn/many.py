@@ -78,16 +78,16 @@ def fit_many(
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
     members = [_Member(*pair, x, y, batch_size) for pair in zip(networks, chosen, strict=True)]
+    count = 1
     with deferred_interrupt() as check_interrupt:
         for epoch in range(epochs):
             for member in members:
                 member.start_epoch(epoch, shuffle)
-            count = 1
             while any(member.left for member in members):
                 start = time.perf_counter()
                 _stretch([member for member in members if member.left], x, y, count)
                 seconds = time.perf_counter() - start
-                count = max(1, min(2 * count, int(count * engine.SECONDS / seconds)))
+                count = stretches.next_count(count, seconds)
                 check_interrupt()
             for member in members:
                 member.end_epoch()

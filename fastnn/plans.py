@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import activations, losses, optimizers
 from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._trial import Trial
 from fastnn._typing import Array
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import dense, parts, threads
@@ -31,6 +32,7 @@ LOSSES: dict[type, tuple[str, str]] = {
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
+_CLOSE = 16  # up to so many times as much, a trial decides
 # Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache. Blocks
 # of them are packed before they are multiplied for a batch of at least so many rows: `make products`.
 _FAR, _OFTEN = 4096, 64
@@ -47,8 +49,10 @@ class Plan:
         weights = self.arrays[::2]
         self.n, self.dtype = n, weights[0].dtype
         self.X_shape, self.Y_shape = (n, weights[0].shape[0]), (n, weights[-1].shape[1])
-        self._shared = shared and n * sum(W.size for W in weights) > self._serial
+        work = n * sum(W.size for W in weights)
+        self._shared = shared and work > self._serial
         self._shares = threads.count() if self._shared else 1
+        self.trial = Trial() if self._shares > 1 and work < _CLOSE * self._serial else None
         self._block = 64 if not self._shared or n > 256 else 16 if n <= 32 else 32  # rows of a job
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
@@ -58,7 +62,7 @@ class Plan:
 
     def pool(self) -> type[threads.Alone] | threads.Pool:
         """Return who shares the work, awake; to be held on to meanwhile, as it may be replaced."""
-        if not self._shared:
+        if not self._shared or (self.trial and not self.trial.shared):
             return threads.Alone
         pool = threads.pool()
         pool.wake()
@@ -163,7 +167,10 @@ class InferencePlan(Plan):
     def run(self, X: Array, out: Array) -> None:
         """Write the outputs for X."""
         pool = self.pool()
-        dense.infer(pool.control, self.words, X, out)
+        if self.trial is None:
+            dense.infer(pool.control, self.words, X, out)
+        else:
+            self.trial.time(dense.infer, pool.control, self.words, X, out)
 
 
 class LossPlan(Plan):
@@ -211,7 +218,10 @@ class LossPlan(Plan):
     def run(self, X: Array, Y: Array) -> tuple[float, float]:
         """Return the mean loss and error of a batch, having done the plan's step on it."""
         pool = self.pool()
-        loss, error = dense.step(pool.control, self.words, X, Y)
+        if self.trial is None:
+            loss, error = dense.step(pool.control, self.words, X, Y)
+        else:
+            loss, error = self.trial.time(dense.step, pool.control, self.words, X, Y)
         return loss / self.n, error / self.errors
 
 
@@ -255,6 +265,7 @@ class TrainingPlan(LossPlan):
         if optimizer.clip_norm is not None:
             phases.append((dense.clipped_update, 0, len(self.arrays)))
         self._finish(phases, **header)
+        self.at_once = 1  # batches of the next stretch
         self._rates_written: tuple[float, ...] = ()
         self._picked: tuple[int, int] | None = None
 

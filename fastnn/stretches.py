@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from fastnn.plans import TrainingPlan
 
 
+SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
+
+
+def next_count(count: int, seconds: float) -> int:
+    """Return how many batches to do next, where ``count`` took so long: at most twice as many."""
+    return max(1, min(2 * count, int(count * SECONDS / seconds)))
+
+
 def train(
     plans: Sequence[TrainingPlan],
     optimizers: Sequence[Optimizer],

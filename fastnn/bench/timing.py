@@ -12,6 +12,7 @@ from fastnn._typing import Array
 from fastnn.bench.cases import Case
 
 _SAMPLE = 200e-6  # seconds: what one reading of the clock is spread over, at least
+_WARM_UP = 0.15  # seconds
 
 
 def settle_allocator() -> None:
@@ -48,6 +49,18 @@ def sample(call: Callable[[], Any], calls: int) -> float:
     for _ in turns:
         call()
     return (time.perf_counter() - start) / calls
+
+
+def warm_up(call: Callable[[], Any]) -> float:
+    """Call for a while, but no slow call twice; return the seconds of the fastest.
+
+    Threads wake up meanwhile, those of other libraries, which were used to verify results, fall asleep,
+    and who tries out several ways has done so.
+    """
+    start, fastest = time.perf_counter(), float("inf")
+    while time.perf_counter() - start < _WARM_UP:
+        fastest = min(fastest, sample(call, 1))
+    return fastest
 
 
 def measure(call: Callable[[], Any], budget: float) -> float:
