@@ -16,7 +16,7 @@ from rich.table import Table
 
 import fastnn
 from fastnn.bench import machine, timing
-from fastnn.kernels import activations, losses, parallel, softmax
+from fastnn.kernels import activations, cross_entropy, parallel, softmax
 
 SIZES = [2**i for i in range(10, 18)]
 THRESHOLDS = [name for name in vars(parallel) if name.startswith("SMALL")]
@@ -48,7 +48,7 @@ def loss(k):
         z = rng.normal(size=(-(-size // k), k)).astype(dtype)
         y = np.eye(k, dtype=dtype)[rng.integers(0, k, len(z))]
         out = np.empty_like(z)
-        return lambda: parallel.sum_by_rows(losses.softmax_cross_entropy, z, y, out)
+        return lambda: parallel.sum_by_rows(cross_entropy.softmax_cross_entropy, z, y, out)
 
     return prepare
 

@@ -1,14 +1,15 @@
 """Losses from logits: ``(loss, gradient)`` in one pass, where a class would only be in the way."""
 
-from typing import Any
-
 import numpy as np
 
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, as_real, as_rows, require_number, restore
-from fastnn.kernels import losses as kernels
+from fastnn.kernels import cross_entropy, losses
 from fastnn.kernels.parallel import sum_by_labels, sum_by_rows, sum_elementwise
 from fastnn.losses import target_rows
+
+_ONES = np.ones(4096)
+_LABELS = np.dtype(np.int64)
 
 
 def softmax_cross_entropy(
@@ -56,14 +57,14 @@ def softmax_cross_entropy(
         labels = _labels(targets, n, k)
         dZ = np.empty_like(z)
         total = sum_by_labels(
-            kernels.softmax_cross_entropy_labels, z, labels, samples, classes, smoothing, dZ
+            cross_entropy.softmax_cross_entropy_labels, z, labels, samples, classes, smoothing, dZ
         )
         return _mean(total, n), restore(dZ, Z)
     z, y = as_float_pair(z, Y, ("Z", "Y"))
     if class_weight is not None or sample_weight is not None or smoothing:
         y = target_rows(y, smoothing, classes * samples[:, None])
     dZ = np.empty_like(z)
-    total = sum_by_rows(kernels.softmax_cross_entropy, z, y, dZ)
+    total = sum_by_rows(cross_entropy.softmax_cross_entropy, z, y, dZ)
     return _mean(total, n), restore(dZ, Z)
 
 
@@ -89,7 +90,7 @@ def binary_cross_entropy(Z: ArrayLike, Y: ArrayLike) -> tuple[float, Array]:
     if z.ndim == 0:
         raise ValueError("Z and Y need a batch axis, got two numbers")
     dZ = np.empty_like(z)
-    total = sum_elementwise(kernels.binary_cross_entropy, z, y, dZ)
+    total = sum_elementwise(losses.binary_cross_entropy, z, y, dZ)
     return _mean(total, len(z)), restore(dZ, Z)
 
 
@@ -99,7 +100,7 @@ def _mean(total: float, n: int) -> float:
 
 def _weights(values: ArrayLike | None, name: str, size: int) -> Array:
     if values is None:
-        return np.ones(size)
+        return _ONES[:size] if size <= _ONES.size else np.ones(size)
     weights = as_float(values, name, np.dtype(np.float64))
     if weights.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {weights.shape}")
@@ -109,10 +110,11 @@ def _weights(values: ArrayLike | None, name: str, size: int) -> Array:
 def _labels(targets: Array, n: int, k: int) -> Array:
     if targets.dtype.kind not in "iub":
         raise TypeError(f"Y of one axis must hold class numbers, got dtype {targets.dtype}")
-    labels: Any = targets.astype(np.int64)
-    if labels.shape != (n,):
+    if targets.shape != (n,):
         raise ValueError(f"Z has {n} rows, Y has shape {targets.shape}")
-    if n and (labels.min() < 0 or labels.max() >= k):
+    ready = targets.dtype is _LABELS and targets.flags.carray
+    labels: Array = targets if ready else targets.astype(_LABELS)
+    if cross_entropy.strangers(labels, k):
         bad = labels[(labels < 0) | (labels >= k)][0]
         raise IndexError(f"Y holds the class {bad}; there are {k}: 0 to {k - 1}")
-    return np.asarray(labels)
+    return labels

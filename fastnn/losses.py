@@ -11,6 +11,7 @@ import numpy as np
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, choose, require_number, restore
 from fastnn.kernels import losses as kernels
+from fastnn.kernels.cross_entropy import softmax_cross_entropy
 from fastnn.kernels.parallel import sum_by_rows, sum_elementwise
 
 
@@ -113,7 +114,7 @@ class CrossEntropy(Loss):
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
         """Return loss and gradient with respect to Z of predictions ``softmax(Z)``; both ``(n, k)``."""
         dZ = np.empty_like(Z)
-        total = sum_by_rows(kernels.softmax_cross_entropy, Z, self._targets(Y), dZ)
+        total = sum_by_rows(softmax_cross_entropy, Z, self._targets(Y), dZ)
         return (total / len(Z) if len(Z) else np.nan), dZ
 
     def _targets(self, y: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import _jit, losses, optimizers
+from fastnn.kernels import _jit, cross_entropy, losses, optimizers
 from fastnn.kernels._jit import array_at, kernel
 from fastnn.kernels.gemm_microkernel import SGD, gemm, transpose
 
@@ -231,8 +231,8 @@ _FIXED = {
     "transposition": (_transposition, transpose),
     "rows_picked": (_rows_picked, array_at),
     "targets": (_targets, losses.target_rows),
-    "softmax_loss_short": (_softmax_loss, losses.softmax_cross_entropy_short),
-    "softmax_loss_long": (_softmax_loss, losses.softmax_cross_entropy_long),
+    "softmax_loss_short": (_softmax_loss, cross_entropy.softmax_cross_entropy_short),
+    "softmax_loss_long": (_softmax_loss, cross_entropy.softmax_cross_entropy_long),
     "probability_loss": (_probability_loss, losses.cross_entropy),
     "sigmoid_loss": (_sigmoid_loss, losses.binary_cross_entropy),
     "yes_no_loss": (_yes_no_loss, losses.yes_no_cross_entropy),

@@ -2,10 +2,11 @@
 
 ``exp(z - top)`` would carry the rounding error of that difference, amplified by its size. So the error
 is found exactly and added to the remainder that the exponential is taken of: by two-sum, or, for rows
-that do not reach far down, with a shift that is no smaller than any entry, by fast two-sum (D. Knuth,
-"The Art of Computer Programming", vol. 2, 4.2.2; T. Dekker, "A floating-point technique for extending
-the available precision", Numer. Math. 18, 1971). A common factor, ``SCALE``, keeps terms normal whose
-share of the sum is subnormal, and cancels in the quotient.
+that do not reach far down, by fast two-sum (D. Knuth, "The Art of Computer Programming", vol. 2, 4.2.2;
+T. Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18, 1971).
+That needs a shift no smaller than any entry, which ``top + m ln 2`` is for some integer m, and the
+factor ``2**m`` is an integer added to the exponent. A common factor, ``SCALE``, keeps terms normal
+whose share of the sum is subnormal, and cancels in the quotient.
 
 Sums are taken without rounding where it matters. Adding a large number and subtracting it again cuts a
 term in two; the sum of the high parts, multiples of one power of two, is exact, and that of the low
@@ -34,7 +35,10 @@ class _Range(NamedTuple):
 
 _RANGE_32 = _Range(SINGLE, 2.0**40, 1.5 * 2.0 ** (52 - 26 + 40), np.float32(-110), np.float32(100))
 _RANGE_64 = _Range(DOUBLE, 2.0**80, 1.5 * 2.0 ** (52 - 26 + 80), np.float64(-760), np.float64(700))
-_MAGIC_32, _MAGIC_64 = SINGLE.magic.view(np.int32), DOUBLE.magic.view(np.int64)
+_MAGIC_32, _MAGIC_64 = int(SINGLE.magic.view(np.int32)), int(DOUBLE.magic.view(np.int64))
+
+
+_SMALL_REST = 2.0**-12  # of SCALE
 
 
 @inlined
@@ -51,18 +55,18 @@ _range = by_dtype(_range_32, _range_64)
 
 
 @inlined
-def _power_32(t):
-    n = np.int32(np.float32(t).view(np.int32) - _MAGIC_32)
-    return np.int32(np.int32(n + np.int32(127 + 40)) << np.int32(23)).view(np.float32)
+def _power_32(t, m):
+    bias = np.int32(np.int32(m) + np.int32(127 + 40 - _MAGIC_32))
+    return np.int32(np.int32(np.float32(t).view(np.int32) + bias) << np.int32(23)).view(np.float32)
 
 
 @inlined
-def _power_64(t):
-    n = np.float64(t).view(np.int64) - _MAGIC_64
-    return np.int64((n + np.int64(1023 + 80)) << np.int64(52)).view(np.float64)
+def _power_64(t, m):
+    bias = np.int64(m) + np.int64(1023 + 80 - _MAGIC_64)
+    return np.int64((np.float64(t).view(np.int64) + bias) << np.int64(52)).view(np.float64)
 
 
-_scaled_power = by_dtype(_power_32, _power_64)  # SCALE 2**n from n + magic
+_scaled_power = by_dtype(_power_32, _power_64)  # SCALE 2**(n + m) from n + magic and m
 
 
 @inlined
@@ -80,12 +84,13 @@ _times_exp = by_dtype(_times_exp_32, _times_exp_64)  # a (1 + high + rest), in f
 
 
 @inlined
-def _scaled_exp(x, error):
+def _scaled_exp(x, error, m, excess):
+    # SCALE 2**m exp(x + error - excess)
     c = _range(x).functions
     high, low, t = reduce(x, c)
-    low += error
+    low = (low + error) - excess
     r = high + low
-    return _times_exp(_scaled_power(t), high, low + (r * r) * polynomial(r, c.exp))
+    return _times_exp(_scaled_power(t, m), high, low + (r * r) * polynomial(r, c.exp))
 
 
 @inlined
@@ -96,15 +101,15 @@ def scaled_exp(z: Any, top: Any) -> Any:
     back = x - z
     error = (z - (x - back)) - (top + back)
     deep = x < depth
-    e = _scaled_exp(depth if deep else x, zero if deep else error)
+    e = _scaled_exp(depth if deep else x, zero if deep else error, 0, zero)
     return zero if deep else e
 
 
 @inlined
-def _near_exp(z, shift):
+def _near_exp(z, shift, m, excess):
     # |z| <= |shift|
     x = z - shift
-    return _scaled_exp(x, z - (x + shift))
+    return _scaled_exp(x, z - (x + shift), m, excess)
 
 
 @inlined
@@ -190,7 +195,23 @@ def _terms(z, top, out):
 @kernel
 def _near_terms(z, shift, out):
     for j in range(z.size):
-        out[j] = _near_exp(z[j], shift)
+        out[j] = _near_exp(z[j], shift, 0, _range(z).functions.zero)
+
+
+@kernel
+def _near_terms_from_top(z, shift, m, excess, out):
+    for j in range(z.size):
+        out[j] = _near_exp(z[j], shift, m, excess)
+
+
+@exact
+def _shift(top, reach, c):
+    # top + m ln 2 of at least reach, m, and the shift's excess over that sum
+    m = np.ceil((reach - top) * c.log2_e + c.half) if reach > top else c.zero
+    step = m * c.ln2_high
+    shift = top + step
+    back = shift - top
+    return shift, m, m * c.ln2_low - ((back - step) + ((shift - back) - top))
 
 
 @kernel
@@ -213,7 +234,10 @@ def _sums_32(p):
 
 @exact
 def _rest_32(p):
-    # float64 has bits to spare for the sum, but not once the largest terms are taken out of it
+    # float64 has bits to spare for the sum, but not once the largest terms are most of it
+    rest = _sum_32(p) - scale_of(p)
+    if rest > _SMALL_REST * scale_of(p):
+        return rest
     total, rest = _sums_32(p)
     return rest + (np.rint((total - rest) / scale_of(p)) - 1.0) * scale_of(p)
 
@@ -262,8 +286,12 @@ def exp_row(z: Array, out: Array) -> Any:
 def exp_row_from_top(z: Array, out: Array) -> tuple[Any, Any]:
     """``out = SCALE exp(z - top)``; return top, and the sum of all terms but one of the largest.
 
-    NaN as in :func:`exp_row`.
+    The largest terms are exactly SCALE. NaN as in :func:`exp_row`.
     """
-    _, top = extremes(z)
-    _terms(z, top, out)
+    bottom, top = extremes(z)
+    reach = max(abs(bottom), abs(top))
+    if reach - bottom <= _range(z).near:
+        _near_terms_from_top(z, *_shift(top, reach, _range(z).functions), out)
+    else:
+        _terms(z, top, out)
     return top, _rest(out)

@@ -165,8 +165,42 @@ def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
         p[j] = dy[j] - fma(p[j], high, p[j] * low) * weight
 
 
+@exact
+def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Array) -> None:
+    """As :func:`_log_gradient_row`; sums, and own, three numbers a lane, are scratch."""
+    lanes = rows.lanes_in(p)
+    highs, lows, weights = own[0], own[1], own[2]
+    for r in range(lanes):
+        sums[r] = 0.0
+        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p))
+    for j in range(p.shape[0]):
+        dy_row = dy[j]
+        for r in range(lanes):
+            sums[r] += np.float64(dy_row[r])
+    for r in range(lanes):
+        weights[r] = p.dtype.type(sums[r])
+    for j in range(p.shape[0]):
+        p_row, dy_row = p[j], dy[j]
+        for r in range(lanes):
+            p_row[r] = dy_row[r] - fma(p_row[r], highs[r], p_row[r] * lows[r]) * weights[r]
+
+
 @kernel
 def log_softmax_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy - p sum(dy)`` by rows with ``p = softmax(z)``."""
-    for i in range(z.shape[0]):
-        _log_gradient_row(out[i], dy[i], exp_row(z[i], out[i]), rows.sum_row(dy[i]))
+    n, k = z.shape
+    if k > SHORT:
+        for i in range(n):
+            _log_gradient_row(out[i], dy[i], exp_row(z[i], out[i]), rows.sum_row(dy[i]))
+        return
+    like = z.dtype.type(0)
+    for start in range(0, n, LANES):
+        lanes = rows.lanes_of(n - start)
+        t, own, sums = rows.first(k, lanes, like), rows.values(lanes, like), rows.sums(lanes)
+        d = rows.second(k, lanes, like)
+        rows.load_lanes(z, start, t)
+        rows.load_lanes(dy, start, d)
+        rows.lane_tops(t, own[0])
+        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        _log_gradient_lanes(t, d, sums[0], sums[1], own)
+        rows.store_lanes(t, start, out)

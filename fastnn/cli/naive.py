@@ -52,6 +52,11 @@ def softmax_cross_entropy_labels(
     return softmax_cross_entropy(z, y.astype(z.dtype), n)
 
 
+def strangers(labels: Array, k: int) -> Any:
+    """How many labels are none of 0 to k - 1."""
+    return np.sum((labels < 0) | (labels >= k))
+
+
 def binary_cross_entropy(z: Array, y: Array, n: int) -> tuple[Any, Array]:
     """Sigmoid, then ``-sum(y log(s) + (1 - y) log(1 - s))``, then the gradient ``(s - y) / n``."""
     s = reference.Sigmoid().forward(z)

@@ -193,22 +193,23 @@ _ROWS: dict[str, Twin] = {
     "softmax.softmax_jvp": Twin(naive.softmax_jvp, (probabilities, rows)),
     "losses.cross_entropy": Twin(naive.cross_entropy, (positive, positive)),
     "losses.cross_entropy_backward": Twin(naive.cross_entropy_backward, (positive, positive, batch)),
-    "losses.softmax_cross_entropy": Twin(
+    "cross_entropy.softmax_cross_entropy": Twin(
         naive.softmax_cross_entropy,
         (rows, one_hot, batch),
         _STEPS,
     ),
-    "losses.softmax_cross_entropy_short": Twin(
+    "cross_entropy.softmax_cross_entropy_short": Twin(
         naive.softmax_cross_entropy, (rows, one_hot, batch), _STEPS
     ),
-    "losses.softmax_cross_entropy_long": Twin(
+    "cross_entropy.softmax_cross_entropy_long": Twin(
         naive.softmax_cross_entropy, (rows, one_hot, batch), _STEPS
     ),
-    "losses.softmax_cross_entropy_labels": Twin(
+    "cross_entropy.softmax_cross_entropy_labels": Twin(
         naive.softmax_cross_entropy_labels,
         (rows, labels, sample_weight, class_weight, 0.1, batch),
         (naive.softmax_cross_entropy, *_STEPS),
     ),
+    "cross_entropy.strangers": Twin(naive.strangers, (labels, 3)),
     "losses.binary_cross_entropy": Twin(
         naive.binary_cross_entropy, (flat, positive, batch), (reference.Sigmoid.forward,)
     ),

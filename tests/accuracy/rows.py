@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import losses, softmax
+from fastnn.kernels import cross_entropy, losses, softmax
 
 from . import functions
 from .double_double import DD, where
@@ -125,7 +125,7 @@ def _soft_errors(name, z, y, call):
 
 def _check_rows_of_weights(z, rng):
     def call(rows, n, out):
-        return losses.softmax_cross_entropy(z[rows], y[rows], n, out)
+        return cross_entropy.softmax_cross_entropy(z[rows], y[rows], n, out)
 
     _, target = _labels(z, rng)
     y = target.astype(z.dtype)
@@ -138,7 +138,7 @@ def _check_labels(z, rng):
     def call(rows, n, out):
         weights = np.ones(len(out), z.dtype), np.ones(z.shape[1], z.dtype)
         arguments = (z[rows], labels[rows], *weights, smoothing, n, out)
-        return losses.softmax_cross_entropy_labels(*arguments)
+        return cross_entropy.softmax_cross_entropy_labels(*arguments)
 
     (labels, target), smoothing = _labels(z, rng), 0.0
     yield from _one_hot_errors("softmax_cross_entropy_labels", z, target, call)

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastnn.kernels import _jit, activations, losses, parallel, softmax, threads
+from fastnn.kernels import _jit, activations, cross_entropy, losses, parallel, softmax, threads
 
 pytestmark = pytest.mark.skipif(not _jit.COMPILED, reason="jobs are compiled")
 ROW_SHAPES = [(2000, 10), (4099, 7), (301, 100), (129, 130), (40, 1000), (1, 50_000), (20_000, 1)]
@@ -95,13 +95,13 @@ def test_sums_of_losses_are_those_of_one_call(shape, dtype, rng):
     out, expected = np.empty((2, *shape), dtype)
     eps = np.finfo(float).eps
 
-    total = parallel.sum_by_rows(losses.softmax_cross_entropy, z, y, out)
-    assert total == pytest.approx(losses.softmax_cross_entropy(z, y, n, expected), rel=4 * eps)
+    total = parallel.sum_by_rows(cross_entropy.softmax_cross_entropy, z, y, out)
+    assert total == pytest.approx(cross_entropy.softmax_cross_entropy(z, y, n, expected), rel=4 * eps)
     assert np.max(abs(out - expected)) <= 4 * np.finfo(dtype).eps * np.max(abs(expected))
 
     given = labels, samples, classes, 0.1
-    total = parallel.sum_by_labels(losses.softmax_cross_entropy_labels, z, *given, out)
-    wanted = losses.softmax_cross_entropy_labels(z, *given, n, expected)
+    total = parallel.sum_by_labels(cross_entropy.softmax_cross_entropy_labels, z, *given, out)
+    wanted = cross_entropy.softmax_cross_entropy_labels(z, *given, n, expected)
     assert total == pytest.approx(wanted, rel=4 * eps)
     assert np.max(abs(out - expected)) <= 4 * np.finfo(dtype).eps * np.max(abs(expected))
 
@@ -115,7 +115,7 @@ def test_sums_know_nan_and_infinity(rng):
     z, y = rng.normal(size=(2, 300, 100))
     out = np.empty_like(z)
     z[200, 3] = np.nan
-    assert np.isnan(parallel.sum_by_rows(losses.softmax_cross_entropy, z, y, out))
+    assert np.isnan(parallel.sum_by_rows(cross_entropy.softmax_cross_entropy, z, y, out))
     assert np.isnan(out).any(axis=1).tolist() == [i == 200 for i in range(300)]
     z[200, 3] = -np.inf
     assert parallel.sum_elementwise(losses.binary_cross_entropy, z, abs(y), out) == np.inf

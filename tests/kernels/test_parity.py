@@ -8,7 +8,7 @@ import pytest
 from fastnn.cli.twins import kernels, twin
 from fastnn.kernels.rows import SHORT
 
-FILES = ("activations", "softmax", "losses", "gemm", "optimizers")
+FILES = ("activations", "softmax", "cross_entropy", "losses", "gemm", "optimizers")
 KERNELS = {
     name: kernel
     for name, kernel in kernels().items()
@@ -74,7 +74,7 @@ def test_kernel_equals_its_twin(name, dtype):
             np.testing.assert_array_equal(case.arguments[i], before[i])
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", sorted(KERNELS.keys() - {"cross_entropy.strangers"}))  # of integers
 def test_nan_propagates(name, dtype):
     case = draw(name, dtype)
     case.inputs[0].reshape(-1)[3] = np.nan

@@ -6,7 +6,7 @@ import pytest
 import fastnn
 from fastnn import reference
 from fastnn.kernels import math as kernel_math
-from fastnn.kernels.losses import softmax_cross_entropy
+from fastnn.kernels.cross_entropy import softmax_cross_entropy
 from fastnn.kernels.softmax import softmax, softmax_backward
 
 
