@@ -277,8 +277,10 @@ def softmax_cross_entropy_labels(
     ``sample_weight[i] * class_weight * ((1 - smoothing) * one_hot(labels[i]) + smoothing / k)``.
     """
     if z.shape[1] > SHORT:
-        return _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out)
-    return _labels_short(z, labels, sample_weight, class_weight, smoothing, n, out)
+        loss: float = _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out)
+    else:
+        loss = _labels_short(z, labels, sample_weight, class_weight, smoothing, n, out)
+    return loss
 
 
 @kernel

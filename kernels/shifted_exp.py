@@ -4,9 +4,10 @@
 is found exactly and added to the remainder that the exponential is taken of: by two-sum, or, for rows
 that do not reach far down, by fast two-sum (D. Knuth, "The Art of Computer Programming", vol. 2, 4.2.2;
 T. Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18, 1971).
-That needs a shift no smaller than any entry, which ``top + m ln 2`` is for some integer m, and the
-factor ``2**m`` is an integer added to the exponent. A common factor, ``SCALE``, keeps terms normal
-whose share of the sum is subnormal, and cancels in the quotient.
+That needs a shift no smaller than any entry, which ``top + m ln 2`` is for some integer m; the factor
+``2**m`` is added to the exponent. Where only quotients count, and entries are moderate, such a factor
+is all that is needed: ``exp(z)`` has no difference in it. A common factor, ``SCALE``, keeps terms
+normal whose share of the sum is subnormal, and cancels in the quotient.
 
 Sums are taken without rounding where it matters. Adding a large number and subtracting it again cuts a
 term in two; the sum of the high parts, multiples of one power of two, is exact, and that of the low
@@ -22,7 +23,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels._jit import by_dtype, exact, fma, inlined, kernel
 from fastnn.kernels.math import DOUBLE, SINGLE, Constants, reduce
-from fastnn.kernels.polynomials import polynomial
+from fastnn.kernels.polynomials import long_polynomial
 
 
 class _Range(NamedTuple):
@@ -90,7 +91,8 @@ def _scaled_exp(x, error, m, excess):
     high, low, t = reduce(x, c)
     low = (low + error) - excess
     r = high + low
-    return _times_exp(_scaled_power(t, m), high, low + (r * r) * polynomial(r, c.exp))
+    low += (r * r) * long_polynomial(r, c.exp[::2], c.exp[1::2])
+    return _times_exp(_scaled_power(t, m), high, low)
 
 
 @inlined
@@ -193,9 +195,9 @@ def _terms(z, top, out):
 
 
 @kernel
-def _near_terms(z, shift, out):
+def _near_terms(z, m, out):
     for j in range(z.size):
-        out[j] = _near_exp(z[j], shift, 0, _range(z).functions.zero)
+        out[j] = _scaled_exp(z[j], _range(z).functions.zero, m, _range(z).functions.zero)
 
 
 @kernel
@@ -269,14 +271,14 @@ _sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
 
 @exact
 def exp_row(z: Array, out: Array) -> Any:
-    """``out = SCALE exp(z - shift)`` with a shift that suits the row; return the sum.
+    """``out = exp(z)`` times a factor that suits the row; return the sum.
 
     A row with NaN, with +inf or of nothing but -inf gets a NaN, and so does its sum.
     """
     bottom, top = extremes(z)
-    shift = max(abs(bottom), abs(top))
-    if shift - bottom <= _range(z).near:
-        _near_terms(z, shift, out)
+    near, c = _range(z).near, _range(z).functions
+    if max(abs(bottom), abs(top), top - bottom) <= near:
+        _near_terms(z, -np.rint(top * c.log2_e), out)
     else:
         _terms(z, top, out)
     return _sum(out)
@@ -291,7 +293,8 @@ def exp_row_from_top(z: Array, out: Array) -> tuple[Any, Any]:
     bottom, top = extremes(z)
     reach = max(abs(bottom), abs(top))
     if reach - bottom <= _range(z).near:
-        _near_terms_from_top(z, *_shift(top, reach, _range(z).functions), out)
+        shift, m, excess = _shift(top, reach, _range(z).functions)
+        _near_terms_from_top(z, shift, m, excess, out)
     else:
         _terms(z, top, out)
     return top, _rest(out)

@@ -142,6 +142,11 @@ def labels(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.integers(k, size=n)
 
 
+def many_labels(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n k`` class numbers."""
+    return rng.integers(k, size=n * k)
+
+
 def sample_weight(rng: np.random.Generator, n: int, k: int) -> Array:
     """Draw ``n`` weights."""
     return rng.uniform(0.5, 1.5, n)
@@ -209,7 +214,7 @@ _ROWS: dict[str, Twin] = {
         (rows, labels, sample_weight, class_weight, 0.1, batch),
         (naive.softmax_cross_entropy, *_STEPS),
     ),
-    "cross_entropy.strangers": Twin(naive.strangers, (labels, 3)),
+    "cross_entropy.strangers": Twin(naive.strangers, (many_labels, 3)),
     "losses.binary_cross_entropy": Twin(
         naive.binary_cross_entropy, (flat, positive, batch), (reference.Sigmoid.forward,)
     ),

@@ -7,7 +7,7 @@ import fastnn
 from fastnn import reference
 from fastnn.kernels import math as kernel_math
 from fastnn.kernels.cross_entropy import softmax_cross_entropy
-from fastnn.kernels.softmax import softmax, softmax_backward
+from fastnn.kernels.softmax import log_softmax, softmax, softmax_backward
 
 
 def run(z):
@@ -35,6 +35,20 @@ def test_rows_of_any_length(k, dtype, rng):
     out = np.empty_like(z)
     softmax_backward(z, dy, out)
     np.testing.assert_allclose(out, reference.SoftMax().backward(z, dy), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize("offset", [-3000, -90, -40, -7, 7, 40, 90, 3000])
+def test_an_offset_that_adds_exactly_changes_nothing(k, offset, dtype, rng):
+    z = (rng.integers(-(2**14), 2**14, (6, k)) / 2**11).astype(dtype)
+    shifted, eps = z + dtype.type(offset), float(np.finfo(dtype).eps)
+    out, expected = np.empty((2, *z.shape), dtype)
+    for kernel in (softmax, log_softmax):
+        kernel(z, expected)
+        kernel(shifted, out)
+        np.testing.assert_allclose(out, expected, rtol=8 * eps)
+    loss = softmax_cross_entropy(z, expected, 1, out)
+    assert softmax_cross_entropy(shifted, expected, 1, out) == pytest.approx(loss, rel=8 * eps)
 
 
 def test_extreme_logits_give_exact_limits(dtype):
