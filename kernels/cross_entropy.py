@@ -203,7 +203,8 @@ def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
         below = 0.0
         if even != 0.0:
             for j in range(k):
-                below += even * np.float64(class_weight[j]) * (np.float64(top) - np.float64(z[i, j]))
+                w = even * np.float64(class_weight[j])
+                below += w * (np.float64(top) - np.float64(z[i, j])) if w != 0.0 else 0.0
         if peak != 0.0:
             below += peak * (np.float64(top) - np.float64(z[i, label]))
         loss, lost = rows.add(loss, lost, _row_loss(weight, rest, below, out))

@@ -213,3 +213,14 @@ def test_any_layout_gives_the_same_loss_and_gradient(kind, cross_entropy, dtype,
         assert got_gradient.tobytes() == gradient.tobytes()
         np.testing.assert_array_equal(odd_Z, Z)
         np.testing.assert_array_equal(odd_Y, Y)
+
+
+@pytest.mark.parametrize("k", [3, 300], ids=["short", "long"])
+def test_a_class_of_weight_0_adds_nothing_at_minus_inf(k, cross_entropy, dtype):
+    Z = np.zeros((2, k), dtype)
+    Z[:, 1] = -np.inf
+    weights = np.ones(k)
+    weights[1] = 0
+    loss, dZ = cross_entropy(Z, np.array([0, 2]), class_weight=weights, label_smoothing=0.1)
+    np.testing.assert_allclose(loss, np.log(k - 1) * (0.9 + 0.1 * (k - 1) / k), rtol=1e-6)
+    assert np.all(dZ[:, 1] == 0)
