@@ -5,7 +5,7 @@ from typing import Any
 
 from fastnn.kernels import polynomials as p
 from fastnn.kernels._jit import fma, inlined
-from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power
+from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power, times_power
 from fastnn.kernels.polynomials import polynomial
 
 
@@ -36,6 +36,15 @@ def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[
     high, low = fma(x, y, -(n * c.ln2_high)), rest - n * c.ln2_low
     r = high + low
     return high + (low + (r * r) * polynomial(r, c.exp_short)), power(t)
+
+
+@inlined
+def exp_product(x: Any, y: Any, less: Any, c: Constants) -> Any:
+    """Return ``exp(x y - less) / c.scale``, good to 1.5 units, for a product <= 0."""
+    t = (x * y) * c.log2_e + c.magic_lift
+    n = t - c.magic_lift
+    r = (fma(x, y, -(n * c.ln2_high)) - n * c.ln2_low) - less
+    return times_power(c.one + (r + (r * r) * polynomial(r, c.exp_short)), t)
 
 
 @inlined
@@ -133,22 +142,20 @@ def sigmoid(x: Any, c: Constants) -> Any:
 
 
 # x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
-# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. e comes
-# over c.scale, which is multiplied in the end: only there may a subnormal number round.
+# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. Above and
+# below the bar stands e c.lift, so that only the quotient may be subnormal, and rounds once.
 
 
 @inlined
-def _gate(x, y, q, a, c):
-    e = a * q + a
-    return (x if x > c.zero else c.zero) - (y * e) / (c.one + e * c.scale) * c.scale
+def _gate(x, y, e, c):
+    return (x if x > c.zero else c.zero) - y * e / (c.lift + e)
 
 
 @inlined
-def _gate_slope(x, y, slope, q, a, c):
-    rest = (a * q + a) * c.scale
-    top = (c.one + rest) - y * slope
-    k = (top + top * q) * a / (c.one + rest * (c.two + rest))
-    return c.one - k * c.scale if x > c.zero else k * c.scale
+def _gate_slope(x, y, slope, e, c):
+    rest = e * c.scale
+    k = e * ((c.one + rest) - y * slope) / (c.lift + e * (c.two + rest))
+    return c.one - k if x > c.zero else k
 
 
 @inlined
@@ -156,8 +163,7 @@ def silu(x: Any, c: Constants) -> Any:
     """Return x sigmoid(x)."""
     y = abs(x)
     y = -c.low_product if y > -c.low_product else y
-    q, a = expm1_product(-y, c.one, c.zero, c.magic_up, c)
-    return _gate(x, y, q, a, c)
+    return _gate(x, y, exp_product(-y, c.one, c.zero, c), c)
 
 
 @inlined
@@ -165,8 +171,7 @@ def silu_slope(x: Any, c: Constants) -> Any:
     """Return the derivative of silu."""
     y = abs(x)
     y = -c.low_product if y > -c.low_product else y
-    q, a = expm1_product(-y, c.one, c.zero, c.magic_up, c)
-    return _gate_slope(x, y, c.one, q, a, c)
+    return _gate_slope(x, y, c.one, exp_product(-y, c.one, c.zero, c), c)
 
 
 @inlined
@@ -185,8 +190,7 @@ def gelu_tanh(x: Any, c: Constants) -> Any:
     y = abs(x)
     y = c.cubic_zero if y > c.cubic_zero else y
     high, low = _cubic(y, c)
-    q, a = expm1_product(-y, high, -y * low, c.magic_up, c)
-    return _gate(x, y, q, a, c)
+    return _gate(x, y, exp_product(-y, high, y * low, c), c)
 
 
 @inlined
@@ -195,6 +199,6 @@ def gelu_tanh_slope(x: Any, c: Constants) -> Any:
     y = abs(x)
     y = c.cubic_zero if y > c.cubic_zero else y
     high, low = _cubic(y, c)
-    q, a = expm1_product(-y, high, -y * low, c.magic_up, c)
+    e = exp_product(-y, high, y * low, c)
     more = c.two * (high - c.linear) + (c.two * (low - c.linear_low) + low)  # 2 cubic y**2
-    return _gate_slope(x, y, high + more, q, a, c)
+    return _gate_slope(x, y, high + more, e, c)

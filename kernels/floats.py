@@ -38,6 +38,8 @@ class Constants(NamedTuple):
     magic_level: Any  # magic + bias
     magic_up: Any  # magic + bias + shift
     magic_down: Any  # magic + bias - shift
+    magic_lift: Any  # magic + shift
+    lift: Any  # 2**shift
     low: Any  # exp is 0 below
     high: Any  # and infinite above
     low_product: Any  # x exp(x) is 0 below
@@ -82,6 +84,7 @@ def _constants(dtype: Any, ln2_high: str, ln2_low: str, **polynomials: Any) -> C
         "magic": magic, "bias": bias, "scale": 2.0**-shift,
         "magic_level": magic + bias,
         "magic_up": magic + bias + shift, "magic_down": magic + bias - shift,
+        "magic_lift": magic + shift, "lift": 2.0**shift,
         "low": -104 if single else -746, "high": 89 if single else 710,
         "low_product": -109 if single else -752.5,
         "minus_one_below": -20 if single else -40, "sigmoid_one": 30 if single else 60,
@@ -128,6 +131,18 @@ def _power_64(t):
 
 
 @inlined
+def _times_power_32(x, t):
+    power = np.int32(np.float32(t).view(np.int32) << np.int32(23))
+    return np.int32(np.float32(x).view(np.int32) + power).view(np.float32)
+
+
+@inlined
+def _times_power_64(x, t):
+    power = np.int64(np.float64(t).view(np.int64) << np.int64(52))
+    return np.int64(np.float64(x).view(np.int64) + power).view(np.float64)
+
+
+@inlined
 def _halves_32(t):
     n = np.int32(np.float32(t).view(np.int32) - np.float32(SINGLE.magic).view(np.int32))
     half = np.int32(n >> np.int32(1))
@@ -166,5 +181,6 @@ def _split_64(x):
 
 
 power = by_dtype(_power_32, _power_64)  # 2**n from n + magic + bias, as a shift of the bits
+times_power = by_dtype(_times_power_32, _times_power_64)  # x 2**n from n + magic, both normal
 halves = by_dtype(_halves_32, _halves_64)  # two numbers whose product is 2**n, from n + magic
 split = by_dtype(_split_32, _split_64)  # 1 + f and k, of the positive normal number (1 + f) 2**k
