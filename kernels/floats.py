@@ -66,6 +66,7 @@ class Constants(NamedTuple):
     linear_low: Any
     exp: tuple[Any, ...]  # exp(r) = 1 + r + r**2 p(r)
     exp_short: tuple[Any, ...]  # the same, with one coefficient less
+    exp_half: tuple[Any, ...]  # exp(-r / 2) = p(r)
     log1p_exp: tuple[Any, ...]
     erf: tuple[Any, ...]
     normal_top: tuple[Any, ...]
@@ -99,6 +100,9 @@ def _constants(dtype: Any, ln2_high: str, ln2_low: str, **polynomials: Any) -> C
         "cubic_zero": 11 if single else 22,
         "cubic": cubic[0], "cubic_low": cubic[1], "linear": linear[0], "linear_low": linear[1],
     }  # fmt: skip
+    taylor = (1, 1, *polynomials["exp_short"])
+    polynomials["exp_half"] = tuple(dtype(a * (-0.5) ** k) for k, a in enumerate(taylor))
+    polynomials["normal_top"] = tuple(a / dtype(2.0**-shift) for a in polynomials["normal_top"])
     return Constants(**{name: dtype(value) for name, value in numbers.items()}, **polynomials)
 
 

@@ -3,22 +3,31 @@
 import math
 from typing import Any
 
-from fastnn.kernels._jit import inlined
-from fastnn.kernels.exponential import expm1_product
-from fastnn.kernels.floats import Constants
+from fastnn.kernels._jit import fma, inlined
+from fastnn.kernels.exponential import exp_product
+from fastnn.kernels.floats import Constants, times_power
 from fastnn.kernels.polynomials import polynomial
+
+# exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1. Above and
+# below the bar stands a factor c.lift, so that only the quotient may be subnormal, and rounds once.
 
 
 @inlined
-def _quotient(y, c):
-    # Of exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1:
-    # (q - 1) / y, y q, bottom. For large y p / q is small, and errors of q do not matter. The smaller
-    # terms are added first: so 2 is, for large y
+def _quotient(y, square, c):
+    # (q - 1) / y, y q, bottom c.lift. For large y p / q is small, and errors of q do not matter
     rest = polynomial(y, c.normal_bottom)
-    product = y + (y * y) * rest
-    first = c.two if y > c.one else c.zero
-    bottom = c.root_two_pi * product + (first + y * polynomial(y, c.normal_top))
-    return rest, product, bottom + (c.two - first)
+    product = y + square * rest
+    linear = fma(c.root_two_pi * c.lift, product, y * polynomial(y, c.normal_top))
+    return rest, product, linear + c.two * c.lift
+
+
+@inlined
+def _density(y, square, c):
+    # exp(-y**2 / 2) c.lift: of y**2 before it is rounded
+    t = square * (-c.half * c.log2_e) + c.magic_lift
+    n = t - c.magic_lift
+    r = fma(y, y, n * (c.two * c.ln2_high)) + n * (c.two * c.ln2_low)
+    return times_power(polynomial(r, c.exp_half), t)
 
 
 @inlined
@@ -27,10 +36,9 @@ def erf(x: Any, c: Constants) -> Any:
     y = abs(x)
     y = c.erf_one if y > c.erf_one else y
     near = x + x * polynomial(x * x, c.erf)
-    q, a = expm1_product(-y, y, c.zero, c.magic_level, c)
     z = c.root_two * y
-    rest, _, bottom = _quotient(z, c)
-    far = c.one - c.two * ((a * q + a) * (c.one + z * rest) / bottom)
+    rest, _, bottom = _quotient(z, z * z, c)
+    far = c.one - c.two * (exp_product(-y, y, c.zero, c) * (c.one + z * rest) / bottom)
     return near if y < c.one else math.copysign(far, x)
 
 
@@ -39,9 +47,9 @@ def gelu(x: Any, c: Constants) -> Any:
     """Return x Phi(x): ``max(x, 0)`` less ``|x| Phi(-|x|)``."""
     y = abs(x)
     y = c.normal_zero if y > c.normal_zero else y
-    q, a = expm1_product(-c.half * y, y, c.zero, c.magic_up, c)
-    _, product, bottom = _quotient(y, c)
-    return (x if x > c.zero else c.zero) - (product + product * q) * a / bottom * c.scale
+    square = y * y
+    _, product, bottom = _quotient(y, square, c)
+    return (x if x > c.zero else c.zero) - product * _density(y, square, c) / bottom
 
 
 @inlined
@@ -49,8 +57,8 @@ def gelu_slope(x: Any, c: Constants) -> Any:
     """Return ``Phi(x) + x phi(x)``: ``k = Phi(-y) - y phi(y)`` at ``x = -y``, ``1 - k`` at y."""
     y = abs(x)
     y = c.normal_zero if y > c.normal_zero else y
-    q, a = expm1_product(-c.half * y, y, c.zero, c.magic_up, c)
-    rest, _, bottom = _quotient(y, c)
-    top = c.one + y * (rest - c.density * bottom)
-    k = (top + top * q) * a / bottom
-    return c.one - k * c.scale if x > c.zero else k * c.scale
+    square = y * y
+    rest, _, bottom = _quotient(y, square, c)
+    top = c.one + y * (rest - (c.density * c.scale) * bottom)
+    k = top * _density(y, square, c) / bottom
+    return c.one - k if x > c.zero else k
