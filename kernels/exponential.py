@@ -18,10 +18,17 @@ def reduce(x: Any, c: Constants) -> tuple[Any, Any, Any]:
 
 
 @inlined
+def exp_rest(r: Any, coefficients: tuple[Any, ...]) -> Any:
+    """Return p(r) of ``exp(r) = 1 + r + r**2 p(r)``, in two chains that do not wait for each other."""
+    square = r * r  # which the caller needs too
+    return polynomial(square, coefficients[::2]) + r * polynomial(square, coefficients[1::2])
+
+
+@inlined
 def _expm1_reduced(x, c):
     high, low, t = reduce(x, c)
     r = high + low
-    return high + (low + (r * r) * polynomial(r, c.exp)), t
+    return high + (low + (r * r) * exp_rest(r, c.exp)), t
 
 
 @inlined
@@ -35,7 +42,7 @@ def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[
     n = t - magic
     high, low = fma(x, y, -(n * c.ln2_high)), rest - n * c.ln2_low
     r = high + low
-    return high + (low + (r * r) * polynomial(r, c.exp_short)), power(t)
+    return high + (low + (r * r) * exp_rest(r, c.exp_short)), power(t)
 
 
 @inlined
@@ -44,7 +51,7 @@ def exp_product(x: Any, y: Any, less: Any, c: Constants) -> Any:
     t = (x * y) * c.log2_e + c.magic_lift
     n = t - c.magic_lift
     r = (fma(x, y, -(n * c.ln2_high)) - n * c.ln2_low) - less
-    return times_power(c.one + (r + (r * r) * polynomial(r, c.exp_short)), t)
+    return times_power(c.one + (r + (r * r) * exp_rest(r, c.exp_short)), t)
 
 
 @inlined
@@ -117,7 +124,7 @@ def tanh_64(x: Any) -> Any:
     high, low, t = reduce(y + y, c)
     r = high + low
     a = power(t + c.bias)
-    low += (r * r) * polynomial(r, c.exp)
+    low += (r * r) * exp_rest(r, c.exp)
     q = high + low
     product, constant = a * q, a - c.one
     top = constant + product
