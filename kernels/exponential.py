@@ -117,24 +117,24 @@ def tanh_32(x: Any) -> Any:
 
 @inlined
 def tanh_64(x: Any) -> Any:
-    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, near 0; ``1 - 2 / (m + 2)`` elsewhere."""
+    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, by a Newton step from a quotient."""
     c = DOUBLE
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
-    high, low, t = reduce(y + y, c)
-    r = high + low
-    a = power(t + c.bias)
-    low += (r * r) * exp_rest(r, c.exp)
-    q = high + low
-    product, constant = a * q, a - c.one
-    top = constant + product
-    low = a * (low - (q - high)) + (product - (top - constant))
-    bottom = product + (a + c.one)
+    t = y * (c.two * c.log2_e) + c.magic_level
+    n = t - c.magic_level
+    high, rest = fma(c.two, y, -(n * c.ln2_high)), -(n * c.ln2_low)
+    r = high + rest
+    a = power(t)
+    rest = fma(r * r, exp_rest(r, c.exp), rest)
+    q = high + rest
+    top, bottom = fma(a, q, a - c.one), fma(a, q, a + c.one)
+    # What top lacks, and the quotient times its bottom
+    low = a * (rest - (q - high)) + fma(a, q, (a - c.one) - top)
     inverse = c.one / bottom
     quotient = top * inverse
-    # What the quotient lacks, times its bottom: its own error, and the share of `low`, which top lacks
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
-    return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
+    return math.copysign(quotient + inverse * error, x)
 
 
 @inlined
