@@ -121,16 +121,18 @@ def tanh_64(x: Any) -> Any:
     c = DOUBLE
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
-    t = y * (c.two * c.log2_e) + c.magic_level
+    y += y
+    t = y * c.log2_e + c.magic_level
     n = t - c.magic_level
-    high, rest = fma(c.two, y, -(n * c.ln2_high)), -(n * c.ln2_low)
+    high, rest = y - n * c.ln2_high, -(n * c.ln2_low)
     r = high + rest
     a = power(t)
-    rest = fma(r * r, exp_rest(r, c.exp), rest)
+    rest = fma(r * r, exp_rest(r, c.exp_short), rest)
     q = high + rest
-    top, bottom = fma(a, q, a - c.one), fma(a, q, a + c.one)
+    constant = a - c.one
+    top, bottom = fma(a, q, constant), fma(a, q, a + c.one)
     # What top lacks, and the quotient times its bottom
-    low = a * (rest - (q - high)) + fma(a, q, (a - c.one) - top)
+    low = fma(a, rest - (q - high), fma(a, q, constant - top))
     inverse = c.one / bottom
     quotient = top * inverse
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
