@@ -32,15 +32,15 @@ def _expm1_reduced(x, c):
 
 
 @inlined
-def expm1_product(x: Any, y: Any, rest: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
-    """Return q and a power of two a, with ``exp(x y + rest) = a + a q``, q good to 1.5 units.
+def expm1_product(x: Any, y: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
+    """Return q and a power of two a, with ``exp(x y) = a + a q``, q good to 1.5 units.
 
     The product is not rounded: ``x y - n ln 2`` is. ``magic`` is one of ``c.magic_...``, with
     ``c.magic_up`` and ``c.magic_down`` a is larger and smaller by a factor ``1 / c.scale``.
     """
     t = (x * y) * c.log2_e + magic
     n = t - magic
-    high, low = fma(x, y, -(n * c.ln2_high)), rest - n * c.ln2_low
+    high, low = fma(x, y, -(n * c.ln2_high)), -(n * c.ln2_low)
     r = high + low
     return high + (low + (r * r) * exp_rest(r, c.exp_short)), power(t)
 
@@ -69,7 +69,7 @@ def exp_nonpositive(x: Any, c: Constants) -> Any:
     """Return exp(x) for x <= 0."""
     # 2**n may be subnormal: over c.scale it is not, and c.scale is the one factor that may round
     x = c.low if x < c.low else x
-    q, a = expm1_product(x, c.one, c.zero, c.magic_up, c)
+    q, a = expm1_product(x, c.one, c.magic_up, c)
     return (a * q + a) * c.scale
 
 
@@ -110,7 +110,7 @@ def tanh_32(x: Any) -> Any:
     y = c.tanh_one if y > c.tanh_one else y
     z = x * x
     near = y + y * (z * polynomial(z, p.TANH_32))
-    q, a = expm1_product(y, c.two, c.zero, c.magic_level, c)
+    q, a = expm1_product(y, c.two, c.magic_level, c)
     far = c.one - c.two / (a * q + (a + c.one))
     return math.copysign(near if y < c.one else far, x)
 
@@ -145,14 +145,14 @@ def sigmoid(x: Any, c: Constants) -> Any:
     y = -x
     y = -c.sigmoid_one if y < -c.sigmoid_one else y
     y = -c.low if y > -c.low else y
-    q, a = expm1_product(y, c.one, c.zero, c.magic_down, c)
+    q, a = expm1_product(y, c.one, c.magic_down, c)
     top = a + c.scale
     return c.scale / (top + (a * q + (c.scale - (top - a))))  # with what is lost of the first sum
 
 
 # x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
-# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. Above and
-# below the bar stands e c.lift, so that only the quotient may be subnormal, and rounds once.
+# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. Here e is
+# e c.lift, and so is what stands below the bar: only the quotient may be subnormal, and rounds once.
 
 
 @inlined

@@ -69,7 +69,7 @@ class Constants(NamedTuple):
     exp_half: tuple[Any, ...]  # exp(-r / 2) = p(r)
     log1p_exp: tuple[Any, ...]
     erf: tuple[Any, ...]
-    normal_top: tuple[Any, ...]
+    normal_top: tuple[Any, ...]  # times lift
     normal_bottom: tuple[Any, ...]
 
 
@@ -102,7 +102,7 @@ def _constants(dtype: Any, ln2_high: str, ln2_low: str, **polynomials: Any) -> C
     }  # fmt: skip
     taylor = (1, 1, *polynomials["exp_short"])
     polynomials["exp_half"] = tuple(dtype(a * (-0.5) ** k) for k, a in enumerate(taylor))
-    polynomials["normal_top"] = tuple(a / dtype(2.0**-shift) for a in polynomials["normal_top"])
+    polynomials["normal_top"] = tuple(a * dtype(2.0**shift) for a in polynomials["normal_top"])
     return Constants(**{name: dtype(value) for name, value in numbers.items()}, **polynomials)
 
 

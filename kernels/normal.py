@@ -8,8 +8,8 @@ from fastnn.kernels.exponential import exp_product
 from fastnn.kernels.floats import Constants, times_power
 from fastnn.kernels.polynomials import polynomial
 
-# exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1. Above and
-# below the bar stands a factor c.lift, so that only the quotient may be subnormal, and rounds once.
+# exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1. Both
+# sides of the bar stand times c.lift: only the quotient may be subnormal, and rounds once.
 
 
 @inlined
