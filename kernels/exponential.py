@@ -151,8 +151,8 @@ def sigmoid(x: Any, c: Constants) -> Any:
 
 
 # x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
-# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere. Here e is
-# e c.lift, and so is what stands below the bar: only the quotient may be subnormal, and rounds once.
+# derivative, with y = |x|, is k = e (1 + e - y v') / (1 + e)**2 at x < 0, and 1 - k elsewhere.
+# Both sides of the bar stand times c.lift: only the quotient may be subnormal, and rounds once.
 
 
 @inlined

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fastnn.kernels._jit import fma, inlined
-from fastnn.kernels.exponential import exp_product
+from fastnn.kernels.exponential import exp_product, expm1_product
 from fastnn.kernels.floats import Constants, times_power
 from fastnn.kernels.polynomials import polynomial
 
@@ -14,11 +14,11 @@ from fastnn.kernels.polynomials import polynomial
 
 @inlined
 def _quotient(y, square, c):
-    # (q - 1) / y, y q, bottom c.lift. For large y p / q is small, and errors of q do not matter
+    # (q - 1) / y and bottom c.lift. For large y p / q is small, and errors of q do not matter
     rest = polynomial(y, c.normal_bottom)
     product = y + square * rest
-    linear = fma(c.root_two_pi * c.lift, product, y * polynomial(y, c.normal_top))
-    return rest, product, linear + c.two * c.lift
+    smaller = y * polynomial(y, c.normal_top) + c.two * c.lift
+    return rest, fma(c.root_two_pi * c.lift, product, smaller)
 
 
 @inlined
@@ -37,7 +37,7 @@ def erf(x: Any, c: Constants) -> Any:
     y = c.erf_one if y > c.erf_one else y
     near = x + x * polynomial(x * x, c.erf)
     z = c.root_two * y
-    rest, _, bottom = _quotient(z, z * z, c)
+    rest, bottom = _quotient(z, z * z, c)
     far = c.one - c.two * (exp_product(-y, y, c.zero, c) * (c.one + z * rest) / bottom)
     return near if y < c.one else math.copysign(far, x)
 
@@ -48,7 +48,10 @@ def gelu(x: Any, c: Constants) -> Any:
     y = abs(x)
     y = c.normal_zero if y > c.normal_zero else y
     square = y * y
-    _, product, bottom = _quotient(y, square, c)
+    # As in _quotient, but 2 is added last: near 0 it is the larger term
+    product = y + square * polynomial(y, c.normal_bottom)
+    smaller = fma(c.root_two_pi * c.lift, product, y * polynomial(y, c.normal_top))
+    bottom = smaller + c.two * c.lift
     return (x if x > c.zero else c.zero) - product * _density(y, square, c) / bottom
 
 
@@ -57,8 +60,8 @@ def gelu_slope(x: Any, c: Constants) -> Any:
     """Return ``Phi(x) + x phi(x)``: ``k = Phi(-y) - y phi(y)`` at ``x = -y``, ``1 - k`` at y."""
     y = abs(x)
     y = c.normal_zero if y > c.normal_zero else y
-    square = y * y
-    rest, _, bottom = _quotient(y, square, c)
+    rest, bottom = _quotient(y, y * y, c)
     top = c.one + y * (rest - (c.density * c.scale) * bottom)
-    k = top * _density(y, square, c) / bottom
+    q, a = expm1_product(-c.half * y, y, c.magic_up, c)  # one rounding less than in _density
+    k = (top + top * q) * a / bottom
     return c.one - k if x > c.zero else k
