@@ -14,11 +14,14 @@ from fastnn.kernels.polynomials import polynomial
 
 @inlined
 def _quotient(y, square, c):
-    # (q - 1) / y and bottom c.lift. For large y p / q is small, and errors of q do not matter
+    # (q - 1) / y and bottom c.lift. For large y p / q is small, and errors of q do not matter. The
+    # smaller terms are added first: so 2 is, for large y
     rest = polynomial(y, c.normal_bottom)
     product = y + square * rest
-    smaller = y * polynomial(y, c.normal_top) + c.two * c.lift
-    return rest, fma(c.root_two_pi * c.lift, product, smaller)
+    two = c.two * c.lift
+    first = two if y > c.one else c.zero
+    smaller = first + y * polynomial(y, c.normal_top)
+    return rest, fma(c.root_two_pi * c.lift, product, smaller) + (two - first)
 
 
 @inlined
