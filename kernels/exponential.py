@@ -6,7 +6,7 @@ from typing import Any
 from fastnn.kernels import polynomials as p
 from fastnn.kernels._jit import fma, inlined
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power, times_power
-from fastnn.kernels.polynomials import polynomial
+from fastnn.kernels.polynomials import long_polynomial, polynomial
 
 
 @inlined
@@ -20,8 +20,7 @@ def reduce(x: Any, c: Constants) -> tuple[Any, Any, Any]:
 @inlined
 def exp_rest(r: Any, coefficients: tuple[Any, ...]) -> Any:
     """Return p(r) of ``exp(r) = 1 + r + r**2 p(r)``, in two chains that do not wait for each other."""
-    square = r * r  # which the caller needs too
-    return polynomial(square, coefficients[::2]) + r * polynomial(square, coefficients[1::2])
+    return long_polynomial(r, coefficients[::2], coefficients[1::2])
 
 
 @inlined
