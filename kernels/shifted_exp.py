@@ -195,12 +195,6 @@ def _terms(z, top, out):
 
 
 @kernel
-def _near_terms(z, m, out):
-    for j in range(z.size):
-        out[j] = _scaled_exp(z[j], _range(z).functions.zero, m, _range(z).functions.zero)
-
-
-@kernel
 def _near_terms_from_top(z, shift, m, excess, out):
     for j in range(z.size):
         out[j] = _near_exp(z[j], shift, m, excess)
@@ -269,6 +263,27 @@ def _rest_64(p):
 _sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
 
 
+@kernel
+def _near_row_32(z, m, out):
+    for j in range(z.size):
+        out[j] = _scaled_exp(z[j], SINGLE.zero, m, SINGLE.zero)
+    return _sum_32(out)
+
+
+@kernel
+def _near_row_64(z, m, out):
+    high = low = 0.0
+    for j in range(z.size):
+        out[j] = _scaled_exp(z[j], DOUBLE.zero, m, DOUBLE.zero)
+        h, rest = halves(out[j], cut_of(out))
+        high += h
+        low += rest
+    return high + low
+
+
+_near_row = by_dtype(_near_row_32, _near_row_64)  # terms of moderate entries, and their sum
+
+
 @exact
 def exp_row(z: Array, out: Array) -> Any:
     """``out = exp(z)`` times a factor that suits the row; return the sum.
@@ -278,9 +293,8 @@ def exp_row(z: Array, out: Array) -> Any:
     bottom, top = extremes(z)
     near, c = _range(z).near, _range(z).functions
     if max(abs(bottom), abs(top), top - bottom) <= near:
-        _near_terms(z, -np.rint(top * c.log2_e), out)
-    else:
-        _terms(z, top, out)
+        return _near_row(z, -np.rint(top * c.log2_e), out)
+    _terms(z, top, out)
     return _sum(out)
 
 
