@@ -29,6 +29,7 @@ from fastnn.layers import FullyConnected
 from fastnn.layers.base import Changes
 from fastnn.optimizers import Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
+from fastnn.stretches import Stretch
 
 if TYPE_CHECKING:
     from fastnn.datasets import Data
@@ -138,24 +139,26 @@ class Engine:
         batches, rest = divmod(len(order), data.batch_size)
         done = data.iteration
         while done < batches + (rest > 0):
-            whole = done < batches
-            n = data.batch_size if whole else rest
-            plan = self._training_plan(model, n)
+            plan = self._training_plan(model, data.batch_size if batches else rest)
             assert plan is not None
-            count = min(plan.at_once, batches - done) if whole else 1
-            first = done * data.batch_size
             start = time.perf_counter()
-            rows = order[first : first + count * n]
-            ((losses, errors),) = stretches.train([plan], [model.optimizer], X, Y, [rows], plan.pool())
+            count = min(plan.at_once, batches - done)
+            first, end = (i * data.batch_size for i in (done, done + count))
+            track = [Stretch(plan, model.optimizer, order[first:end])] if count else []
+            done += count
+            if rest and done == batches:
+                plan_of_rest = self._training_plan(model, rest)
+                track.append(Stretch(plan_of_rest, model.optimizer, order[end:]))
+                done += 1
+            (results,) = stretches.train([track], X, Y, plan.pool())
             plan.clear(model)
             seconds = time.perf_counter() - start
-            done += count
             data.iteration = done % data.samples_per_epoch
-            plan.at_once = stretches.next_count(count, seconds)
+            plan.at_once = stretches.next_count(len(results), seconds)
             if plan.trial:
-                plan.trial.report(seconds / count)
+                plan.trial.report(seconds / len(results))
                 plan.at_once = min(plan.at_once, plan.trial.most)
-            yield losses, errors
+            yield results[:, 0], results[:, 1]
 
     def predict(self, model: NeuralNetwork, X: Any) -> Array | None:
         """Return the outputs for X, an array that is as it has to be; None if it is not, or unknown."""

@@ -16,6 +16,7 @@ from fastnn.datasets import Data
 from fastnn.kernels import threads
 from fastnn.logs import History
 from fastnn.plans import TrainingPlan
+from fastnn.stretches import Stretch
 
 if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
@@ -131,34 +132,38 @@ class _Member:
         self._order, self.left = self._rows[order], len(order)
         self.net._make_parameters(self._X)
         self.net.optimizer.epoch = epoch
-        self._losses: list[float] = []
-        self._errors: list[float] = []
+        self._results: list[Array] = []
 
-    def take(self, count: int) -> tuple[TrainingPlan, Array]:
-        """Return a plan and the rows of its next batches, at most ``count`` of them."""
-        n = min(self._batch_size, self.left)
+    def take(self, count: int) -> list[Stretch]:
+        """Return the next batches, ``count`` of them, and the smaller last one if only that is left."""
+        taken = min(count, self.left // self._batch_size) * self._batch_size
+        sizes = [taken] if taken else []
+        if self.left - taken < self._batch_size and self.left > taken:
+            sizes.append(self.left - taken)
+        return [self._stretch(size) for size in sizes]
+
+    def _stretch(self, size: int) -> Stretch:
+        n = min(self._batch_size, size)
         if n not in self._plans:
             self._plans[n] = TrainingPlan(self.net, n, shared=False)
-        take = min(count, self.left // n) * n
         first = len(self._order) - self.left
-        self.left -= take
-        return self._plans[n], self._order[first : first + take]
+        self.left -= size
+        return Stretch(self._plans[n], self.net.optimizer, self._order[first : first + size])
 
-    def add(self, losses: Array, errors: Array) -> None:
-        self._losses.extend(losses)
-        self._errors.extend(errors)
+    def add(self, results: Array) -> None:
+        self._results.append(results)
 
     def end_epoch(self) -> None:
         for plan in self._plans.values():
             plan.clear(self.net)
-        self.net.history.loss.append(float(np.mean(self._losses)))
-        self.net.history.error.append(float(np.mean(self._errors)))
+        loss, error = np.concatenate(self._results).mean(axis=0)
+        self.net.history.loss.append(float(loss))
+        self.net.history.error.append(float(error))
 
 
 def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int) -> None:
-    plans, orders = zip(*(member.take(count) for member in members), strict=True)
     pool = threads.pool()
     pool.wake()
-    results = stretches.train(plans, [m.net.optimizer for m in members], X, Y, orders, pool)
-    for member, (losses, errors) in zip(members, results, strict=True):
-        member.add(losses, errors)
+    tracks = [member.take(count) for member in members]
+    for member, results in zip(members, stretches.train(tracks, X, Y, pool), strict=True):
+        member.add(results)

@@ -91,6 +91,10 @@ class Optimizer(ABC):
         """Count one update of these states; return the four numbers its compiled form takes."""
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")
 
+    def advance_by(self, count: int, states: Sequence[Any]) -> Array:
+        """Count so many updates; return the numbers of each, ``(count, 4)``."""
+        return np.array([self.advance(states) for _ in range(count)]).reshape(-1, 4)
+
     def _gradient_and_rate(
         self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
     ) -> tuple[Array, float]:
@@ -150,6 +154,9 @@ class SGD(Optimizer):
 
     def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
         return self.lr_scheduler(self.epoch), self.momentum, 0.0, 0.0
+
+    def advance_by(self, count: int, states: Sequence[Array]) -> Array:
+        return np.full((count, 4), self.advance(states))
 
 
 @dataclass

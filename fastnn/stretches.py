@@ -1,4 +1,4 @@
-"""Stretches of batches, of one dataset, for one or several networks, in one compiled call."""
+"""Stretches of batches of one dataset, for one or several networks, in one compiled call."""
 
 from __future__ import annotations
 
@@ -23,38 +23,50 @@ def next_count(count: int, seconds: float) -> int:
     return max(1, min(2 * count, int(count * SECONDS / seconds)))
 
 
-def train(
-    plans: Sequence[TrainingPlan],
-    optimizers: Sequence[Optimizer],
-    X: Array,
-    Y: Array,
-    orders: Sequence[Array],
-    pool: Any,
-) -> list[tuple[Array, Array]]:
-    """Do all updates of a stretch; return each plan's mean losses and errors, by batch.
+class Stretch:
+    """Batches of one size, and what came of them; making it counts their updates.
 
-    ``orders``: for each plan the rows of ``X (n, d)`` and ``Y (n, k)``, of its dtype and C-contiguous,
-    that it is to train on, a whole number of its batches. One plan's steps are shared by the pool's
-    threads; several plans go side by side, a thread each.
+    Parameters
+    ----------
+    plan : TrainingPlan
+    optimizer : Optimizer
+    order : (m,) integers
+        Row numbers, a whole number of batches of them.
     """
-    orders = [np.ascontiguousarray(order, np.int64) for order in orders]
-    counts = [len(order) // plan.n for plan, order in zip(plans, orders, strict=True)]
-    rates = [
-        np.array([optimizer.advance(plan.states) for _ in range(count)]).reshape(-1, 4)
-        for plan, optimizer, count in zip(plans, optimizers, counts, strict=True)
-    ]
-    results = [np.empty((count, 2)) for count in counts]
-    control = pool.control if len(plans) == 1 else 0
-    words = np.zeros((len(plans), dense.STRETCH_WORDS), np.int64)
-    for i, plan in enumerate(plans):
-        plan.read_from(X, Y)
-        words[i, dense.STRETCH_PLAN], words[i, dense.STRETCH_CONTROL] = plan.words.ctypes.data, control
-        words[i, dense.BATCHES], words[i, dense.STRETCH_ORDER] = counts[i], orders[i].ctypes.data
-        words[i, dense.STRETCH_RATES] = rates[i].ctypes.data
-        words[i, dense.RESULTS] = results[i].ctypes.data
+
+    def __init__(self, plan: TrainingPlan, optimizer: Optimizer, order: Array) -> None:
+        self.plan = plan
+        self._order = np.ascontiguousarray(order, np.int64)
+        count = len(order) // plan.n
+        self._rates = optimizer.advance_by(count, plan.states)
+        self._results = np.empty((count, 2))
+
+    def write(self, words: Array, X: Array, Y: Array, control: int) -> None:
+        """Write what the compiled loop takes."""
+        self.plan.read_from(X, Y)
+        words[dense.STRETCH_PLAN], words[dense.STRETCH_CONTROL] = self.plan.words.ctypes.data, control
+        words[dense.BATCHES], words[dense.STRETCH_ORDER] = len(self._results), self._order.ctypes.data
+        words[dense.STRETCH_RATES] = self._rates.ctypes.data
+        words[dense.RESULTS] = self._results.ctypes.data
+
+    @property
+    def means(self) -> Array:
+        """Each batch's mean loss and error, ``(batches, 2)``."""
+        return self._results / (self.plan.n, self.plan.errors)
+
+
+def train(tracks: Sequence[Sequence[Stretch]], X: Array, Y: Array, pool: Any) -> list[Array]:
+    """Do all updates; return each track's mean losses and errors, ``(batches, 2)``.
+
+    A track is one network's: one stretch, or two that follow one another, the second one batch.
+    ``X (n, d)`` and ``Y (n, k)`` are of the plans' dtype and C-contiguous. The steps of a single track
+    are shared by the pool's threads; several tracks go side by side, a thread each.
+    """
+    single = len(tracks) == 1
+    words = np.zeros((len(tracks), dense.IN_A_ROW, dense.STRETCH_WORDS), np.int64)
+    for track, rows in zip(tracks, words, strict=True):
+        for stretch, row in zip(track, rows, strict=False):
+            stretch.write(row, X, Y, pool.control if single else 0)
     job = dense.phase_job(dense.stretch).address
-    dense.run_stretches(0 if len(plans) == 1 else pool.control, job, words)
-    return [
-        (result[:, 0] / plan.n, result[:, 1] / plan.errors)
-        for result, plan in zip(results, plans, strict=True)
-    ]
+    dense.run_stretches(0 if single else pool.control, job, words)
+    return [np.concatenate([stretch.means for stretch in track]) for track in tracks]

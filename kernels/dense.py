@@ -57,6 +57,7 @@ LAYER_WORDS = 22
 # numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
 STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
 STRETCH_WORDS = 6
+IN_A_ROW = 2  # stretches: of whole batches and, to end with, of the smaller one that is left
 
 _call_words = stack(8 * 16)  # of a part
 
@@ -345,20 +346,21 @@ def infer(control: int, plan: Array, x: Array, out: Array) -> None:
 
 
 def stretch(at: int, index: int) -> None:
-    """Do a plan's step on one batch after the other of a dataset."""
-    s = words(at + index * STRETCH_WORDS * 8)
-    plan = words(s[STRETCH_PLAN])
-    n, rates = plan[N], numbers(plan[RATES])
-    for b in range(s[BATCHES]):
-        plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
-        for r in range(4):
-            rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
-        _run(s[STRETCH_CONTROL], plan, 0)
-        loss, error = _results(plan)
-        numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
+    """Do plans' steps on one batch after the other of a dataset, for some stretches in a row."""
+    for part in range(IN_A_ROW * index, IN_A_ROW * (index + 1)):
+        s = words(at + part * STRETCH_WORDS * 8)
+        for b in range(s[BATCHES]):
+            plan = words(s[STRETCH_PLAN])
+            n, rates = plan[N], numbers(plan[RATES])
+            plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
+            for r in range(4):
+                rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
+            _run(s[STRETCH_CONTROL], plan, 0)
+            loss, error = _results(plan)
+            numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
 
 
 @kernel
 def run_stretches(control: int, job: int, stretches: Array) -> None:
-    """Run stretches ``(count, STRETCH_WORDS)``, each on a thread of its own if a pool is given."""
+    """Run stretches ``(count, IN_A_ROW, STRETCH_WORDS)``, each row on a thread if a pool is given."""
     parallel_for(control, job, stretches.ctypes.data, stretches.shape[0])
