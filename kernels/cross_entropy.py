@@ -24,17 +24,27 @@ def _row_loss(weight: float, rest: float, below: float, like: Any) -> Any:
     return weight * m.log1p(rest / scale_of(like)) + below + rest * 0.0
 
 
+@inlined
+def _total(rest, scale, n):
+    # rest + scale, n times that, and what the roundings of either left out
+    total = rest + scale
+    back = total - rest
+    lost = (rest - (total - back)) + (scale - back)
+    product = total * n
+    return total, lost, product, fma(total, n, -product) + lost * n
+
+
 @exact
 def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> None:
     """``p = ((weight - y) p - y others) / (total n)``, the others being those beside each entry.
 
     That is ``(softmax weight - y) / n`` without its cancellation where a softmax is near 1.
     """
-    total = rest + scale_of(p)
-    high, low = reciprocal(p, total * n)
+    total, lost, product, lost_of_product = _total(rest, scale_of(p), np.float64(n))
+    high, low = reciprocal(p, product, lost_of_product)
     dtype = p.dtype.type
     w, around, total_high, scale = dtype(weight), dtype(rest), dtype(total), dtype(scale_of(p))
-    total_low = dtype(total - np.float64(total_high))
+    total_low = dtype((total - np.float64(total_high)) + lost)
     for j in range(p.size):
         others = around if p[j] == scale else (total_high - p[j]) + total_low
         away = y[j] * others
@@ -50,10 +60,10 @@ def _gradient_lanes(p: Array, y: Array, rests: Array, weights: Array, n: int, ow
     scale = dtype(scale_of(p))
     highs, lows, w, around, total_highs, total_lows = own[0], own[1], own[2], own[3], own[4], own[5]
     for r in range(lanes):
-        total = rests[r] + scale_of(p)
-        highs[r], lows[r] = reciprocal(p, total * n)
+        total, lost, product, lost_of_product = _total(rests[r], scale_of(p), np.float64(n))
+        highs[r], lows[r] = reciprocal(p, product, lost_of_product)
         w[r], around[r], total_highs[r] = dtype(weights[r]), dtype(rests[r]), dtype(total)
-        total_lows[r] = dtype(total - np.float64(total_highs[r]))
+        total_lows[r] = dtype((total - np.float64(total_highs[r])) + lost)
     for j in range(p.shape[0]):
         p_row, y_row = p[j], y[j]
         for r in range(lanes):
@@ -168,9 +178,9 @@ def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
 
 @exact
 def _label_gradient_row(p, class_weight, label, even, peak, rest, weight, n):
-    total = rest + scale_of(p)
+    total, _, product, lost_of_product = _total(rest, scale_of(p), np.float64(n))
     dtype = p.dtype.type
-    high, low = reciprocal(p, total * n)
+    high, low = reciprocal(p, product, lost_of_product)
     at_label = np.float64(p[label])
     others = rest if at_label == scale_of(p) else total - at_label
     target = even * np.float64(class_weight[label]) + peak

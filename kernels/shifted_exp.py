@@ -134,19 +134,19 @@ def halves(term: Any, cut: float) -> tuple[float, float]:
 
 
 @inlined
-def _reciprocal_32(like, total):
+def _reciprocal_32(like, total, lost):
     inverse = 1.0 / total
     high = np.float32(inverse)
     return high, np.float32(inverse - np.float64(high))
 
 
 @inlined
-def _reciprocal_64(like, total):
+def _reciprocal_64(like, total, lost):
     high = 1.0 / total
-    return high, high * fma(-high, total, 1.0)
+    return high, high * (fma(-high, total, 1.0) - high * lost)
 
 
-# (array, total): 1 / total in two parts of an array's dtype; p high + p low rounds once.
+# (array, total, lost): 1 / (total + lost) in two parts of an array's dtype; p high + p low rounds once.
 reciprocal = by_dtype(_reciprocal_32, _reciprocal_64)
 
 

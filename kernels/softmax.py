@@ -20,7 +20,7 @@ from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, sc
 
 @exact
 def _scale_row(p: Array, total: float) -> None:
-    high, low = reciprocal(p, total)
+    high, low = reciprocal(p, total, 0.0)
     for j in range(p.size):
         p[j] = fma(p[j], high, p[j] * low)
 
@@ -29,7 +29,7 @@ def _scale_row(p: Array, total: float) -> None:
 def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
     lanes = rows.lanes_in(t)
     for r in range(lanes):
-        highs[r], lows[r] = reciprocal(t, rests[r] + scale_of(t))
+        highs[r], lows[r] = reciprocal(t, rests[r] + scale_of(t), 0.0)
     for j in range(t.shape[0]):
         row = t[j]
         for r in range(lanes):
@@ -58,7 +58,7 @@ def softmax(z: Array, out: Array) -> None:
 @exact
 def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
     """``p = p / total * (dy - dot / total)``."""
-    high, low = reciprocal(p, total)
+    high, low = reciprocal(p, total, 0.0)
     mean = p.dtype.type(dot / total)
     for j in range(p.size):
         p[j] = fma(p[j], high, p[j] * low) * (dy[j] - mean)
@@ -70,7 +70,7 @@ def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, low
     lanes = rows.lanes_in(p)
     for r in range(lanes):
         dots[r] = 0.0
-        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p))
+        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p), 0.0)
     for j in range(p.shape[0]):
         p_row, dy_row = p[j], dy[j]
         for r in range(lanes):
@@ -159,7 +159,7 @@ def log_softmax(z: Array, out: Array) -> None:
 
 @exact
 def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
-    high, low = reciprocal(p, total)
+    high, low = reciprocal(p, total, 0.0)
     weight = p.dtype.type(weight)
     for j in range(p.size):
         p[j] = dy[j] - fma(p[j], high, p[j] * low) * weight
@@ -172,7 +172,7 @@ def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Arr
     highs, lows, weights = own[0], own[1], own[2]
     for r in range(lanes):
         sums[r] = 0.0
-        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p))
+        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p), 0.0)
     for j in range(p.shape[0]):
         dy_row = dy[j]
         for r in range(lanes):

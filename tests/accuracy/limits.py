@@ -3,8 +3,6 @@
 Units in the last place, as :mod:`units` counts them, unless :data:`MEASURES` says otherwise.
 """
 
-import pytest
-
 # kernel: (float32, float64)
 LIMITS = {
     "exp": (1, 1),
@@ -72,19 +70,7 @@ MEASURES = {
     "binary_cross_entropy, gradient": "units of the larger of `(1 - y) s` and `y (1 - s)`, over n",
 }
 
-# Limits that are not met yet, with the largest error found in a sample: to be mended, then deleted.
-MISSES: dict[tuple[str, str], str] = {
-    ("softmax_cross_entropy", "float64"): "4.26 at k = 100, soft rows: the cause is not found yet",
-}
-
 
 def limit(name, dtype):
     """Return the largest error allowed of a kernel."""
     return LIMITS[name][0 if dtype == "float32" else 1]
-
-
-def expect_misses(request, name, dtype):
-    """Mark the test as one that is known to fail, and why; once it passes, it fails until unmarked."""
-    reason = MISSES.get((name, str(dtype)))
-    if reason:
-        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
