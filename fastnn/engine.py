@@ -162,17 +162,16 @@ class Engine:
 
     def predict(self, model: NeuralNetwork, X: Any) -> Array | None:
         """Return the outputs for X, an array that is as it has to be; None if it is not, or unknown."""
-        if type(X) is not np.ndarray or X.ndim != 2:
+        if type(X) is not np.ndarray:
             return None
-        n = X.shape[0]
-        if n == 0:
-            return None
-        if n > _ROWS:
-            return self._predict_many(model, X)
-        plan = self._inference.get(n)
+        plan = self._inference.get(X.shape)
         if plan is None or not self._inference.fresh(model):
-            plan = self._inference_plan(model, n)
-        if plan is None or X.dtype != plan.dtype or X.shape != plan.X_shape:
+            if X.ndim != 2 or not len(X):
+                return None
+            if len(X) > _ROWS:
+                return self._predict_many(model, X)
+            plan = self._inference_plan(model, X.shape)
+        if plan is None or (X.dtype is not plan.dtype and X.dtype != plan.dtype):
             return None
         out = np.empty(plan.Y_shape, plan.dtype)
         plan.run(X if X.flags.carray else _like(X, plan), out)
@@ -209,26 +208,28 @@ class Engine:
             return None
         return self._evaluation.get(n) or self._evaluation.add(n, LossPlan(model, n))
 
-    def _inference_plan(self, model: NeuralNetwork, n: int) -> Any:
+    def _inference_plan(self, model: NeuralNetwork, shape: tuple[int, ...]) -> Any:
         if not self._inference.fresh(model) and not self._inference.renew(
             model, _is_made(model) and _obstacle_in_layers(model) is None
         ):
             return None
-        return self._inference.get(n) or self._inference.add(n, InferencePlan(model, n))
+        if shape[1] != model.layers[0].n_in:
+            return None
+        return self._inference.get(shape) or self._inference.add(shape, InferencePlan(model, shape[0]))
 
 
 _Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value)
 
 
 class _Plans:
-    """Plans of one kind by number of rows, and what they were made from.
+    """Plans of one kind by number of rows or the input's shape, and what they were made from.
 
     That is the layers' arrays and activations, which are looked at only if any layer's has changed,
     and further parts, which always are.
     """
 
     def __init__(self) -> None:
-        self._plans: dict[int, Any] = {}
+        self._plans: dict[Any, Any] = {}
         self._layers: list[Any] = []
         self._changes = -1
         self._threads: int | None = None
@@ -260,10 +261,10 @@ class _Plans:
             self._others = tuple(zip(*others(), strict=True))
         return possible
 
-    def add(self, n: int, plan: Any) -> Any:
+    def add(self, key: Any, plan: Any) -> Any:
         if len(self._plans) == 8:
             self._plans.clear()
-        self._plans[n] = plan
+        self._plans[key] = plan
         return plan
 
 
