@@ -41,6 +41,7 @@ _NAMES = {
     dense.forward: "forward {}",
     dense.loss_rows: "loss",
     dense.backward: "backward {}",
+    dense.transpose_input: "transposition {}",
     dense.update: "update",
 }
 
@@ -130,6 +131,8 @@ def work(plan, case):
         name, count = _NAMES[job].format(layer + 1), products[layer]
         if job is dense.update:
             count = sum(products)
+        elif job is dense.transpose_input:
+            count = 0
         elif job is dense.loss_rows and (dense.forward, last) in found:
             count = 0
         elif job is dense.loss_rows:

@@ -14,7 +14,7 @@ A step is one Python call around a row of compiled phases
 ([`kernels/dense.py`](../kernels/dense.py)). `forward i` is layer i's `A = relu(X W + b)`; the last
 layer's product is made together with softmax, loss and gradient. `backward i` is `dX = dZ W^T`, with
 relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the weights as it is made
-(plain SGD). FLOPs are those of the products. "Of peak" is against the multiply-adds that as many
+(plain SGD); a very large X is transposed before, `transposition i`. FLOPs are those of the products. "Of peak" is against the multiply-adds that as many
 threads were measured to do in the same second.
 
 Python, from inside out: the *compiled call* is going into compiled code and coming back; *threads,
@@ -47,6 +47,7 @@ _COLOURS = {
     "forward": "#2a78b5",
     "loss": "#e08a1e",
     "backward": "#6fb1dd",
+    "transposition": "#9ad0b5",
     "update": "#2f8f6b",
     "Python": "#8a8a8a",
     "not in the parts": "#d9d9d9",
@@ -157,6 +158,8 @@ def draw(profiles, path):
     lefts = [0.0] * len(profiles)
     for kind, colour in _COLOURS.items():
         shares = [100 * max(parts(p)[kind][0], 0) / p.step for p in profiles]
+        if not any(shares):
+            continue
         axes.barh(places, shares, 0.8, lefts, color=colour, label=kind, edgecolor="white")
         lefts = [left + share for left, share in zip(lefts, shares, strict=True)]
     for place, p in zip(places, profiles, strict=True):

@@ -33,10 +33,16 @@ LOSSES: dict[type, tuple[str, str]] = {
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 _CLOSE = 16  # up to so many times as much, a trial decides
-# Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache. Blocks
-# of them are packed before they are multiplied for a batch of at least so many rows: `make products`.
-_FAR, _OFTEN = 4096, 64
-_BY_ROWS = 64  # rows: above, a thread takes some of them through all layers
+# Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
+# Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache: blocks
+# of them are packed before they are multiplied, for a batch of at least so many rows.
+_FAR, _OFTEN = 4096, 512
+# X^T dZ reads X down its columns, a line for a few elements, once for every few columns of dZ. X is
+# transposed before, if it has so many bytes, more than stay near a core, and dZ's rows so many.
+_LARGE, _WIDE = 8_000_000, 1024
+# Above so many rows of a batch a thread takes some of them through all layers; not if weights have more
+# bytes than this, and so would come from memory for every few rows.
+_BY_ROWS, _NEAR = 64, 8_000_000
 
 
 class Plan:
@@ -155,7 +161,8 @@ class InferencePlan(Plan):
         super().__init__(model, n)
         last = len(self._layers) - 1
         nothing = (dense.pick_rows, 0, 0)
-        if n > _BY_ROWS and not self._layers[:, dense.PACKS].any():
+        near = sum(W.nbytes for W in self.arrays[::2]) <= _NEAR
+        if n > _BY_ROWS and near and not self._layers[:, dense.PACKS].any():
             phases = [(dense.forward_rows, 0, self._row_blocks())]
         else:
             phases = self._forward_phases()
@@ -244,6 +251,10 @@ class TrainingPlan(LossPlan):
                 a.ctypes.data for a in state[4 * i : 4 * i + 4]
             ]
             words[dense.WORK] = words[dense.WORK] or self._new((words[dense.K], words[dense.D]))
+            if self._transposes_input(words):
+                lanes = 64 // self.dtype.itemsize
+                words[dense.XT_ROW] = (-(-self.n // lanes) | 1) * lanes
+                words[dense.XT] = self._new((words[dense.D], words[dense.XT_ROW]))
             if gradients:
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
             if not (fused and i == last):
@@ -261,6 +272,10 @@ class TrainingPlan(LossPlan):
             phases.append((dense.backward, i, int(self._layers[i - 1, dense.BLOCKS])))
             if self._layers[i - 1, dense.ROWWISE]:
                 phases.append((dense.gradient_rows, i - 1, self._row_blocks()))
+        for i, words in enumerate(self._layers):
+            if words[dense.XT]:
+                blocks = _column_blocks(words[dense.D], self.dtype.itemsize, self._shares)
+                phases.append((dense.transpose_input, i, blocks))
         phases.append((dense.update, 0, len(updates)))
         if optimizer.clip_norm is not None:
             phases.append((dense.clipped_update, 0, len(self.arrays)))
@@ -268,6 +283,10 @@ class TrainingPlan(LossPlan):
         self.at_once = 1  # batches of the next stretch
         self._rates_written: tuple[float, ...] = ()
         self._picked: tuple[int, int] | None = None
+
+    def _transposes_input(self, words: Array) -> bool:
+        itemsize = self.dtype.itemsize
+        return self.n * words[dense.D] * itemsize >= _LARGE and words[dense.K] * itemsize >= _WIDE
 
     def train(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         """Do the step; return mean loss and error."""

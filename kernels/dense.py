@@ -45,14 +45,15 @@ JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
 # addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ; WORK,
-# where blocks of W or dZ are transposed or packed, and whether they are packed; the parameters'
+# where blocks of W or dZ are transposed or packed, and whether they are packed; XT, where the layer's
+# input is transposed for X^T dZ, or 0 for not at all, and the stride of its rows; the parameters'
 # gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and
 # the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
-    Z, A, DA, DZ, WORK, PACKS, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
-) = range(22)  # fmt: skip
-LAYER_WORDS = 22
+    Z, A, DA, DZ, WORK, PACKS, XT, XT_ROW, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
+) = range(24)  # fmt: skip
+LAYER_WORDS = 24
 # A stretch of batches of one size: plan, pool or 0, batches, addresses of their (batches, n) row
 # numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
 STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
@@ -77,6 +78,11 @@ def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
 
 
 @kernel
+def _input(plan, i):
+    return plan[X] if i == 0 else _layer(plan, i - 1)[A]
+
+
+@kernel
 def _row_block(plan, index):
     first = index * plan[BLOCK]
     return first, min(plan[N] - first, plan[BLOCK])
@@ -94,6 +100,15 @@ def _multiply(
     w[parts.START], w[parts.START_ROW], w[parts.MODE] = start, start_row, mode
     w[parts.RATES], w[parts.PACKED] = plan[RATES], packed
     call_job(plan[PRODUCT], at, 0)
+
+
+@kernel
+def _transpose(plan, a, a_row, c, c_row, rows, columns):
+    at = _call_words()
+    w = words(at)
+    w[parts.A], w[parts.A_ROW], w[parts.C], w[parts.C_ROW] = a, a_row, c, c_row
+    w[parts.ROWS], w[parts.COLUMNS] = rows, columns
+    call_job(plan[TRANSPOSITION], at, 0)
 
 
 @kernel
@@ -121,7 +136,7 @@ def _forward_block(plan, i, first, rows, begin, end):
     """Write a block of Z, and of A unless that goes by rows."""
     layer, size = _layer(plan, i), plan[SIZE]
     d, k = layer[D], layer[K]
-    x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * d * size
+    x = _input(plan, i) + first * d * size
     z = layer[Z] + (first * k + begin) * size
     w, b = layer[WEIGHTS] + begin * size, layer[BIAS] + begin * size
     packed = _packed(layer, begin, d, size)
@@ -201,11 +216,7 @@ def backward(at: int, index: int) -> None:
     begin, end = cut(d, below[BLOCKS], index, size)
     width, column = end - begin, begin * size
     wt = layer[WORK] + begin * k * size
-    call_at = _call_words()
-    w = words(call_at)
-    w[parts.A], w[parts.A_ROW] = layer[WEIGHTS] + begin * k * size, k
-    w[parts.C], w[parts.C_ROW], w[parts.ROWS], w[parts.COLUMNS] = wt, width, width, k
-    call_job(plan[TRANSPOSITION], call_at, 0)
+    _transpose(plan, layer[WEIGHTS] + begin * k * size, k, wt, width, width, k)
     mode, gate = PLAIN, 0
     if below[TILE] == RELU_TILE:
         mode, gate = RELU_GRADIENT_TILE, below[A] + column
@@ -220,6 +231,16 @@ def gradient_rows(at: int, index: int) -> None:
     layer = _layer(plan, i)
     first, rows = _row_block(plan, index)
     _apply(plan, layer, layer[GRADIENT], first, rows, 0, layer[K], layer[Z], layer[DA], layer[DZ])
+
+
+def transpose_input(at: int, index: int) -> None:
+    """Write a block of columns of a layer's input to rows of XT."""
+    plan, i = _of(at)
+    layer, size = _layer(plan, i), plan[SIZE]
+    d, stride = layer[D], layer[XT_ROW]
+    begin, end = cut(d, words(at)[COUNT], index, size)
+    x, xt = _input(plan, i) + begin * size, layer[XT] + begin * stride * size
+    _transpose(plan, x, d, xt, stride, plan[N], end - begin)
 
 
 @kernel
@@ -244,17 +265,19 @@ def update(at: int, index: int) -> None:
     layer = _layer(plan, i)
     d, k = layer[D], layer[K]
     at_block, along = (first * k + begin) * size, begin * size
-    x = (plan[X] if i == 0 else _layer(plan, i - 1)[A]) + first * size
+    x, x_row, x_column = _input(plan, i) + first * size, 1, d
+    if layer[XT] != 0:
+        x, x_row, x_column = layer[XT] + first * layer[XT_ROW] * size, layer[XT_ROW], 1
     dz, one, packed = layer[DZ] + along, plan[ONE], _packed(layer, begin, n, size)
     if plan[RULE] == 0:
         w, v = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block
-        _multiply(plan, x, 1, d, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, packed)
+        _multiply(plan, x, x_row, x_column, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, packed)
         if first == 0:
             b, v = layer[BIAS] + along, layer[BIAS_1] + along
             _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, SGD_TILE, 0)
         return
     dw, db = layer[DW] + at_block, layer[DB] + along
-    _multiply(plan, x, 1, d, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
+    _multiply(plan, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
     if first == 0:
         _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
     if numbers(plan.ctypes.data)[CLIP] != np.inf:  # then the whole gradient's norm comes first

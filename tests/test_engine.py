@@ -7,6 +7,7 @@ import pytest
 
 import fastnn
 from fastnn import engine, plans
+from fastnn.kernels import dense
 
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
 OPTIMIZERS = (
@@ -163,9 +164,8 @@ def test_what_the_engine_does_not_know_is_named(rng):
     assert last < first
 
 
-def wide(dtype):
+def wide(dtype, rule):
     layers = [{"name": "fully_connected", "n_out": k, "activation": "relu"} for k in (1100, 1030)]
-    rule = {"name": "SGD", "lr": 0.1, "momentum": 0.9}
     return fastnn.NeuralNetwork("l2", layers, rule, seed=1, dtype=dtype)
 
 
@@ -173,13 +173,39 @@ def results(net, X, Y):
     return [net.train_step(X, Y), net.train_step(X, Y), net.evaluate(X, Y), net.predict(X)]
 
 
-def test_packing_changes_no_bit(dtype, rng, monkeypatch):
+def detours(net, n):
+    """Return whether a step packs and transposes, and whether rows go through all layers at once."""
+    training, inference = net._engine._training.get(n), net._engine._inference.get(n)
+    by_rows = dense.phase_job(dense.forward_rows).address
+    phases = dense.words(inference.words[dense.PHASES])[dense.PHASE_WORDS :]
+    layers = training._layers
+    return layers[:, dense.PACKS].any(), layers[:, dense.XT].any(), phases[dense.JOB] == by_rows
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS[1:3], ids=["SGD", "Adam"])
+@pytest.mark.parametrize(
+    ("thresholds", "expected"),
+    [
+        ({"_OFTEN": 71, "_LARGE": 10**9, "_NEAR": 10**9}, (False, False, True)),
+        ({"_OFTEN": 70, "_LARGE": 10**9}, (True, False, False)),
+        ({"_OFTEN": 71, "_LARGE": 0}, (False, True, True)),
+        ({"_OFTEN": 71, "_LARGE": 10**9, "_NEAR": 0}, (False, False, False)),
+        ({"_OFTEN": 70, "_LARGE": 0, "_NEAR": 0}, (True, True, False)),
+    ],
+    ids=["none", "packing", "transposition", "by columns", "all"],
+)
+def test_detours_change_no_bit(thresholds, expected, rule, dtype, rng, monkeypatch):
     X, Y = rng.normal(size=(70, 9)).astype(dtype), rng.normal(size=(70, 1030)).astype(dtype)
-    packed, plain = wide(dtype), wide(dtype)
-    found = results(packed, X, Y)
-    monkeypatch.setattr(plans, "_OFTEN", 71)
-    expected = results(plain, X, Y)
-    for a, b in zip(found + parameters(packed), expected + parameters(plain), strict=True):
+    net, plain = wide(dtype, rule), wide(dtype, rule)
+    for name in ("_OFTEN", "_LARGE", "_NEAR"):
+        monkeypatch.setattr(plans, name, 10**9)
+    found = results(plain, X, Y)
+    with fastnn.set_num_threads(3):
+        for name, value in thresholds.items():
+            monkeypatch.setattr(plans, name, value)
+        other = results(net, X, Y)
+        assert detours(net, 70) == expected
+    for a, b in zip(other + parameters(net), found + parameters(plain), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
