@@ -64,7 +64,7 @@ bench-compare: $(VENV)/.dev  ## compare with the last record; fails if something
 crossover: $(VENV)/.dev  ## measure from what size on several threads pay
 	$(BIN)/python benchmarks/crossover.py
 
-products: $(VENV)/.dev  ## networks of every size by the micro-kernel and by BLAS
+products: $(VENV)/.dev  ## networks of every size by the micro-kernel and by BLAS, write docs/products.md
 	$(BIN)/python benchmarks/products.py
 
 roofline: $(VENV)/.demo  ## draw docs/roofline.png

@@ -131,12 +131,10 @@ def work(plan, case):
         name, count = _NAMES[job].format(layer + 1), products[layer]
         if job is dense.update:
             count = sum(products)
-        elif job is dense.transpose_input:
-            count = 0
-        elif job is dense.loss_rows and (dense.forward, last) in found:
-            count = 0
-        elif job is dense.loss_rows:
+        elif job is dense.loss_rows and (dense.forward, last) not in found:
             name = f"forward {last + 1} and loss"
+        elif job in (dense.transpose_input, dense.loss_rows):
+            count = 0
         flops[name] = count
     assert sum(flops.values()) == case.flops
     return flops

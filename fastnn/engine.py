@@ -7,8 +7,8 @@ so an assignment into ``layer.parameters`` needs no synchronising.
 
 Its matrix products are the micro-kernel's (``kernels/gemm_microkernel.py``). The environment variable
 ``FASTNN_PRODUCTS=blas`` sends networks over their layers' methods instead, whose products are BLAS's,
-for tests and comparison: ``make products``. It is read when a network takes its first step or is first
-asked.
+for tests and comparison: ``docs/products.md``. It is read when a network takes its first step or is
+first asked.
 """
 
 from __future__ import annotations
