@@ -80,6 +80,11 @@ def inner(function: _F) -> _F:
     return _inner(function, FAST)
 
 
+def inner_exact(function: _F) -> _F:
+    """Compile a function that only kernels call, as :func:`exact`."""
+    return _inner(function, EXACT)
+
+
 def _inner(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
     options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy", **more}
     return Inlined(function, options) if COMPILED else function  # type: ignore[return-value]
@@ -239,7 +244,7 @@ def _pointer(typing_context, address, like):
     return types.CPointer(getattr(like, "dtype", like))(address, like), codegen
 
 
-@exact
+@inlined
 def array_at(address, rows, columns, like):
     """Return the C-contiguous ``(rows, columns)`` array at an address; ``like``: array or number."""
     return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore
