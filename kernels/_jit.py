@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
@@ -124,6 +124,28 @@ def _type_of_fma(context):
 @lower_builtin(fma, types.Float, types.Float, types.Float)
 def _emit_fma(context, builder, signature, values):
     return builder.fma(*values)
+
+
+def polynomial(x: Any, coefficients: tuple[Any, ...]) -> Any:
+    """Return ``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule, without a loop."""
+    *lower, y = coefficients
+    for c in reversed(lower):
+        y = y * x + c
+    return y
+
+
+@type_callable(polynomial)
+def _type_of_polynomial(context):
+    return lambda x, coefficients: x
+
+
+@lower_builtin(polynomial, types.Float, types.UniTuple)
+def _emit_polynomial(context, builder, signature, values):
+    x, coefficients = values
+    *lower, y = cgutils.unpack_tuple(builder, coefficients)
+    for c in reversed(lower):
+        y = builder.fadd(builder.fmul(y, x), c)
+    return y
 
 
 def job(function: _F) -> Any:
