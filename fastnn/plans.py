@@ -286,7 +286,8 @@ class TrainingPlan(LossPlan):
 
     def _transposes_input(self, words: Array) -> bool:
         itemsize = self.dtype.itemsize
-        return self.n * words[dense.D] * itemsize >= _LARGE and words[dense.K] * itemsize >= _WIDE
+        wide = words[dense.K] * itemsize >= _WIDE
+        return bool(wide and self.n * words[dense.D] * itemsize >= _LARGE)
 
     def train(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
         """Do the step; return mean loss and error."""

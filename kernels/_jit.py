@@ -14,11 +14,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.errors import NumbaError
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastnn.kernels._cache import KernelCache, folder
+from fastnn.kernels._inlined import Choice, Inlined
 
 _I64 = ir.IntType(64)
 _config: Any = numba.config  # its attributes are made at run time
@@ -27,7 +28,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 COMPILED = not _config.DISABLE_JIT
 EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
-_INLINED = {"fastmath": set(EXACT), "forceinline": True}
 
 
 def _features() -> list[str]:
@@ -72,7 +72,22 @@ def exact(function: _F) -> _F:
 
 def inlined(function: _F) -> _F:
     """Compile a function of numbers as :func:`exact`, and into its callers' loops, however long."""
-    return _compile(function, EXACT, forceinline=True)
+    return _inner(function, EXACT, forceinline=True)
+
+
+def inner(function: _F) -> _F:
+    """Compile a function that only kernels call, as :func:`kernel`."""
+    return _inner(function, FAST)
+
+
+def inner_exact(function: _F) -> _F:
+    """Compile a function that only kernels call, as :func:`exact`."""
+    return _inner(function, EXACT)
+
+
+def _inner(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
+    options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy", **more}
+    return Inlined(function, options) if COMPILED else function  # type: ignore[return-value]
 
 
 def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,34 +99,16 @@ def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable
     def function(x: Any, *rest: Any) -> Any:
         return single(x, *rest) if x.dtype.itemsize == 4 else double(x, *rest)
 
-    @overload(function, jit_options=_INLINED)
-    def _choose(x, *rest):
-        chosen = single if getattr(x, "dtype", x).bitwidth == 32 else double
-        return lambda x, *rest: chosen(x, *rest)
-
-    return function
+    return Choice(function, single, double) if COMPILED else function
 
 
 def elementary(function: Any, single: Any, double: Any) -> Any:
     """Return ``function(x, constants)`` as a function of x: ``single`` for float32, else ``double``."""
 
-    def of_number(x: Any) -> Any:
-        return function(x, single if x.dtype == np.float32 else double)
+    def with_constants(constants: Any) -> Any:
+        return inlined(lambda x: function(x, constants))
 
-    @overload(of_number, jit_options=_INLINED)
-    def _choose(x):
-        constants = single if x == numba.types.float32 else double
-        return lambda x: function(x, constants)
-
-    return of_number
-
-
-@intrinsic
-def _fused(context, a, b, c):
-    def codegen(context, builder, signature, values):
-        return builder.fma(*values)
-
-    return a(a, a, a), codegen
+    return by_dtype(with_constants(single), with_constants(double))
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:
@@ -119,9 +116,36 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     return type(c)(np.longdouble(a) * np.longdouble(b) + np.longdouble(c))
 
 
-@overload(fma, jit_options=_INLINED)
-def _fma(a, b, c):
-    return lambda a, b, c: _fused(a, b, c)
+@type_callable(fma)
+def _type_of_fma(context):
+    return lambda a, b, c: a(a, a, a)
+
+
+@lower_builtin(fma, types.Float, types.Float, types.Float)
+def _emit_fma(context, builder, signature, values):
+    return builder.fma(*values)
+
+
+def polynomial(x: Any, coefficients: tuple[Any, ...]) -> Any:
+    """Return ``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule, without a loop."""
+    *lower, y = coefficients
+    for c in reversed(lower):
+        y = y * x + c
+    return y
+
+
+@type_callable(polynomial)
+def _type_of_polynomial(context):
+    return lambda x, coefficients: x
+
+
+@lower_builtin(polynomial, types.Float, types.UniTuple)
+def _emit_polynomial(context, builder, signature, values):
+    x, coefficients = values
+    *lower, y = cgutils.unpack_tuple(builder, coefficients)
+    for c in reversed(lower):
+        y = builder.fadd(builder.fmul(y, x), c)
+    return y
 
 
 def job(function: _F) -> Any:
@@ -242,7 +266,7 @@ def _pointer(typing_context, address, like):
     return types.CPointer(getattr(like, "dtype", like))(address, like), codegen
 
 
-@exact
+@inlined
 def array_at(address, rows, columns, like):
     """Return the C-contiguous ``(rows, columns)`` array at an address; ``like``: array or number."""
     return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore

@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import inlined
+from fastnn.kernels._jit import inlined, polynomial
 from fastnn.kernels.floats import DOUBLE, SINGLE
-from fastnn.kernels.polynomials import polynomial
 
 
 @inlined

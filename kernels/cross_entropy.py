@@ -11,14 +11,14 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import by_dtype, exact, fma, inlined, kernel
+from fastnn.kernels._jit import by_dtype, fma, inlined, inner, inner_exact, kernel
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row_from_top, halves, reciprocal, scale_of
 
 _CUT = 1.5 * 2.0 ** (52 - 26)  # of targets: see shifted_exp.py
 
 
-@exact
+@inner_exact
 def _row_loss(weight: float, rest: float, below: float, like: Any) -> Any:
     """Return ``weight log1p(rest / SCALE) + below``; NaN for a row that has no softmax."""
     return weight * m.log1p(rest / scale_of(like)) + below + rest * 0.0
@@ -34,7 +34,7 @@ def _total(rest, scale, n):
     return total, lost, product, fma(total, n, -product) + lost * n
 
 
-@exact
+@inner_exact
 def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> None:
     """``p = ((weight - y) p - y others) / (total n)``, the others being those beside each entry.
 
@@ -53,7 +53,7 @@ def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> Non
         p[j] = fma(g, high, g * low)
 
 
-@exact
+@inner_exact
 def _gradient_lanes(p: Array, y: Array, rests: Array, weights: Array, n: int, own: Array) -> None:
     """As :func:`_gradient_row`; ``own`` is six numbers a lane of scratch."""
     lanes, dtype = rows.lanes_in(p), p.dtype.type
@@ -86,7 +86,7 @@ def _target_64(y):
 _target = by_dtype(_target_32, _target_64)  # in two parts, whose sums are exact for targets of about 1
 
 
-@kernel
+@inner
 def _weigh_row(z: Array, y: Array, top: float) -> tuple[float, float]:
     """Return ``sum(y)`` and ``sum(y (top - z))``."""
     high = low = below = 0.0
@@ -99,7 +99,7 @@ def _weigh_row(z: Array, y: Array, top: float) -> tuple[float, float]:
     return high + low, below
 
 
-@exact
+@inner_exact
 def _weigh_lanes(z: Array, y: Array, tops: Array, weights: Array, below: Array, lows: Array) -> None:
     """As :func:`_weigh_row`; lows is scratch."""
     lanes = rows.lanes_in(z)
@@ -129,7 +129,7 @@ def softmax_cross_entropy_long(z: Array, y: Array, n: int, out: Array) -> float:
     return loss + lost
 
 
-@kernel
+@inner
 def _finish_lanes(t: Array, d: Array, n: int, own: Array, sums: Array) -> float:
     """Turn logits t into the gradient; return the loss.
 
@@ -176,7 +176,7 @@ def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     return softmax_cross_entropy_short(z, y, n, out)
 
 
-@exact
+@inner_exact
 def _label_gradient_row(p, class_weight, label, even, peak, rest, weight, n):
     total, _, product, lost_of_product = _total(rest, scale_of(p), np.float64(n))
     dtype = p.dtype.type
@@ -192,7 +192,7 @@ def _label_gradient_row(p, class_weight, label, even, peak, rest, weight, n):
     p[label] = dtype(((weight - target) * at_label - target * others) / (total * n))
 
 
-@exact
+@inner_exact
 def _split_target(label, sample_weight, class_weight, smoothing):
     # the target is `even class_weight`, and at the label the peak more
     weight = np.float64(sample_weight)
@@ -200,7 +200,7 @@ def _split_target(label, sample_weight, class_weight, smoothing):
     return weight * smoothing / class_weight.size, peak
 
 
-@kernel
+@inner
 def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
     k = z.shape[1]
     loss, lost = 0.0, 0.0
@@ -222,7 +222,7 @@ def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
     return loss + lost
 
 
-@exact
+@inner_exact
 def _weigh_even_lanes(t, d, class_weight, tops, evens, below):
     # d = evens class_weight, and these targets' part of `below`
     lanes = rows.lanes_in(t)
@@ -236,7 +236,7 @@ def _weigh_even_lanes(t, d, class_weight, tops, evens, below):
             below[r] += w * (np.float64(tops[r]) - np.float64(t_row[r])) if w != 0.0 else 0.0
 
 
-@kernel
+@inner
 def _weigh_labels(t, d, labels, sample_weight, class_weight, smoothing, tops, sums):
     # as _weigh_lanes, into sums[0] and sums[1]; writes the targets to d
     class_sum = rows.sum_row(class_weight)
@@ -254,7 +254,7 @@ def _weigh_labels(t, d, labels, sample_weight, class_weight, smoothing, tops, su
             below[r] += peaks[r] * (np.float64(tops[r]) - np.float64(t[label, r]))
 
 
-@kernel
+@inner
 def _labels_short(z, labels, sample_weight, class_weight, smoothing, n, out):
     k = z.shape[1]
     loss, lost = 0.0, 0.0

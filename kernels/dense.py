@@ -19,7 +19,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import parts
-from fastnn.kernels._jit import call_job, job, kernel, stack
+from fastnn.kernels._jit import call_job, inner, job, kernel, stack
 from fastnn.kernels.gemm_microkernel import PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
@@ -63,12 +63,12 @@ IN_A_ROW = 2  # stretches: of whole batches and, to end with, of the smaller one
 _call_words = stack(8 * 16)  # of a part
 
 
-@kernel
+@inner
 def _layer(plan, i):
     return words(plan[LAYERS] + i * LAYER_WORDS * 8)
 
 
-@kernel
+@inner
 def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
     """Return where block ``index`` of ``blocks`` of the columns begins and ends, on cache lines."""
     lanes = 64 // size
@@ -77,18 +77,18 @@ def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
     return first, min((index + 1) * vectors // blocks * lanes, width)
 
 
-@kernel
+@inner
 def _input(plan, i):
     return plan[X] if i == 0 else _layer(plan, i - 1)[A]
 
 
-@kernel
+@inner
 def _row_block(plan, index):
     first = index * plan[BLOCK]
     return first, min(plan[N] - first, plan[BLOCK])
 
 
-@kernel
+@inner
 def _multiply(
     plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
 ):
@@ -102,7 +102,7 @@ def _multiply(
     call_job(plan[PRODUCT], at, 0)
 
 
-@kernel
+@inner
 def _transpose(plan, a, a_row, c, c_row, rows, columns):
     at = _call_words()
     w = words(at)
@@ -111,13 +111,13 @@ def _transpose(plan, a, a_row, c, c_row, rows, columns):
     call_job(plan[TRANSPOSITION], at, 0)
 
 
-@kernel
+@inner
 def _packed(layer, begin, rows, size):
     """Return where a block of columns of a matrix of so many rows is to be packed, or 0."""
     return layer[WORK] + begin * rows * size if layer[PACKS] != 0 else 0
 
 
-@kernel
+@inner
 def _apply(plan, layer, part, first, rows, begin, end, z, dy, out):
     """Call an activation's part on a block of rows and columns of (n, k) arrays."""
     size, k = plan[SIZE], layer[K]
@@ -131,7 +131,7 @@ def _apply(plan, layer, part, first, rows, begin, end, z, dy, out):
     call_job(part, at, 0)
 
 
-@kernel
+@inner
 def _forward_block(plan, i, first, rows, begin, end):
     """Write a block of Z, and of A unless that goes by rows."""
     layer, size = _layer(plan, i), plan[SIZE]
@@ -149,7 +149,7 @@ def _forward_block(plan, i, first, rows, begin, end):
 # The phases' jobs, ``phase(at, index)``.
 
 
-@kernel
+@inner
 def _of(at):
     phase = words(at)
     return words(phase[PLAN]), phase[LAYER]
@@ -243,7 +243,7 @@ def transpose_input(at: int, index: int) -> None:
     _transpose(plan, x, d, xt, stride, plan[N], end - begin)
 
 
-@kernel
+@inner
 def _rule(plan, count, gradient, first, second, values, clip):
     at = _call_words()
     w = words(at)
@@ -328,7 +328,7 @@ def phase_job(phase: Any) -> Any:
 # Whole steps.
 
 
-@kernel
+@inner
 def _run(control, plan, begin):
     for p in range(begin, plan[PHASE_COUNT]):
         at = plan[PHASES] + p * PHASE_WORDS * 8
@@ -336,7 +336,7 @@ def _run(control, plan, begin):
         parallel_for(control if phase[SHARED] != 0 else 0, phase[JOB], at, phase[COUNT])
 
 
-@kernel
+@inner
 def _results(plan):
     loss, error = 0.0, 0.0
     stats = numbers(plan[STATS])

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import fma, inlined
+from fastnn.kernels._jit import fma, inlined, polynomial
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power, times_power
-from fastnn.kernels.polynomials import long_polynomial, polynomial
+from fastnn.kernels.polynomials import long_polynomial
 
 
 @inlined

@@ -25,7 +25,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, exact
+from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, inner_exact
 
 AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
@@ -241,7 +241,7 @@ _tile_2_3, _tile_2_2, _tile_2_1 = _tile(2, 3), _tile(2, 2), _tile(2, 1)
 _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
-@exact
+@inner_exact
 def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, lr, mu):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
@@ -285,7 +285,7 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
             i += 1
 
 
-@exact
+@inner_exact
 def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, lr, mu):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 
@@ -351,7 +351,7 @@ def _transpose_square(context, a, a_row, c, c_row, rows, columns, like):
     return types.void(*[types.int64] * 6, like), codegen
 
 
-@exact
+@inner_exact
 def transpose(a, a_row, c, c_row, rows, columns, size, like):
     """``C = A^T``: A ``(rows, columns)``, C ``(columns, rows)``."""
     lanes = VECTOR_BYTES // size

@@ -3,10 +3,9 @@
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import by_dtype, inlined
+from fastnn.kernels._jit import by_dtype, inlined, polynomial
 from fastnn.kernels.exponential import exp_nonpositive
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, split
-from fastnn.kernels.polynomials import polynomial
 
 
 @inlined

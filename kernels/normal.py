@@ -3,10 +3,9 @@
 import math
 from typing import Any
 
-from fastnn.kernels._jit import fma, inlined
+from fastnn.kernels._jit import fma, inlined, polynomial
 from fastnn.kernels.exponential import exp_product, expm1_product
 from fastnn.kernels.floats import Constants, times_power
-from fastnn.kernels.polynomials import polynomial
 
 # exp(-y**2 / 2) / Phi(-y) = sqrt(2 pi) y + p(y) / q(y) = bottom / q(y), p(0) = 2 and q(0) = 1. Both
 # sides of the bar stand times c.lift: only the quotient may be subnormal, and rounds once.

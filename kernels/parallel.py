@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import _jit, activations, threads
-from fastnn.kernels._jit import array_at, kernel
+from fastnn.kernels._jit import array_at, inner, kernel
 from fastnn.kernels.rows import LANES, SHORT, add
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
@@ -53,7 +53,7 @@ _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_job`
 
 
-@kernel
+@inner
 def _chunk(words_at: int, chunk: int) -> tuple[int, int, int, int, int]:
     """Return the rows and columns of a chunk, and where its up to three arrays begin."""
     w = array_at(words_at, 1, _WORDS, _WORD)[0]
@@ -62,7 +62,7 @@ def _chunk(words_at: int, chunk: int) -> tuple[int, int, int, int, int]:
     return min(w[2], w[0] - first), w[1], w[4] + at, w[5] + at, w[6] + at
 
 
-@kernel
+@inner
 def _parameter(words_at: int) -> Any:
     return array_at(words_at + _PARAMETER, 1, 1, _DOUBLE)[0, 0]
 
@@ -201,7 +201,7 @@ def by_rows(function: Any, *arrays: Array) -> None:
     _run(_rows_2 if len(arrays) == 2 else _rows_3, function, (n, k), rows, 0.0, arrays)
 
 
-@kernel
+@inner
 def _run_sum(control, job, words, chunks):
     """Run the chunks, each of which writes a sum; return the sum of all."""
     sums = np.empty(chunks)

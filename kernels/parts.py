@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
-from fastnn.kernels._jit import array_at, kernel
+from fastnn.kernels._jit import array_at, inner
 from fastnn.kernels.gemm_microkernel import SGD, gemm, transpose
 
 _INTEGER, _NUMBER = np.int64(0), np.float64(0)
@@ -20,14 +20,14 @@ _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_jit.job_from`
 
 
-@kernel
+@inner
 def words(address: int) -> Array:
     """Return the integers at an address; no more of them may be read than there are."""
     found: Array = array_at(address, 1, 2**20, _INTEGER)[0]
     return found
 
 
-@kernel
+@inner
 def numbers(address: int) -> Array:
     """Return the float64 numbers at an address."""
     found: Array = array_at(address, 1, 2**20, _NUMBER)[0]
@@ -76,7 +76,7 @@ def _transposition(at: int, _: int) -> None:
 HEIGHT, WIDTH, STRIDE, PARAMETER, Z, DY, OUT = range(7)
 
 
-@kernel
+@inner
 def _row(address, r, w, like):
     return array_at(address + r * w[STRIDE], 1, w[WIDTH], like)[0]
 
@@ -123,7 +123,7 @@ def _rowwise_gradient(at: int, _: int) -> None:
 BLOCK_ROWS, CLASSES, BATCH, SCORES, Y, T, GRADIENT, STATS = range(8)
 
 
-@kernel
+@inner
 def _flat(address, w, like):
     return array_at(address, 1, w[BLOCK_ROWS] * w[CLASSES], like)[0]
 
@@ -186,7 +186,7 @@ def _targets(at: int, _: int) -> None:
 COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES = range(7)
 
 
-@kernel
+@inner
 def _scale(gradient, clip):
     if clip == np.inf:
         return 1.0

@@ -7,25 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels._jit import inlined
-
-
-@inlined
-def polynomial(x: Any, coefficients: tuple[Any, ...]) -> Any:
-    """Return ``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule."""
-    last = len(coefficients) - 1
-    y = coefficients[last]
-    for i in range(last):
-        y = y * x + coefficients[last - 1 - i]
-    return y
+from fastnn.kernels._jit import inlined, polynomial
 
 
 @inlined
 def long_polynomial(x: Any, even: tuple[Any, ...], odd: tuple[Any, ...]) -> Any:
-    """Return a polynomial whose even and odd coefficients are given apart.
-
-    LLVM unrolls :func:`polynomial` up to about 20 coefficients; a loop that is left does not vectorise.
-    """
+    """Return a polynomial whose even and odd coefficients are given apart, as two shorter chains."""
     return polynomial(x * x, even) + x * polynomial(x * x, odd)
 
 

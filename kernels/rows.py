@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import array_at, exact, inlined, kernel, stack
+from fastnn.kernels._jit import array_at, inlined, inner, inner_exact, stack
 from fastnn.kernels.gemm_microkernel import AVAILABLE, transpose
 from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
 
@@ -21,7 +21,7 @@ _BLOCK = 1024  # entries whose sum is taken by itself, so that rounding errors d
 _DOUBLE = np.float64(0)
 
 
-@exact
+@inner_exact
 def add(total: float, lost: float, term: float) -> tuple[float, float]:
     """Return a sum and what its roundings have left out of it, with one more term.
 
@@ -36,7 +36,7 @@ def add(total: float, lost: float, term: float) -> tuple[float, float]:
     return new, lost if new - new == 0.0 else 0.0
 
 
-@kernel
+@inner
 def dot_row(p: Array, q: Array) -> float:
     """Return the dot product of two rows."""
     total = lost = 0.0
@@ -49,7 +49,7 @@ def dot_row(p: Array, q: Array) -> float:
     return total + lost
 
 
-@kernel
+@inner
 def sum_row(p: Array) -> float:
     """Return the sum of a row."""
     total = lost = 0.0
@@ -108,7 +108,7 @@ def sums(lanes: int) -> Any:
     return array_at(_sums(), _NUMBERS, lanes, _DOUBLE)
 
 
-@kernel
+@inner
 def load_lanes(z: Array, start: int, t: Array) -> None:
     """Write the rows of z from ``start`` on to the lanes of t; those missing are 0."""
     n, k = z.shape
@@ -121,7 +121,7 @@ def load_lanes(z: Array, start: int, t: Array) -> None:
     transpose(at, k, t.ctypes.data, lanes, rows, k, z.itemsize, t[0, 0])
 
 
-@kernel
+@inner
 def store_lanes(t: Array, start: int, out: Array) -> None:
     """Write the lanes of t to the rows of out from ``start`` on."""
     n, k = out.shape
@@ -130,7 +130,7 @@ def store_lanes(t: Array, start: int, out: Array) -> None:
     transpose(t.ctypes.data, lanes, at, k, k, min(n - start, lanes), out.itemsize, t[0, 0])
 
 
-@exact
+@inner_exact
 def lane_tops(t: Array, tops: Array) -> None:
     """Write each lane's largest entry; with a NaN in it, any value or NaN."""
     lanes = lanes_in(t)
@@ -142,7 +142,7 @@ def lane_tops(t: Array, tops: Array) -> None:
             tops[r] = tops[r] if row[r] <= tops[r] else row[r]
 
 
-@exact
+@inner_exact
 def exp_lanes(t: Array, tops: Array, rests: Array, lows: Array) -> None:
     """``t = SCALE exp(t - tops)``, and the lanes' sums but for one largest term; lows is scratch."""
     scale, cut = scale_of(t), cut_of(t)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import by_dtype, exact, fma, inlined, kernel
+from fastnn.kernels._jit import by_dtype, fma, inlined, inner, inner_exact
 from fastnn.kernels.math import DOUBLE, SINGLE, Constants, reduce
 from fastnn.kernels.polynomials import long_polynomial
 
@@ -165,7 +165,7 @@ def _key_64(bits):
     return np.int64(bits ^ ((bits >> np.int64(63)) & np.int64(2**63 - 1)))
 
 
-@exact
+@inner_exact
 def _extremes_32(row):
     bits = row.view(np.int32)
     top, bottom = np.int32(-(2**31)), np.int32(2**31 - 1)
@@ -175,7 +175,7 @@ def _extremes_32(row):
     return np.int32(_key_32(bottom)).view(np.float32), np.int32(_key_32(top)).view(np.float32)
 
 
-@exact
+@inner_exact
 def _extremes_64(row):
     bits = row.view(np.int64)
     top, bottom = np.int64(-(2**63)), np.int64(2**63 - 1)
@@ -188,19 +188,19 @@ def _extremes_64(row):
 extremes = by_dtype(_extremes_32, _extremes_64)
 
 
-@kernel
+@inner
 def _terms(z, top, out):
     for j in range(z.size):
         out[j] = scaled_exp(z[j], top)
 
 
-@kernel
+@inner
 def _near_terms_from_top(z, shift, m, excess, out):
     for j in range(z.size):
         out[j] = _near_exp(z[j], shift, m, excess)
 
 
-@exact
+@inner_exact
 def _shift(top, reach, c):
     # top + m ln 2 of at least reach, m, and the shift's excess over that sum
     m = np.ceil((reach - top) * c.log2_e + c.half) if reach > top else c.zero
@@ -210,7 +210,7 @@ def _shift(top, reach, c):
     return shift, m, m * c.ln2_low - ((back - step) + ((shift - back) - top))
 
 
-@kernel
+@inner
 def _sum_32(p):
     total = 0.0
     for j in range(p.size):
@@ -218,7 +218,7 @@ def _sum_32(p):
     return total
 
 
-@kernel
+@inner
 def _sums_32(p):
     scale = p.dtype.type(scale_of(p))
     total = rest = 0.0
@@ -228,7 +228,7 @@ def _sums_32(p):
     return total, rest
 
 
-@exact
+@inner_exact
 def _rest_32(p):
     # float64 has bits to spare for the sum, but not once the largest terms are most of it
     rest = _sum_32(p) - scale_of(p)
@@ -238,7 +238,7 @@ def _rest_32(p):
     return rest + (np.rint((total - rest) / scale_of(p)) - 1.0) * scale_of(p)
 
 
-@kernel
+@inner
 def _cut_sums_64(p):
     high = low = 0.0
     for j in range(p.size):
@@ -248,13 +248,13 @@ def _cut_sums_64(p):
     return high, low
 
 
-@exact
+@inner_exact
 def _sum_64(p):
     high, low = _cut_sums_64(p)
     return high + low
 
 
-@exact
+@inner_exact
 def _rest_64(p):
     high, low = _cut_sums_64(p)
     return (high - scale_of(p)) + low
@@ -263,14 +263,14 @@ def _rest_64(p):
 _sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
 
 
-@kernel
+@inner
 def _near_row_32(z, m, out):
     for j in range(z.size):
         out[j] = _scaled_exp(z[j], SINGLE.zero, m, SINGLE.zero)
     return _sum_32(out)
 
 
-@kernel
+@inner
 def _near_row_64(z, m, out):
     high = low = 0.0
     for j in range(z.size):
@@ -284,7 +284,7 @@ def _near_row_64(z, m, out):
 _near_row = by_dtype(_near_row_32, _near_row_64)  # terms of moderate entries, and their sum
 
 
-@exact
+@inner_exact
 def exp_row(z: Array, out: Array) -> Any:
     """``out = exp(z)`` times a factor that suits the row; return the sum.
 
@@ -298,7 +298,7 @@ def exp_row(z: Array, out: Array) -> Any:
     return _sum(out)
 
 
-@exact
+@inner_exact
 def exp_row_from_top(z: Array, out: Array) -> tuple[Any, Any]:
     """``out = SCALE exp(z - top)``; return top, and the sum of all terms but one of the largest.
 

@@ -13,19 +13,19 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import exact, fma, kernel
+from fastnn.kernels._jit import by_dtype, fma, inner, inner_exact, kernel
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
 
-@exact
+@inner_exact
 def _scale_row(p: Array, total: float) -> None:
     high, low = reciprocal(p, total, 0.0)
     for j in range(p.size):
         p[j] = fma(p[j], high, p[j] * low)
 
 
-@exact
+@inner_exact
 def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
     lanes = rows.lanes_in(t)
     for r in range(lanes):
@@ -55,7 +55,7 @@ def softmax(z: Array, out: Array) -> None:
         rows.store_lanes(t, start, out)
 
 
-@exact
+@inner_exact
 def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
     """``p = p / total * (dy - dot / total)``."""
     high, low = reciprocal(p, total, 0.0)
@@ -64,7 +64,7 @@ def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
         p[j] = fma(p[j], high, p[j] * low) * (dy[j] - mean)
 
 
-@exact
+@inner_exact
 def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, lows: Array) -> None:
     """As :func:`_jvp_row`."""
     lanes = rows.lanes_in(p)
@@ -85,11 +85,23 @@ def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, low
             p_row[r] *= dy_row[r] - highs[r]
 
 
+@inner
+def _mean_32(p, dy):
+    # p is at most 1: products in float32 neither overflow nor cost more than the last rounding
+    total = 0.0
+    for j in range(p.size):
+        total += np.float64(p[j] * dy[j])
+    return total
+
+
+_mean = by_dtype(_mean_32, rows.dot_row)  # of dy, with weights p
+
+
 @kernel
 def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
     """``out = p * (dy - sum(dy * p))`` by rows: the softmax gradient where ``p`` is known."""
     for i in range(p.shape[0]):
-        mean = p.dtype.type(rows.dot_row(p[i], dy[i]))
+        mean = p.dtype.type(_mean(p[i], dy[i]))
         for j in range(p.shape[1]):
             out[i, j] = p[i, j] * (dy[i, j] - mean)
 
@@ -116,14 +128,14 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
         rows.store_lanes(t, start, out)
 
 
-@exact
+@inner_exact
 def _log_row(z: Array, top: float, log_sum: float, out: Array) -> None:
     log_sum = z.dtype.type(log_sum)
     for j in range(z.size):
         out[j] = (z[j] - top) - log_sum
 
 
-@exact
+@inner_exact
 def _log_lanes(z: Array, tops: Array, rests: Array, log_sums: Array) -> None:
     """As :func:`_log_row`, over z."""
     lanes = rows.lanes_in(z)
@@ -157,7 +169,7 @@ def log_softmax(z: Array, out: Array) -> None:
         rows.store_lanes(kept, start, out)
 
 
-@exact
+@inner_exact
 def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
     high, low = reciprocal(p, total, 0.0)
     weight = p.dtype.type(weight)
@@ -165,7 +177,7 @@ def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
         p[j] = dy[j] - fma(p[j], high, p[j] * low) * weight
 
 
-@exact
+@inner_exact
 def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Array) -> None:
     """As :func:`_log_gradient_row`; sums, and own, three numbers a lane, are scratch."""
     lanes = rows.lanes_in(p)

@@ -31,6 +31,7 @@ from fastnn.kernels._jit import (
     atomic_replace,
     atomic_store,
     call_job,
+    inner,
     kernel,
 )
 
@@ -46,7 +47,7 @@ _NUMBER = 2**20  # a loop's number is kept in units of this, beside a number of 
 _SPINS = 400_000  # some hundreds of microseconds
 
 
-@kernel
+@inner
 def _take(share, loop, size):
     """Take a job of a loop from a share of that size; return its index there, or -1."""
     while True:
@@ -58,7 +59,7 @@ def _take(share, loop, size):
             return index
 
 
-@kernel
+@inner
 def _work_through(control, loop, thread, taken):
     """Do jobs until none is left; the first ``taken`` of the own share are this thread's already."""
     job = atomic_load(control + _JOB)
@@ -82,7 +83,7 @@ def _work_through(control, loop, thread, taken):
             index = -1
 
 
-@kernel
+@inner
 def parallel_for(control, job, arguments, count):
     """Call ``job(arguments, index)`` for every index below ``count``, on all threads that come.
 

@@ -114,8 +114,10 @@ def _modules(python: Any, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _by_dtype(function: Any, dtype: str) -> Any:
     """Return what a function made by ``by_dtype`` or ``elementary`` calls; other things as they are."""
-    if not inspect.isfunction(function):
+    if not inspect.isfunction(_python(function)):
         return function
-    nonlocals = inspect.getclosurevars(function).nonlocals
-    chosen = {"float32": "single", "float64": "double"}[dtype]
-    return nonlocals.get("function", nonlocals.get(chosen, function))
+    name = {"float32": "single", "float64": "double"}[dtype]
+    chosen = inspect.getclosurevars(_python(function)).nonlocals.get(name)
+    if chosen is None:
+        return function
+    return inspect.getclosurevars(_python(chosen)).nonlocals.get("function", chosen)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn.kernels import gemm_microkernel
+from fastnn.kernels import _jit, gemm_microkernel
 from fastnn.kernels.gemm_microkernel import PLAIN, RELU, RELU_GRADIENT, SGD
 
 pytestmark = pytest.mark.skipif(
@@ -27,13 +27,23 @@ def elements(rng, shape, dtype):
     return whole.astype(dtype)[:, :columns]
 
 
+@_jit.exact
+def product(*arguments):
+    gemm_microkernel.gemm(*arguments)
+
+
+@_jit.exact
+def transpose(*arguments):
+    gemm_microkernel.transpose(*arguments)
+
+
 def operands(form, m, n, k, dtype, rng):
     """Return A and B of a form as the engine would give them, the last form's B transposed."""
     A = elements(rng, (k, m), dtype).T if form == "x^T dz" else elements(rng, (m, k), dtype)
     if form != "dz w^T":
         return A, elements(rng, (k, n), dtype)
     w, B = elements(rng, (n, k), dtype), np.empty((k, n), dtype)
-    gemm_microkernel.transpose(
+    transpose(
         w.ctypes.data, w.strides[0] // w.itemsize, B.ctypes.data, n, n, k, w.itemsize, dtype.type(0)
     )
     return A, B
@@ -42,7 +52,7 @@ def operands(form, m, n, k, dtype, rng):
 def gemm(A, B, C, start=None, mode=PLAIN, lr=0.0, mu=0.0):
     size = C.itemsize
     begin = (0, 0) if start is None else (start.ctypes.data, start.strides[0] // size)
-    gemm_microkernel.gemm(
+    product(
         A.ctypes.data, *(stride // size for stride in A.strides),
         B.ctypes.data, B.strides[0] // size, C.ctypes.data, C.strides[0] // size,
         *C.shape, len(B), *begin, mode, size, C.dtype.type(lr), C.dtype.type(mu),
@@ -129,9 +139,7 @@ def test_relu_and_its_gradient_at_zero_and_nan(dtype, rng):
 def test_transposition(shape, dtype, rng):
     m, n = shape
     A, C = rng.normal(size=(m, n + 2)).astype(dtype), np.full((n + 1, m + 3), 7, dtype)
-    gemm_microkernel.transpose(
-        A.ctypes.data, n + 2, C.ctypes.data, m + 3, m, n, dtype.itemsize, dtype.type(0)
-    )
+    transpose(A.ctypes.data, n + 2, C.ctypes.data, m + 3, m, n, dtype.itemsize, dtype.type(0))
     np.testing.assert_array_equal(C[:n, :m], A[:, :n].T)
     assert (C[n:] == 7).all()
     assert (C[:, m:] == 7).all()

@@ -1,0 +1,79 @@
+"""Functions that numba compiles for other compiled functions only.
+
+Numba has LLVM optimise every function by itself and make machine code of it, and then again within each
+function that calls it. For a helper only the second counts, and a first start that does without the
+first takes half the time. So a helper's code is handed on as numba makes it, and kept on disk only as a
+part of its callers. Called from Python it is the plain function.
+"""
+
+from typing import Any
+
+from numba.core import types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.registry import CPUDispatcher
+
+
+class _Library(JITCodeLibrary):
+    """Code to link into others, of which LLVM has seen each function but not what they call."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _Pipeline(Compiler):
+    """Numba's steps but for the last, which makes machine code."""
+
+    def __init__(self, typing_context: Any, target_context: Any, *rest: Any) -> None:
+        super().__init__(typing_context, target_context, *rest)
+        self.state.library = _Library(target_context.codegen(), "inlined")
+        self.state.flags.no_compile = True
+
+
+class Inlined(CPUDispatcher):
+    """What stands for such a function in those that call it."""
+
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
+        options = {**options, "nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        super().__init__(function, targetoptions=options, pipeline_class=_Pipeline)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile for the types of arguments, once for all constants of a type."""
+        return super().get_call_template([types.unliteral(arg) for arg in args], kws)
+
+    def add_overload(self, result: Any) -> None:
+        self.targetctx.insert_user_function(result.fndesc, result.fndesc, [result.library])
+        self.overloads[tuple(result.signature.args)] = result
+
+    def get_overload(self, args: Any) -> Any:
+        return self.overloads[tuple(args)].fndesc
+
+
+class Choice(CPUDispatcher):
+    """One of two compiled functions, ``single`` if the first argument has 32 bits, else ``double``.
+
+    ``function`` does the same in Python.
+    """
+
+    def __init__(self, function: Any, single: Any, double: Any) -> None:
+        super().__init__(function, targetoptions={"nopython": True})
+        self.single, self.double = single, double
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+    def _chosen(self, x: Any) -> Any:
+        return self.single if getattr(x, "dtype", x).bitwidth == 32 else self.double
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return self._chosen(args[0]).get_call_template(args, kws)
+
+    def get_overload(self, args: Any) -> Any:
+        return self._chosen(args[0]).get_overload(args)
