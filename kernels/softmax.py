@@ -13,7 +13,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import by_dtype, fma, inner, inner_exact, kernel
+from fastnn.kernels._jit import fma, inner_exact, kernel
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
@@ -85,23 +85,11 @@ def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, low
             p_row[r] *= dy_row[r] - highs[r]
 
 
-@inner
-def _mean_32(p, dy):
-    # p is at most 1: products in float32 neither overflow nor cost more than the last rounding
-    total = 0.0
-    for j in range(p.size):
-        total += np.float64(p[j] * dy[j])
-    return total
-
-
-_mean = by_dtype(_mean_32, rows.dot_row)  # of dy, with weights p
-
-
 @kernel
 def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
     """``out = p * (dy - sum(dy * p))`` by rows: the softmax gradient where ``p`` is known."""
     for i in range(p.shape[0]):
-        mean = p.dtype.type(_mean(p[i], dy[i]))
+        mean = p.dtype.type(rows.dot_row(p[i], dy[i]))
         for j in range(p.shape[1]):
             out[i, j] = p[i, j] * (dy[i, j] - mean)
 
