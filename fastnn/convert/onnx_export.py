@@ -79,9 +79,9 @@ def export_onnx(
 
     Examples
     --------
-    >>> fastnn.export_onnx(net, "network.onnx")  # doctest: +SKIP
-    >>> session = onnxruntime.InferenceSession("network.onnx")  # doctest: +SKIP
-    >>> session.run(None, {"input": X.astype("float32")})  # doctest: +SKIP
+    >>> fastnn.export_onnx(net, "network.onnx")
+    >>> session = onnxruntime.InferenceSession("network.onnx")
+    >>> session.run(None, {"input": X.astype("float32")})
     """
     write_atomically(Path(path), model_of(net, dtype).SerializeToString())
 

@@ -80,8 +80,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
 
     Examples
     --------
-    >>> module = fastnn.to_torch(net, logits=True)  # doctest: +SKIP
-    >>> loss = torch.nn.CrossEntropyLoss()(module(X), labels)  # doctest: +SKIP
+    >>> module = fastnn.to_torch(net, logits=True)
+    >>> loss = torch.nn.CrossEntropyLoss()(module(X), labels)
     """
     nn = _torch().nn
     steps = steps_of(net)
@@ -148,8 +148,8 @@ def from_torch(
 
     Examples
     --------
-    >>> net = fastnn.from_torch(module, logits=True)  # doctest: +SKIP
-    >>> net.fit(X, labels)  # doctest: +SKIP
+    >>> net = fastnn.from_torch(module, logits=True)
+    >>> net.fit(X, labels)
     """
     return network(_steps(module, type(module).__name__), loss, logits, optimizer_args)
 

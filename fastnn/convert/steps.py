@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastnn._typing import Array
-from fastnn.activations import Activation, Linear, LogSoftMax, Sigmoid, SoftMax
+from fastnn.activations import Activation, Linear, LogSoftMax, SoftMax
 from fastnn.layers import FullyConnected, Layer
 from fastnn.layers.base import Parameters
-from fastnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import L2, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
-
-# What PyTorch's losses from logits hold, and ours leave to the network's last activation.
-_TAKEN_IN: dict[type[Loss], type[Activation]] = {CrossEntropy: SoftMax, BinaryCrossEntropy: Sigmoid}
-_LOSS_AFTER = {SoftMax: "cross_entropy", Sigmoid: "binary_cross_entropy"}
+from fastnn.stack import _FUSED
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,10 @@ def network(
 def _loss(last: Activation, loss: str | Loss | None, logits: bool) -> tuple[Loss, Activation]:
     """Return the loss and the last activation that go together."""
     if loss is None:
-        loss = "cross_entropy" if logits else _LOSS_AFTER.get(type(last), "l2")
+        fitting = {activation: kind for kind, activation in _FUSED.items()}
+        loss = CrossEntropy() if logits else fitting.get(type(last), L2)()
     made = loss if isinstance(loss, Loss) else initialize_loss(loss)
-    takes = _TAKEN_IN.get(type(made))
+    takes = _FUSED.get(type(made))  # the activation that PyTorch's loss from logits holds
     if logits:
         if takes is None:
             raise ValueError(f"logits=True goes with the losses with cross-entropy, not {made.name!r}")
