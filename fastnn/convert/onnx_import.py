@@ -33,8 +33,8 @@ def from_onnx(
     path : path-like
         A model whose output comes from its input by ``Gemm``, or ``MatMul`` and ``Add``, and the
         activations that :func:`export_onnx` writes, such as PyTorch's exporter makes for Sequential
-        modules. ``Identity``, ``Flatten``, ``Dropout`` and ``Cast`` of the input are left out. GELU is one
-        operator from opset 20 on; as several it is not recognised.
+        modules. ``Identity``, ``Flatten``, ``Dropout`` and ``Cast`` of the input are left out. GELU is
+        one operator from opset 20 on; as several it is not recognised.
     loss, logits, optimizer_args
         As of :func:`from_torch`.
     output : str, optional
