@@ -62,7 +62,8 @@ def export_onnx(
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. ONNX Runtime has no float64 GELU,
-        LeakyReLU, ELU, Softplus and ArcTan on the CPU: for it, write float32.
+        LeakyReLU, ELU, Softplus and ArcTan on the CPU, and takes GELUTanh's constants as float32: for
+        these, write float32.
 
     Raises
     ------
@@ -130,11 +131,13 @@ def _nodes(
     for known, operator, attributes in OPERATORS:
         if kind is known:
             return [node(operator, [x], [y], **attributes)], {}
-    names = ", ".join(k.__name__ for k in (LeakyReLU, ELU, SiLU, *(k for k, _, _ in OPERATORS)))
-    raise TypeError(f"no ONNX operator for the activation {kind.__name__}; there are: {names}")
+    names = ", ".join(known.__name__ for known, _, _ in OPERATORS)
+    raise TypeError(
+        f"no ONNX operator for the activation {kind.__name__}; there are: {names}, LeakyReLU, ELU, SiLU"
+    )
 
 
-def onnx_package() -> ModuleType:
+def onnx_package() -> Any:
     """Return the package onnx, imported only here."""
     try:
         import onnx
