@@ -62,8 +62,7 @@ def export_onnx(
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. ONNX Runtime has no float64 GELU,
-        LeakyReLU, ELU, Softplus and ArcTan on the CPU, and takes GELUTanh's constants as float32: for
-        these, write float32.
+        LeakyReLU, ELU, Softplus and ArcTan on the CPU: for it, write float32.
 
     Raises
     ------
@@ -76,7 +75,8 @@ def export_onnx(
 
     Notes
     -----
-    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32.
+    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32, and defines GELU and
+    GELUTanh with float32 constants, in float64 too.
 
     Examples
     --------
