@@ -20,6 +20,7 @@ from fastnn.activations import (
     TanH,
     initialize_activation,
 )
+from fastnn.convert import export_onnx, from_onnx, from_torch, to_torch
 from fastnn.datasets import (
     Data,
     Dataset,
@@ -105,7 +106,10 @@ __all__ = [
     "__version__",
     "center",
     "check_gradients",
+    "export_onnx",
     "fit_many",
+    "from_onnx",
+    "from_torch",
     "get_num_threads",
     "initialize_activation",
     "initialize_dataset",
@@ -121,5 +125,6 @@ __all__ = [
     "normalize",
     "set_num_threads",
     "standardize",
+    "to_torch",
     "warmup",
 ]

@@ -1,0 +1,92 @@
+"""A network as a row of steps, affine maps and activations: what fastnn, PyTorch and ONNX share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastnn._typing import Array
+from fastnn.activations import Activation, Linear, LogSoftMax, SoftMax
+from fastnn.layers import FullyConnected, Layer
+from fastnn.layers.base import Parameters
+from fastnn.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.models import NeuralNetwork
+from fastnn.optimizers import Optimizer
+from fastnn.stack import _FUSED
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``X W + b``, with ``W (d, k)`` and ``b (k,)``."""
+
+    W: Array
+    b: Array
+
+
+Step = Affine | Activation
+
+
+def steps_of(net: NeuralNetwork) -> list[Step]:
+    """Return a network's steps; they hold its own arrays. Linear activations are left out."""
+    for i, layer in enumerate(net.layers):
+        if type(layer) is not FullyConnected:
+            raise TypeError(f"layer {i} is a {type(layer).__name__}: only FullyConnected is converted")
+    _ = net.flat_parameters  # raises if there are none, or of several dtypes
+    steps: list[Step] = []
+    for layer in net.layers:
+        steps.append(Affine(layer.parameters["W"], layer.parameters["b"].reshape(-1)))
+        if type(layer.activation) is not Linear:
+            steps.append(layer.activation)
+    return steps
+
+
+def network(
+    steps: Iterable[Step],
+    loss: str | Loss | None,
+    logits: bool,
+    optimizer_args: Mapping[str, Any] | Optimizer | None,
+) -> NeuralNetwork:
+    """Return a network of these steps with copies of their arrays."""
+    affine: list[Affine] = []
+    activations: list[Activation] = []
+    for step in steps:
+        if isinstance(step, Affine):
+            affine.append(step)
+            activations.append(Linear())
+        elif not activations or type(activations[-1]) is not Linear:
+            place = "another activation" if activations else "no linear layer"
+            raise TypeError(f"{type(step).__name__} follows {place}; here a layer is X W + b, then one")
+        else:
+            activations[-1] = step
+    if not affine:
+        raise TypeError("there is no linear layer to convert")
+    dtypes = {str(array.dtype) for step in affine for array in (step.W, step.b)}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise TypeError(
+            f"parameters must all be float32 or all float64, got {', '.join(sorted(dtypes))}"
+        )
+    made, activations[-1] = _loss(activations[-1], loss, logits)
+    layers: list[Layer] = []
+    for step, activation in zip(affine, activations, strict=True):
+        layer = FullyConnected(step.W.shape[1], activation)
+        layer.adopt(Parameters(W=step.W, b=step.b.reshape(1, -1)))
+        layers.append(layer)
+    optimizer = {"name": "SGD", "lr": 0.01} if optimizer_args is None else optimizer_args
+    return NeuralNetwork(made, layers, optimizer, dtype=dtypes.pop())
+
+
+def _loss(last: Activation, loss: str | Loss | None, logits: bool) -> tuple[Loss, Activation]:
+    """Return the loss and the last activation that go together."""
+    if loss is None:
+        fitting = {activation: kind for kind, activation in _FUSED.items()}
+        loss = CrossEntropy() if logits else fitting.get(type(last), L2)()
+    made = loss if isinstance(loss, Loss) else initialize_loss(loss)
+    takes = _FUSED.get(type(made))  # the activation that PyTorch's loss from logits holds
+    if logits:
+        if takes is None:
+            raise ValueError(f"logits=True goes with the losses with cross-entropy, not {made.name!r}")
+        if type(last) is not Linear and (takes is not SoftMax or type(last) is not LogSoftMax):
+            raise ValueError(f"logits=True, but the last activation is {type(last).__name__}")
+        return made, takes()
+    if takes is not None and type(last) in (Linear, LogSoftMax):
+        raise ValueError(f"{made.name} takes probabilities, not logits: pass logits=True")
+    return made, last

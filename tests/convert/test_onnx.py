@@ -1,0 +1,173 @@
+"""Networks as ONNX files, run by ONNX Runtime, and read back; files of others."""
+
+import numpy as np
+import pytest
+
+import fastnn
+
+onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
+evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
+runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+# ONNX Runtime has no float64 kernels for these on the CPU.
+NO_FLOAT64 = (fastnn.GELU, fastnn.LeakyReLU, fastnn.ELU, fastnn.Softplus, fastnn.ArcTan)
+
+
+def run(model, X):
+    """Return a model's output by ONNX Runtime; ``model`` is a path or bytes."""
+    session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: X})[-1]
+
+
+def test_there_and_back(activation, dtype, tmp_path, trained, close):
+    net, X = trained(activation, dtype)
+    path = tmp_path / "network.onnx"
+    fastnn.export_onnx(net, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    if dtype == np.float64 and isinstance(activation, NO_FLOAT64):
+        found = evaluator(str(path)).run(None, {"input": X})[0]
+        fastnn.export_onnx(net, tmp_path / "float32.onnx", dtype="float32")
+        theirs = run(tmp_path / "float32.onnx", X.astype("float32"))
+        close(theirs, net.predict(X).astype("float32"))
+    else:
+        found = run(path, X)
+    assert found.dtype == dtype
+    # The standard defines Gelu by a function whose constants are float32.
+    compared = "float32" if isinstance(activation, (fastnn.GELU, fastnn.GELUTanh)) else dtype
+    close(found.astype(compared), net.predict(X).astype(compared))
+
+    back = fastnn.from_onnx(path)
+    assert vars(back.layers[0].activation) == vars(activation)
+    np.testing.assert_array_equal(back.predict(X), net.predict(X))
+
+
+@pytest.mark.parametrize("last", ["softmax", "sigmoid", "log_softmax"])
+def test_the_last_activation_and_any_batch(last, tmp_path, trained, close):
+    net, X = trained("relu", "float32", last)
+    path = tmp_path / "network.onnx"
+    fastnn.export_onnx(net, path)
+    for n in (1, 7, 50):
+        close(run(path, X[:n]), net.predict(X[:n]))
+
+
+def test_a_network_without_parameters_leaves_the_old_file(tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_text("old")
+    net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(2, "relu")], fastnn.SGD(0.1))
+    with pytest.raises(RuntimeError, match="no parameters"):
+        fastnn.export_onnx(net, path)
+    assert path.read_text() == "old"
+
+
+RNG = np.random.default_rng(0)
+W, B = RNG.standard_normal((3, 2)).astype("float32"), RNG.standard_normal(2).astype("float32")
+
+
+def written(path, nodes, constants=None, outputs=("y",)):
+    """Write a model from ``x (batch, 3)`` with the constants ``W (3, 2)`` and ``b (2,)``."""
+    constants = {"W": W, "b": B} | (constants or {})
+    for _, _, made, _ in nodes:
+        constants.pop(made, None)
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node(op, list(x), [y], **attributes) for op, x, y, attributes in nodes],
+        "graph",
+        [helper.make_tensor_value_info("x", float32, ["n", 3])],
+        [helper.make_tensor_value_info(name, float32, None) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+GEMM = ("Gemm", "xWb", "z", {})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([("MatMul", "xW", "p", {}), ("Add", "pb", "y", {})], {}),
+        ([("MatMul", "xW", "p", {}), ("Add", "bp", "y", {})], {"b": B.reshape(1, 2)}),
+        ([("MatMul", "xW", "y", {})], {}),
+        ([("Gemm", "xWb", "y", {"transB": 1, "alpha": 0.5, "beta": 2.0})], {"W": W.T.copy()}),
+        ([("Gemm", "xW", "p", {}), ("Add", "pb", "y", {})], {}),
+        ([("Transpose", "V", "W", {"perm": [1, 0]}), ("MatMul", "xW", "y", {})], {"V": W.T.copy()}),
+        ([("Constant", "", "c", {"value": numpy_helper.from_array(B)}), ("Gemm", "xWc", "y", {})], {}),
+        ([GEMM, ("Sigmoid", "z", "s", {}), ("Mul", "sz", "y", {})], {}),
+        ([GEMM, ("Softmax", "z", "y", {"axis": 1})], {}),
+        ([GEMM, ("LogSoftmax", "z", "y", {})], {}),
+        ([GEMM, ("Gelu", "z", "y", {})], {}),
+        ([GEMM, ("LeakyRelu", "z", "y", {})], {}),
+        ([GEMM, ("PRelu", "zs", "y", {})], {"s": np.array([0.2], "float32")}),
+        ([("Flatten", "x", "f", {}), ("Gemm", "fWb", "z", {}), ("Identity", "z", "y", {})], {}),
+        ([("Cast", "x", "f", {"to": 1}), ("Gemm", "fWb", "z", {}), ("Dropout", "z", "y", {})], {}),
+    ],
+    ids=lambda value: "-".join(node[0] for node in value) if isinstance(value, list) else "",
+)
+def test_graphs_of_others(nodes, constants, tmp_path, close):
+    path = written(tmp_path / "model.onnx", nodes, constants)
+    X = RNG.standard_normal((5, 3)).astype("float32")
+    close(fastnn.from_onnx(path).predict(X), run(path, X))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "named"),
+    [
+        ([("Erf", "x", "y", {})], "the node Erf that makes 'y' is not converted.*There are: Gemm"),
+        ([GEMM, ("Softmax", "z", "y", {"axis": 0})], "Softmax"),
+        ([GEMM, ("Mul", "zb", "y", {})], "Mul"),
+        ([("MatMul", "Wx", "y", {})], "a constant matrix"),
+        ([("Add", "xb", "y", {})], "Add is taken only of a constant after"),
+        ([("Relu", "x", "y", {})], "ReLU follows no linear layer"),
+        ([("Relu", "W", "y", {})], "'W' is a constant"),
+        ([("Identity", "x", "y", {})], "no linear layer to convert"),
+    ],
+)
+def test_what_cannot_be_converted_is_named(nodes, named, tmp_path):
+    with pytest.raises(TypeError, match=named):
+        fastnn.from_onnx(written(tmp_path / "model.onnx", nodes))
+
+
+def test_one_output_of_several(tmp_path):
+    nodes = [GEMM, ("Softmax", "z", "p", {}), ("ArgMax", "p", "label", {"axis": 1})]
+    path = written(tmp_path / "model.onnx", nodes, outputs=("label", "p"))
+    with pytest.raises(ValueError, match="the outputs label, p: choose one by output="):
+        fastnn.from_onnx(path)
+    with pytest.raises(ValueError, match="no output 'q'; it has label, p"):
+        fastnn.from_onnx(path, output="q")
+    assert fastnn.from_onnx(path, output="p").loss.name == "cross_entropy"
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all, only text"])
+def test_files_that_are_no_models(content, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no ONNX model"):
+        fastnn.from_onnx(path)
+
+
+def test_logits(tmp_path):
+    path = written(tmp_path / "model.onnx", [("Gemm", "xWb", "y", {})])
+    net = fastnn.from_onnx(path, logits=True)
+    np.testing.assert_allclose(net.predict(np.ones((2, 3))).sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's exporters
+def test_what_pytorch_exports(dynamo, tmp_path, close):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="PyTorch's exporter needs onnxscript")
+    nn = torch.nn
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 6, bias=False), nn.GELU(), nn.Dropout(),
+        nn.Sequential(nn.Linear(6, 4), nn.LeakyReLU(0.2)), nn.Linear(4, 2), nn.Softmax(1),
+    ).eval()  # fmt: skip
+    X = RNG.standard_normal((5, 3)).astype("float32")
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(module, (torch.from_numpy(X),), path, opset_version=20, dynamo=dynamo)
+    net = fastnn.from_onnx(path)
+    assert net.loss.name == "cross_entropy"
+    close(net.predict(X), run(path, X))

@@ -1,0 +1,42 @@
+"""The Python in README.md and in docs/: every block of a page runs, in order, in one namespace."""
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if BLOCK.search(page.read_text(encoding="utf-8"))
+]  # fmt: skip
+
+
+def blocks(page):
+    """Return a page's blocks, each with empty lines before it, so that errors have the page's lines."""
+    text = page.read_text(encoding="utf-8")
+    return ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
+
+
+def packages(tree):
+    """Return the names of the packages that a block imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_blocks(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for i, block in enumerate(blocks(page)):
+        tree = ast.parse(block, str(page))
+        absent = [name for name in packages(tree) if find_spec(name) is None]
+        if absent:
+            pytest.skip(f"block {i + 1} needs {', '.join(absent)}; the {i} before it ran")
+        exec(compile(tree, str(page), "exec"), namespace)
