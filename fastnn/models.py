@@ -12,6 +12,7 @@ from fastnn import summary, training
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_batch, as_float, as_targets, restore
 from fastnn.activations import SoftMax
+from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.datasets import Data, Dataset
 from fastnn.engine import Engine
 from fastnn.layers import Layer
@@ -162,6 +163,7 @@ class NeuralNetwork(LayerStack):
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         shuffle: bool = True,
         verbose: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -178,6 +180,8 @@ class NeuralNetwork(LayerStack):
             Draw a new order of the rows at the start of every epoch.
         verbose : bool
             Show a progress bar, and a line for every epoch.
+        callbacks : sequence of Callback
+            Told of the run as it goes; they may end it. See :mod:`fastnn.callbacks`.
 
         Returns
         -------
@@ -208,15 +212,17 @@ class NeuralNetwork(LayerStack):
                 n_out=y.shape[1],
             )
         dataset = Dataset(x, y, batch_size, x_val, y_val)
-        return self._train(dataset, epochs, shuffle, verbose)
+        return self._train(dataset, epochs, shuffle, verbose, callbacks)
 
-    def train(self, dataset: Dataset, epochs: int) -> History:
+    def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
         """Train on a dataset: :meth:`fit`, with the batches and the validation part it has."""
-        return self._train(dataset, epochs, True, True)
+        return self._train(dataset, epochs, True, True, callbacks)
 
-    def _train(self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool) -> History:
-        progress = training.Bar() if verbose else training.Progress()
-        return training.run(self, dataset, epochs, shuffle, progress)
+    def _train(
+        self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool, callbacks: Sequence[Callback]
+    ) -> History:
+        told = [*([ProgressBar()] if verbose else []), *as_callbacks(callbacks)]
+        return training.run(self, dataset, epochs, shuffle, told)
 
     def _features(self, X: ArrayLike, name: str = "X") -> Array:
         return as_batch(X, name, self.dtype)
