@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import (
     as_float,
@@ -27,6 +28,8 @@ from fastnn.kernels.parallel import by_rows, elementwise
 
 class Activation(ABC):
     """Base class; calling an activation is :meth:`forward`."""
+
+    __repr__ = as_call
 
     def __call__(self, Z: ArrayLike) -> Array:
         return self.forward(Z)

@@ -12,7 +12,7 @@ import numpy as np
 from fastnn._interrupt import deferred_interrupt
 from fastnn._validation import as_real, require_count
 from fastnn.logs import History
-from fastnn.losses import CLASSIFICATION
+from fastnn.testing import describe
 
 if TYPE_CHECKING:
     from fastnn.callbacks import Callback
@@ -167,17 +167,3 @@ def _log(model: NeuralNetwork, history: History) -> None:
         }
     model.logger.push(model.epoch_log)
     model.epoch_log = {"loss": {}, "error": {}}
-
-
-def describe(model: NeuralNetwork, loss: float, error: float) -> str:
-    """Return a loss and an error in words: accuracy for cross-entropy."""
-    if model.loss.name in CLASSIFICATION:
-        return f"loss {loss:.4f}, accuracy {1 - error:.4f}"
-    return f"loss {loss:.4f}, error {error:.4f}"
-
-
-def require_part(part: Data | None, name: str) -> Data:
-    """Return a dataset's part, or raise ``ValueError`` if it has none."""
-    if part is None:
-        raise ValueError(f"the dataset has no {name} part")
-    return part

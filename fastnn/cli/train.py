@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fastnn import _files, training
+from fastnn import _files, testing, training
 from fastnn._typing import Array
 from fastnn.callbacks import Callback
 from fastnn.datasets import Data, Dataset, load_digits, load_mnist
@@ -122,7 +122,7 @@ def train(
     compare_naive: bool,
 ) -> None:
     """Train, print the closing table, write the files asked for."""
-    training.require_part(dataset.test, "test")
+    testing.require_part(dataset.test, "test")
     start = _state(dataset)
     with console.status("loading the kernels; compiled the first time, which takes a while ..."):
         compile_seconds = _compile(run, dataset)
@@ -206,13 +206,13 @@ def _metric_name(run: Run) -> str:
 
 
 def _score(model: NeuralNetwork, dataset: Dataset) -> str:
-    test = training.require_part(dataset.test, "test")
+    test = testing.require_part(dataset.test, "test")
     error = model.evaluate(test.data_, test.labels)[1]  # type: ignore[arg-type]
     return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
 
 
 def _naive_score(model: NaiveNetwork, dataset: Dataset) -> str:
-    test = training.require_part(dataset.test, "test")
+    test = testing.require_part(dataset.test, "test")
     error = model.error(test.labels, model.forward(test.data_))  # type: ignore[arg-type]
     return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
 
