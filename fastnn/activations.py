@@ -29,7 +29,8 @@ from fastnn.kernels.parallel import by_rows, elementwise
 class Activation(ABC):
     """Base class; calling an activation is :meth:`forward`."""
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, Z: ArrayLike) -> Array:
         return self.forward(Z)

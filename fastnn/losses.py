@@ -21,7 +21,8 @@ class Loss(ABC):
 
     name: str
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         return self.forward(Y, Y_hat)

@@ -11,7 +11,8 @@ from fastnn._validation import choose, require_number
 class Scheduler(ABC):
     """Base class; calling a scheduler is :meth:`scheduled_lr`."""
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, epoch: float) -> float:
         return self.scheduled_lr(epoch)

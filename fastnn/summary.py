@@ -48,7 +48,7 @@ def table(model: NeuralNetwork) -> Table:
 
 
 def _rows(model: NeuralNetwork) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, layer in enumerate(model.layers):
         activation = getattr(layer, "activation", None)
         rows.append(

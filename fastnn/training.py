@@ -52,7 +52,7 @@ class Run:
     @property
     def steps(self) -> int:
         """The number of batches of an epoch."""
-        return self.dataset.train.samples_per_epoch
+        return int(self.dataset.train.samples_per_epoch)
 
     @property
     def learning_rate(self) -> float:
@@ -108,7 +108,6 @@ def _epoch(
     run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
 ) -> None:
     history, validate = run.history, run.dataset.validate
-    run.losses, run.errors = [], []
     for callback in callbacks:
         callback.on_epoch_begin(run)
     if run.stopped is not None or not _pass(run, shuffle, callbacks, check_interrupt):
@@ -123,6 +122,7 @@ def _epoch(
     for callback in callbacks:
         callback.on_epoch_end(run)
     run.epoch += 1
+    run.losses, run.errors = [], []
 
 
 def _pass(

@@ -41,7 +41,8 @@ class WeightInitializer(ABC):
 
     rng: np.random.Generator | None = None
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     @abstractmethod
     def __call__(self, shape: Sequence[int]) -> Array:

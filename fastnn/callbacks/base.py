@@ -18,7 +18,8 @@ class Callback:
     ``run.stop(reason)`` ends the run once all callbacks have been told.
     """
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch. An error raised here is raised before anything is trained."""

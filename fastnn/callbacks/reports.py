@@ -44,7 +44,7 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
         if run.stopped is not None:
-            print(f"stopped in epoch {run.epoch + 1}: {run.stopped}")
+            print(f"stopped after {len(run.history.loss)} epochs: {run.stopped}")
 
 
 class LearningRateLog(Callback):

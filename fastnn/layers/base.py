@@ -75,7 +75,8 @@ class Layer(ABC):
         self.cache: OrderedDict[str, Any] = OrderedDict()
         self.gradients: OrderedDict[str, Array] = OrderedDict()
 
-    __repr__ = as_call
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
