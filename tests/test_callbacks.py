@@ -261,6 +261,7 @@ net.fit(np.ones((9, 2)), np.ones(9), 9, verbose=False, callbacks=told)
 
 def test_a_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
     plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")  # before it meets an IPython that has no events
     shown = []
     display = types.ModuleType("IPython.display")
     display.display = lambda figure, display_id: (shown.append(("display", figure)), handle)[1]
