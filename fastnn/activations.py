@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import (
     as_float,
@@ -27,6 +28,9 @@ from fastnn.kernels.parallel import by_rows, elementwise
 
 class Activation(ABC):
     """Base class; calling an activation is :meth:`forward`."""
+
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, Z: ArrayLike) -> Array:
         return self.forward(Z)

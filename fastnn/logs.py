@@ -85,7 +85,7 @@ class Logger:
         self.save_dir = str(Path(save_dir) / model_name) + "/"
         self.reset()
         if plot:
-            _pyplot()
+            pyplot()
         if save:
             self.write("model_args", model_args)
             self.write("data_args", data_args)
@@ -130,7 +130,7 @@ class Logger:
                 _curves(axes[0], name, lines)
                 figure.suptitle(self.model_name)
                 figure.savefig(Path(self.save_dir) / f"{name}.png")
-                _pyplot().close(figure)
+                pyplot().close(figure)
 
 
 def _append(lists: dict[str, list[float]], values: dict[str, float]) -> None:
@@ -138,7 +138,8 @@ def _append(lists: dict[str, list[float]], values: dict[str, float]) -> None:
         lists.setdefault(name, []).append(value)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Return matplotlib's ``pyplot``, or raise ``ImportError`` that says how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
@@ -147,7 +148,7 @@ def _pyplot() -> Any:
 
 
 def _figure(rows: int, columns: int) -> tuple[Any, Any]:
-    figure, axes = _pyplot().subplots(
+    figure, axes = pyplot().subplots(
         rows,
         columns,
         figsize=(5.2 * columns, 3.8 * rows),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, choose, require_number, restore
 from fastnn.kernels import losses as kernels
@@ -19,6 +20,9 @@ class Loss(ABC):
     """Base class; calling a loss is :meth:`forward`. ``name`` is what models go by."""
 
     name: str
+
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         return self.forward(Y, Y_hat)

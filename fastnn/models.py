@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import summary, training
+from fastnn import summary, testing, training
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_batch, as_float, as_targets, restore
+from fastnn._validation import as_float, restore
 from fastnn.activations import SoftMax
+from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.datasets import Data, Dataset
 from fastnn.engine import Engine
 from fastnn.layers import Layer
 from fastnn.logs import History, Logger
-from fastnn.losses import BinaryCrossEntropy, Loss
+from fastnn.losses import Loss
 from fastnn.optimizers import Optimizer, initialize_optimizer
 from fastnn.stack import LayerStack
 
@@ -162,6 +164,7 @@ class NeuralNetwork(LayerStack):
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         shuffle: bool = True,
         verbose: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -178,6 +181,8 @@ class NeuralNetwork(LayerStack):
             Draw a new order of the rows at the start of every epoch.
         verbose : bool
             Show a progress bar, and a line for every epoch.
+        callbacks : sequence of Callback
+            Told of the run as it goes; they may end it. See :mod:`fastnn.callbacks`.
 
         Returns
         -------
@@ -208,27 +213,17 @@ class NeuralNetwork(LayerStack):
                 n_out=y.shape[1],
             )
         dataset = Dataset(x, y, batch_size, x_val, y_val)
-        return self._train(dataset, epochs, shuffle, verbose)
+        return self._train(dataset, epochs, shuffle, verbose, callbacks)
 
-    def train(self, dataset: Dataset, epochs: int) -> History:
+    def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
         """Train on a dataset: :meth:`fit`, with the batches and the validation part it has."""
-        return self._train(dataset, epochs, True, True)
+        return self._train(dataset, epochs, True, True, callbacks)
 
-    def _train(self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool) -> History:
-        progress = training.Bar() if verbose else training.Progress()
-        return training.run(self, dataset, epochs, shuffle, progress)
-
-    def _features(self, X: ArrayLike, name: str = "X") -> Array:
-        return as_batch(X, name, self.dtype)
-
-    def _targets(
-        self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
-    ) -> Array:
-        classes = self.loss.name == "cross_entropy"
-        rows = as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
-        if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
-            raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
-        return rows
+    def _train(
+        self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool, callbacks: Sequence[Callback]
+    ) -> History:
+        told = [*([ProgressBar()] if verbose else []), *as_callbacks(callbacks)]
+        return training.run(self, dataset, epochs, shuffle, told)
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:
         """Return the output for ``X``; with targets ``Y``, ``(output, loss)``.
@@ -264,41 +259,14 @@ class NeuralNetwork(LayerStack):
         With ``save_predictions`` the outputs are added, row by row, and the whole is pickled to
         ``test_predictions.p`` in the logger's folder.
         """
-        data = training.require_part(dataset.test, "test")
-        if data.labels is None:
-            raise ValueError("the dataset's test part has no labels; test_kaggle predicts without")
-        logger = self._require_logger("save_predictions") if save_predictions else None
-        log: dict[str, list[Any]] = {"loss": [], "error": []}
-        predictions: list[Array] = []
-        for _ in range(data.samples_per_epoch):
-            loss, error, out = self.evaluate_rows(*data.sample(rng=self.rng))
-            log["loss"].append(loss)
-            log["error"].append(error)
-            predictions.extend(out)
-        print(f"test {training.describe(self, float(np.mean(log['loss'])), np.mean(log['error']))}")
-        if logger is not None:
-            log["prediction"] = predictions
-            logger.write("test_predictions.p", log)
-        return log
+        return testing.test(self, dataset, save_predictions)
 
     def test_kaggle(self, dataset: Dataset) -> dict[str, Array]:
         """Return ``{"Id": ..., "Category": ...}``, the class predicted for each row of the test part.
 
         With a logger they are also written to ``kaggle_predictions.csv`` in its folder.
         """
-        data = training.require_part(dataset.test, "test")
-        data.reset()
-        classes: list[Array] = []
-        for _ in range(data.samples_per_epoch):
-            batch = data.sample(shuffle=False)
-            X = batch[0] if isinstance(batch, tuple) else batch
-            classes.append(np.argmax(self.predict(X), axis=1))
-        category = np.concatenate(classes) if classes else np.zeros(0, np.int64)
-        table = {"Id": np.arange(len(category)), "Category": category}
-        if self.logger is not None:
-            rows = "".join(f"{i},{c}\n" for i, c in zip(*table.values(), strict=True))
-            self.logger.write_text("kaggle_predictions.csv", "Id,Category\n" + rows)
-        return table
+        return testing.classes(self, dataset)
 
     def save_parameters(self, epoch: int) -> None:
         """Pickle ``{i: layer i's parameters}`` to ``parameters_epoch{epoch}`` in the logger's folder.
@@ -306,16 +274,26 @@ class NeuralNetwork(LayerStack):
         Raises ``ValueError`` if the model has no logger.
         """
         parameters = {i: OrderedDict(layer.parameters) for i, layer in enumerate(self.layers)}
-        self._require_logger("save_parameters").write(f"parameters_epoch{epoch}", parameters)
+        testing.logger_of(self, "save_parameters").write(f"parameters_epoch{epoch}", parameters)
 
-    def _require_logger(self, what: str) -> Logger:
-        if self.logger is None:
-            raise ValueError(f"{what} needs a logger: NeuralNetwork(..., logger=Logger(...))")
-        return self.logger
+    def summary(self) -> summary.Table:
+        """Return a table of the layers: activation, widths, number of parameters.
 
-    def summary(self) -> str:
-        """Return a table of the layers: activation, widths, number of parameters."""
+        It is text, which the prompt prints and a notebook shows as an HTML table.
+        """
         return summary.table(self)
+
+    def __repr__(self) -> str:
+        return as_call(
+            self,
+            layer_args=self.layers,
+            optimizer_args=self.optimizer,
+            logger=self.logger and ...,
+            dtype=self.dtype and self.dtype.name,
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
 
 def initialize_model(

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, choose, require_number
 from fastnn.kernels import optimizers as kernels
-from fastnn.schedulers import Scheduler, initialize_scheduler
+from fastnn.schedulers import Constant, Scheduler, initialize_scheduler
 
 
 class Optimizer(ABC):
@@ -53,6 +54,11 @@ class Optimizer(ABC):
         )
         self.cache: dict[str, Any] = {}
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        scheduler = self.lr_scheduler
+        usual = type(scheduler) is Constant and scheduler.lr == self.lr
+        return as_call(self, lr_scheduler="constant" if usual else scheduler)
 
     _arrays_each = 0  # kept for a parameter
 

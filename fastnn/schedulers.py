@@ -4,11 +4,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from fastnn._repr import as_call
 from fastnn._validation import choose, require_number
 
 
 class Scheduler(ABC):
     """Base class; calling a scheduler is :meth:`scheduled_lr`."""
+
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __call__(self, epoch: float) -> float:
         return self.scheduled_lr(epoch)

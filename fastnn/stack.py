@@ -12,7 +12,15 @@ import numpy as np
 
 from fastnn._arrays import aligned_views
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
+from fastnn._validation import (
+    as_batch,
+    as_float,
+    as_float_pair,
+    as_real,
+    as_targets,
+    require_float_dtype,
+    restore,
+)
 from fastnn.activations import Sigmoid, SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.layers import FullyConnected, Layer, initialize_layer
@@ -152,6 +160,18 @@ class LayerStack:
             first.parameter_gradients(first.preactivation_gradient(dLdY))
         else:
             first.backward(dLdY)
+
+    def _features(self, X: ArrayLike, name: str = "X") -> Array:
+        return as_batch(X, name, self.dtype)
+
+    def _targets(
+        self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
+    ) -> Array:
+        classes = self.loss.name == "cross_entropy"
+        rows = as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
+        if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
+            raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
+        return rows
 
     def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
         """Give the last layer its width if it has none; check that all layers fit the data.

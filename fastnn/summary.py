@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from fastnn.engine import obstacle
@@ -10,15 +11,45 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
 
 _HEADER = ("layer", "activation", "in", "out", "parameters")
+_WORDS = 2  # columns of words, to the left; numbers go to the right
 
 
-def table(model: NeuralNetwork) -> str:
+class Table(str):
+    """Text that the prompt prints as it is, and that a notebook shows as HTML."""
+
+    html: str
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def table(model: NeuralNetwork) -> Table:
     """Return the layers with their activation, widths and number of parameters, and the road taken."""
-    rows = [_HEADER]
-    total = 0
+    rows, notes = [_HEADER, *_rows(model)], _notes(model)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < _WORDS else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    text = Table("\n".join([lines[0], rule, *lines[1:], rule, *notes]))
+    head, *body = (_html_row(row, "th" if row is _HEADER else "td") for row in rows)
+    text.html = (
+        f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+        f"<p>{'<br>'.join(map(escape, notes))}</p>"
+    )
+    return text
+
+
+def _rows(model: NeuralNetwork) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for i, layer in enumerate(model.layers):
-        count = sum(parameter.size for parameter in layer.parameters.values())
-        total += count
         activation = getattr(layer, "activation", None)
         rows.append(
             (
@@ -26,20 +57,26 @@ def table(model: NeuralNetwork) -> str:
                 type(activation).__name__ if activation is not None else "-",
                 str(layer.n_in or "?"),
                 str(layer.n_out or "?"),
-                f"{count:,}" if layer.parameters else "?",
+                f"{sum(p.size for p in layer.parameters.values()):,}" if layer.parameters else "?",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
+    return rows
+
+
+def _notes(model: NeuralNetwork) -> tuple[str, str]:
+    total = sum(p.size for layer in model.layers for p in layer.parameters.values())
     dtype = next((str(layer.dtype) for layer in model.layers if layer.dtype), "dtype of the data")
-    footer = f"{total:,} parameters, {dtype}; loss {model.loss.name}, {model.optimizer!r}"
     reason = obstacle(model)
     road = "one compiled call" if reason is None else f"layer by layer ({reason})"
-    return "\n".join([lines[0], rule, *lines[1:], rule, footer, f"a training step is {road}"])
+    return (
+        f"{total:,} parameters, {dtype}; loss {model.loss.name}, {model.optimizer!r}",
+        f"a training step is {road}",
+    )
+
+
+def _html_row(row: tuple[str, ...], tag: str) -> str:
+    cells = (
+        f'<{tag} style="text-align: {"left" if i < _WORDS else "right"}">{escape(cell)}</{tag}>'
+        for i, cell in enumerate(row)
+    )
+    return f"<tr>{''.join(cells)}</tr>"

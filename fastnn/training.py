@@ -1,101 +1,150 @@
-"""The training loop, and how it reports."""
+"""The training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn._interrupt import deferred_interrupt
-from fastnn._typing import Array
 from fastnn._validation import as_real, require_count
 from fastnn.logs import History
-from fastnn.losses import CLASSIFICATION
+from fastnn.testing import describe
 
 if TYPE_CHECKING:
+    from fastnn.callbacks import Callback
     from fastnn.datasets import Data, Dataset
     from fastnn.models import NeuralNetwork
 
 
-Figures: TypeAlias = "Sequence[float] | Array"
+@dataclass
+class Run:
+    """A training run under way: what callbacks are told of it, and how they end it.
 
+    Attributes
+    ----------
+    net : NeuralNetwork
+    dataset : Dataset
+    epochs : int
+        How many passes over ``dataset.train`` were asked for.
+    epoch : int
+        The one under way, counted from 0.
+    losses, errors : list of float
+        Of its batches so far.
+    history : History
+        Of the finished epochs; ``net.history`` as well.
+    stopped : str or None
+        Why :meth:`stop` was called, if it was.
+    """
 
-class Progress:
-    """What a training run tells as it goes; this one says nothing."""
+    net: NeuralNetwork
+    dataset: Dataset
+    epochs: int
+    epoch: int = 0
+    losses: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    stopped: str | None = None
 
-    def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
-        """Before the first step of an epoch, counted from 0."""
+    @property
+    def steps(self) -> int:
+        """The number of batches of an epoch."""
+        return int(self.dataset.train.samples_per_epoch)
 
-    def step(self, losses: Figures, errors: Figures) -> None:
-        """After some more steps, with the loss and error of each."""
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the epoch under way."""
+        return float(self.net.optimizer.lr_scheduler(self.epoch))
 
-    def end_epoch(self, epoch: int, summary: str) -> None:
-        """After validation, with one line on the epoch."""
+    @property
+    def figures(self) -> dict[str, float]:
+        """The last finished epoch's ``loss``, ``error`` and, if validated, ``validation_...``."""
+        return {name: values[-1] for name, values in vars(self.history).items() if values}
 
-    def close(self) -> None:
-        """At the end of the run, also of one that was broken off."""
+    @property
+    def summary(self) -> str:
+        """The last finished epoch in words."""
+        history = self.history
+        line = "training " + describe(self.net, history.loss[-1], history.error[-1])
+        if history.validation_loss:
+            loss, error = history.validation_loss[-1], history.validation_error[-1]
+            line += f"; validation {describe(self.net, loss, error)}"
+        return line
 
+    def stop(self, reason: str = "a callback asked for it") -> None:
+        """End the run once all callbacks have been told what this one was just told.
 
-class Bar(Progress):
-    """A tqdm bar per epoch, replaced by one line when the epoch is done."""
-
-    def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
-        from tqdm.auto import tqdm  # slow to import
-
-        self._bar: Any = tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False)
-
-    def step(self, losses: Figures, errors: Figures) -> None:
-        self._bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
-        self._bar.update(len(losses))
-
-    def end_epoch(self, epoch: int, summary: str) -> None:
-        self.close()
-        print(f"epoch {epoch + 1}: {summary}")
-
-    def close(self) -> None:
-        if hasattr(self, "_bar"):
-            self._bar.close()
+        From ``on_batches_end`` an epoch is broken off, and does not count, unless that was its end.
+        """
+        self.stopped = reason
 
 
 def run(
-    model: NeuralNetwork, dataset: Dataset, epochs: int, shuffle: bool, progress: Progress
+    net: NeuralNetwork, dataset: Dataset, epochs: int, shuffle: bool, callbacks: Sequence[Callback]
 ) -> History:
-    """Train ``model`` for ``epochs`` passes over ``dataset``; see ``NeuralNetwork.fit``."""
+    """Train ``net`` for ``epochs`` passes over ``dataset``; see ``NeuralNetwork.fit``."""
     require_count("epochs", epochs, low=0)
-    train, validate = dataset.train, dataset.validate
-    parts = [part for part in (train, validate) if part is not None]
+    parts = [part for part in (dataset.train, dataset.validate) if part is not None]
     for part in parts:
         as_real(part.data_, "the dataset's data")
         as_real(part.labels, "the dataset's labels")
-    model.prepare(dataset.out_dim, *(part.data_.shape for part in parts))
-    history = model.history = History()
+    net.prepare(dataset.out_dim, *(part.data_.shape for part in parts))
+    run = Run(net, dataset, epochs)
+    with ExitStack() as ends:
+        for callback in callbacks:
+            callback.on_train_begin(run)
+            ends.callback(callback.on_train_end, run)
+        net.history = run.history
+        with deferred_interrupt() as check_interrupt:
+            while run.epoch < epochs and run.stopped is None:
+                _epoch(run, shuffle, callbacks, check_interrupt)
+    return run.history
+
+
+def _epoch(
+    run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
+) -> None:
+    history, validate = run.history, run.dataset.validate
+    for callback in callbacks:
+        callback.on_epoch_begin(run)
+    if run.stopped is not None or not _pass(run, shuffle, callbacks, check_interrupt):
+        return
+    history.loss.append(_mean(run.losses))
+    history.error.append(_mean(run.errors))
+    if validate is not None:
+        loss, error = _validate(run.net, validate, shuffle)
+        history.validation_loss.append(loss)
+        history.validation_error.append(error)
+    _log(run.net, history)
+    for callback in callbacks:
+        callback.on_epoch_end(run)
+    run.epoch += 1
+    run.losses, run.errors = [], []
+
+
+def _pass(
+    run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
+) -> bool:
+    """Train on a pass over the training part; return whether it came to its end."""
+    train = run.dataset.train
     finished = False
     try:
-        with deferred_interrupt() as check_interrupt:
-            for epoch in range(epochs):
-                progress.start_epoch(epoch, epochs, train.samples_per_epoch)
-                losses: list[float] = []
-                errors: list[float] = []
-                for some_losses, some_errors in model._batches(train, shuffle, epoch):
-                    losses.extend(some_losses)
-                    errors.extend(some_errors)
-                    progress.step(some_losses, some_errors)
-                    check_interrupt()
-                history.loss.append(_mean(losses))
-                history.error.append(_mean(errors))
-                if validate is not None:
-                    loss, error = _validate(model, validate, shuffle)
-                    history.validation_loss.append(loss)
-                    history.validation_error.append(error)
-                _log(model, history)
-                progress.end_epoch(epoch, _summary(model, history))
+        for losses, errors in run.net._batches(train, shuffle, run.epoch):
+            run.losses.extend(losses)
+            run.errors.extend(errors)
+            for callback in callbacks:
+                callback.on_batches_end(run, np.asarray(losses), np.asarray(errors))
+            check_interrupt()
+            if run.stopped is not None and len(run.losses) < run.steps:
+                return False
         finished = True
     finally:
-        progress.close()
         if not finished:  # the next run starts a new pass
             train.reset()
-    return history
+    return True
 
 
 def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
@@ -118,25 +167,3 @@ def _log(model: NeuralNetwork, history: History) -> None:
         }
     model.logger.push(model.epoch_log)
     model.epoch_log = {"loss": {}, "error": {}}
-
-
-def describe(model: NeuralNetwork, loss: float, error: float) -> str:
-    """Return a loss and an error in words: accuracy for cross-entropy."""
-    if model.loss.name in CLASSIFICATION:
-        return f"loss {loss:.4f}, accuracy {1 - error:.4f}"
-    return f"loss {loss:.4f}, error {error:.4f}"
-
-
-def _summary(model: NeuralNetwork, history: History) -> str:
-    line = "training " + describe(model, history.loss[-1], history.error[-1])
-    if history.validation_loss:
-        validation = describe(model, history.validation_loss[-1], history.validation_error[-1])
-        line += f"; validation {validation}"
-    return line
-
-
-def require_part(part: Data | None, name: str) -> Data:
-    """Return a dataset's part, or raise ``ValueError`` if it has none."""
-    if part is None:
-        raise ValueError(f"the dataset has no {name} part")
-    return part

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._repr import as_call
 from fastnn._typing import Array
 from fastnn._validation import choose
 
@@ -39,6 +40,9 @@ class WeightInitializer(ABC):
     """Base class: ``initializer(shape)`` returns the initial weights, float64."""
 
     rng: np.random.Generator | None = None
+
+    def __repr__(self) -> str:
+        return as_call(self)
 
     @abstractmethod
     def __call__(self, shape: Sequence[int]) -> Array:

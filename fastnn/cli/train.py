@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fastnn import _files, training
+from fastnn import _files, testing, training
+from fastnn._typing import Array
+from fastnn.callbacks import Callback
 from fastnn.datasets import Data, Dataset, load_digits, load_mnist
 from fastnn.models import NeuralNetwork
 from fastnn.reference import NeuralNetwork as NaiveNetwork
@@ -82,34 +84,31 @@ def load(
     return dataset, "cross_entropy" if classes else "l2"
 
 
-class _Reporter(training.Progress):
+class _Reporter(Callback):
     """A rich progress bar with the running loss and accuracy (or error)."""
 
     def __init__(self, bar: Progress, steps: int, loss_name: str) -> None:
         self._bar = bar
         self._task = bar.add_task("fast", total=steps, status="")
         self._accuracy = loss_name == "cross_entropy"
-        self._epoch, self._loss, self._error = 0, 0.0, 0.0
+        self._loss, self._error = 0.0, 0.0
         self._pending, self._shown = 0, 0.0
 
-    def start_epoch(self, epoch: int, epochs: int, steps: int) -> None:
-        self._epoch = epoch + 1
-
-    def step(self, losses: training.Figures, errors: training.Figures) -> None:
+    def on_batches_end(self, run: training.Run, losses: Array, errors: Array) -> None:
         weight = 1 - 0.95 ** len(losses)  # a running mean, so that the figures can be read
         loss, error = float(np.mean(losses)), float(np.mean(errors))
         self._loss += weight * (loss - self._loss) if self._loss else loss
         self._error += weight * (error - self._error)
         self._pending += len(losses)
         if time.perf_counter() - self._shown > 0.05:  # drawing costs more than a training step
-            self._show()
+            self._show(run)
 
-    def end_epoch(self, epoch: int, summary: str) -> None:
-        self._show()
+    def on_epoch_end(self, run: training.Run) -> None:
+        self._show(run)
 
-    def _show(self) -> None:
+    def _show(self, run: training.Run) -> None:
         metric = f"accuracy {1 - self._error:.3f}" if self._accuracy else f"error {self._error:.4f}"
-        status = f"epoch {self._epoch}, loss {self._loss:.4f}, {metric}"
+        status = f"epoch {run.epoch + 1}, loss {self._loss:.4f}, {metric}"
         self._bar.update(self._task, advance=self._pending, status=status)
         self._pending, self._shown = 0, time.perf_counter()
 
@@ -123,7 +122,7 @@ def train(
     compare_naive: bool,
 ) -> None:
     """Train, print the closing table, write the files asked for."""
-    training.require_part(dataset.test, "test")
+    testing.require_part(dataset.test, "test")
     start = _state(dataset)
     with console.status("loading the kernels; compiled the first time, which takes a while ..."):
         compile_seconds = _compile(run, dataset)
@@ -139,7 +138,7 @@ def train(
             total = run.epochs * dataset.train.samples_per_epoch
             reporter = _Reporter(bar, total, run.loss)
             began = time.perf_counter()
-            training.run(model, dataset, run.epochs, True, reporter)
+            training.run(model, dataset, run.epochs, True, [reporter])
             seconds = time.perf_counter() - began
     except KeyboardInterrupt:
         interrupted = True
@@ -207,13 +206,13 @@ def _metric_name(run: Run) -> str:
 
 
 def _score(model: NeuralNetwork, dataset: Dataset) -> str:
-    test = training.require_part(dataset.test, "test")
+    test = testing.require_part(dataset.test, "test")
     error = model.evaluate(test.data_, test.labels)[1]  # type: ignore[arg-type]
     return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
 
 
 def _naive_score(model: NaiveNetwork, dataset: Dataset) -> str:
-    test = training.require_part(dataset.test, "test")
+    test = testing.require_part(dataset.test, "test")
     error = model.error(test.labels, model.forward(test.data_))  # type: ignore[arg-type]
     return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
 

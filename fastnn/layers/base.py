@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._arrays import aligned_copy
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float
 from fastnn.activations import Activation
@@ -73,6 +74,9 @@ class Layer(ABC):
         self._parameters = Parameters()
         self.cache: OrderedDict[str, Any] = OrderedDict()
         self.gradients: OrderedDict[str, Array] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return as_call(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation, initialize_activation
 from fastnn.kernels import gemm
 from fastnn.layers.base import Layer, Parameters
-from fastnn.weights import WeightInitializer, initialize_weights
+from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 
 class FullyConnected(Layer):
@@ -47,6 +48,11 @@ class FullyConnected(Layer):
             if isinstance(weight_init, WeightInitializer)
             else initialize_weights(weight_init, activation=name)
         )
+
+    def __repr__(self) -> str:
+        init, activation = self.init_weights, type(self.activation).__name__.lower()
+        usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
+        return as_call(self, weight_init="xavier_uniform" if usual else init)
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))

@@ -1,0 +1,182 @@
+"""Callbacks that show or write down how a run goes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+import time
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastnn import logs
+from fastnn._typing import Array
+from fastnn._validation import require_number
+from fastnn.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fastnn.training import Run
+
+
+class ProgressBar(Callback):
+    """A tqdm bar per epoch, replaced by one line when the epoch is done: ``verbose=True``."""
+
+    _bar: Any = None
+
+    def on_epoch_begin(self, run: Run) -> None:
+        from tqdm.auto import tqdm  # slow to import
+
+        self._bar = tqdm(total=run.steps, desc=f"epoch {run.epoch + 1}/{run.epochs}", leave=False)
+
+    def on_batches_end(self, run: Run, losses: Array, errors: Array) -> None:
+        self._bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
+        self._bar.update(len(losses))
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._bar.close()
+        print(f"epoch {run.epoch + 1}: {run.summary}")
+
+    def on_train_end(self, run: Run) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if run.stopped is not None:
+            print(f"stopped after {len(run.history.loss)} epochs: {run.stopped}")
+
+
+class LearningRateLog(Callback):
+    """Keeps the learning rate of every epoch in ``rates``."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_train_begin(self, run: Run) -> None:
+        self.rates = []
+
+    def on_epoch_begin(self, run: Run) -> None:
+        self.rates.append(run.learning_rate)
+
+
+class _LineLog(Callback):
+    """Appends a line to a file at the end of every epoch; the file is closed in between.
+
+    A process that dies loses nothing of the epochs it finished. Runs follow one another in the file,
+    each counts its epochs from 1.
+    """
+
+    _header = ""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def _line(self, figures: dict[str, float]) -> str:
+        """Return an epoch's line."""
+
+    def on_train_begin(self, run: Run) -> None:
+        self._began = time.perf_counter()
+        with Path(self.path).open("a+b") as file:
+            file.seek(0)
+            if not file.readline():
+                file.write(self._header.encode())
+                return
+            file.seek(0)
+            if not file.readline().startswith(self._header.encode()):
+                raise ValueError(f"{self.path} is another file: it does not begin {self._header!r}")
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # what a failing machine left of a line
+                file.write(b"\n")
+
+    def on_epoch_end(self, run: Run) -> None:
+        figures = {
+            "epoch": run.epoch + 1,
+            "seconds": round(time.perf_counter() - self._began, 6),
+            "learning_rate": run.learning_rate,
+        }
+        with Path(self.path).open("ab", buffering=0) as file:
+            file.write(self._line({**figures, **run.figures}).encode())
+
+
+class CSVLog(_LineLog):
+    """Appends epoch, seconds, learning rate, losses and errors to a CSV file, epoch by epoch.
+
+    A process that dies loses nothing of the epochs it finished. Runs follow one another in the file,
+    each counts its epochs from 1. Raises ``ValueError`` for a file with other columns.
+    """
+
+    _columns = ("epoch", "seconds", "learning_rate", *vars(logs.History()))
+    _header = ",".join(_columns) + "\n"
+
+    def _line(self, figures: dict[str, float]) -> str:
+        line = io.StringIO()
+        csv.DictWriter(line, self._columns, lineterminator="\n").writerow(figures)
+        return line.getvalue()
+
+
+class JSONLog(_LineLog):
+    """Appends what :class:`CSVLog` does as a line of JSON; what is not finite is ``null``."""
+
+    def _line(self, figures: dict[str, float]) -> str:
+        known = {k: value if math.isfinite(value) else None for k, value in figures.items()}
+        return json.dumps(known) + "\n"
+
+
+class LiveCurve(Callback):
+    """A learning curve that redraws itself in a notebook while the network trains.
+
+    Elsewhere nothing is shown; with ``path`` the picture is written to that file, here and there.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+    seconds : float
+        That pass between two drawings at least; one takes about a tenth.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed: ``pip install 'fastnn-cpu[plot]'``.
+    """
+
+    def __init__(self, path: str | Path | None = None, seconds: float = 1.0) -> None:
+        logs.pyplot()
+        self.path = path
+        self.seconds = require_number("seconds", seconds, low=0)
+
+    def on_train_begin(self, run: Run) -> None:
+        self._handle: Any = None
+        self._drawn, self._epochs = -math.inf, 0
+
+    def on_epoch_end(self, run: Run) -> None:
+        if time.perf_counter() - self._drawn >= self.seconds:
+            self._draw(run.history)
+
+    def on_train_end(self, run: Run) -> None:
+        if len(run.history.loss) > self._epochs:
+            self._draw(run.history)
+
+    def _draw(self, history: logs.History) -> None:
+        notebook = _notebook()
+        if notebook is None and self.path is None:
+            return
+        figure = history.plot(self.path)
+        if notebook is not None and self._handle is None:
+            self._handle = notebook.display(figure, display_id=True)
+        elif notebook is not None:
+            self._handle.update(figure)
+        logs.pyplot().close(figure)
+        self._drawn, self._epochs = time.perf_counter(), len(history.loss)
+
+
+def _notebook() -> Any:
+    """Return the module ``IPython.display`` where there is a notebook to draw in, else None."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython import display
+
+    return display

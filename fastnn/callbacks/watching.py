@@ -1,0 +1,105 @@
+"""Callbacks that follow a figure, the smaller the better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastnn._typing import Array
+from fastnn._validation import choose, require_count, require_number
+from fastnn.callbacks.base import Callback
+from fastnn.logs import History
+
+if TYPE_CHECKING:
+    from fastnn.models import NeuralNetwork
+    from fastnn.training import Run
+
+
+class _Watching(Callback):
+    """Follows one figure, the smaller the better."""
+
+    def __init__(self, monitor: str | Callable[[NeuralNetwork], float], min_delta: float) -> None:
+        if not callable(monitor):
+            choose("figure to monitor", monitor, vars(History()))
+        self.monitor = monitor
+        self.min_delta = require_number("min_delta", min_delta, low=0)
+        self.best, self.best_epoch = math.inf, -1
+
+    def on_train_begin(self, run: Run) -> None:
+        if str(self.monitor).startswith("validation_") and run.dataset.validate is None:
+            raise ValueError(f"{self!r} needs validation data, fit(..., validation_data=(X, y))")
+        self.best, self.best_epoch = math.inf, -1
+
+    def _improved(self, run: Run) -> bool:
+        """Return whether the figure is better than ever, and note it if it is."""
+        monitor = self.monitor
+        value = float(monitor(run.net) if callable(monitor) else run.figures[monitor])
+        if not value < self.best - self.min_delta:  # nor is NaN
+            return False
+        self.best, self.best_epoch = value, run.epoch
+        return True
+
+
+class EarlyStopping(_Watching):
+    """Ends the run when a figure has not fallen for some epochs.
+
+    Parameters
+    ----------
+    monitor : str or callable
+        ``"loss"``, ``"error"``, ``"validation_loss"`` or ``"validation_error"``, or a function of the
+        network that returns a number; the smaller, the better. NaN is not better than anything.
+    patience : int
+        How many epochs in a row may pass without a new best one.
+    min_delta : float
+        How much a new best one must be below the last.
+    restore_best : bool
+        At the end of the run, however it ends, put the best epoch's parameters back. The optimiser
+        keeps what it has.
+
+    Attributes
+    ----------
+    best : float
+        The best figure, infinite before there is one.
+    best_epoch : int
+        Its epoch, counted from 0; -1 before there is one.
+
+    Example
+    -------
+    >>> stopping = fastnn.EarlyStopping("validation_error", patience=20)
+    >>> net.fit(X, y, 1000, validation_data=(X_val, y_val), callbacks=[stopping])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        monitor: str | Callable[[NeuralNetwork], float] = "validation_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.patience = require_count("patience", patience)
+        self.restore_best = restore_best
+
+    def on_train_begin(self, run: Run) -> None:
+        super().on_train_begin(run)
+        self._kept: list[dict[str, Array]] = []
+        self._waited = 0
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._waited += 1
+        if self._improved(run):
+            self._waited = 0
+            if self.restore_best:
+                self._kept = [
+                    {name: parameter.copy() for name, parameter in layer.parameters.items()}
+                    for layer in run.net.layers
+                ]
+        if self._waited >= self.patience:
+            run.stop(f"{self.monitor} has not fallen below {self.best:.4g} for {self._waited} epochs")
+
+    def on_train_end(self, run: Run) -> None:
+        for layer, kept in zip(run.net.layers, self._kept, strict=False):
+            for name, parameter in kept.items():
+                layer.parameters[name][...] = parameter
+        self._kept = []
