@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-many bench-record bench-compare crossover products roofline step-profile clean
+        bench-runs bench-many bench-record bench-compare crossover products roofline step-profile \
+        kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -27,6 +28,9 @@ test: $(VENV)/.dev   ## run the tests
 
 test-slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+kill-and-resume: $(VENV)/.dev  ## kill 200 training runs, resume them, compare every bit (minutes)
+	$(BIN)/python tests/kill_and_resume.py 200
 
 accuracy: $(VENV)/.dev  ## measure every function's largest error and write docs/accuracy.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m accuracy.report $(ONLY)

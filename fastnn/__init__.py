@@ -1,5 +1,6 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
+from fastnn._tensors import SavedModelError
 from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn._warmup import warmup
@@ -43,6 +44,7 @@ from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize
 from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.saving import load
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
 from fastnn.utils import (
     AttrDict,
@@ -107,6 +109,7 @@ __all__ = [
     "Preset",
     "ProgressBar",
     "ReLU",
+    "SavedModelError",
     "Scheduler",
     "SiLU",
     "Sigmoid",
@@ -136,6 +139,7 @@ __all__ = [
     "initialize_scheduler",
     "initialize_weights",
     "integers_to_one_hot",
+    "load",
     "load_digits",
     "load_mnist",
     "normalize",

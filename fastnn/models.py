@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class NeuralNetwork(LayerStack):
         self, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
         """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
-        steps = data.samples_per_epoch
+        steps = data.samples_per_epoch - data.iteration
         while steps:
             made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
             stretches = self._engine.epoch(self, data, shuffle, epoch) if made else None
@@ -165,6 +166,9 @@ class NeuralNetwork(LayerStack):
         shuffle: bool = True,
         verbose: bool = True,
         callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        checkpoint_every: float = 30.0,
+        resume: bool = False,
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -183,6 +187,15 @@ class NeuralNetwork(LayerStack):
             Show a progress bar, and a line for every epoch.
         callbacks : sequence of Callback
             Told of the run as it goes; they may end it. See :mod:`fastnn.callbacks`.
+        checkpoint : path, optional
+            A file to keep the run in: whatever ends it, even SIGKILL, it can be resumed and comes to
+            the same bits. What callbacks and a logger keep is not in it. Needs safetensors.
+        checkpoint_every : float
+            Seconds. The file is written at the first pause between steps, some hundredths of a second
+            apart, after so long without; and at the end of the last epoch.
+        resume : bool
+            Go on from the file, if there is one, towards ``epochs`` in all. The network, seed
+            included, data, ``batch_size`` and ``shuffle`` must be those it was started with.
 
         Returns
         -------
@@ -196,6 +209,9 @@ class NeuralNetwork(LayerStack):
             For data that are not real numbers, or whose shapes do not fit; nothing has changed.
         IndexError
             For a class number out of range; nothing has changed.
+        SavedModelError
+            If the checkpoint to resume from is damaged. It is a ``ValueError``, which is also raised
+            if it belongs to another run; nothing has changed.
         """
         x = self._features(X)
         if not len(x):
@@ -213,6 +229,13 @@ class NeuralNetwork(LayerStack):
                 n_out=y.shape[1],
             )
         dataset = Dataset(x, y, batch_size, x_val, y_val)
+        if checkpoint is not None:
+            from fastnn.checkpoints import Checkpoint  # which imports this file
+
+            keeper = Checkpoint(checkpoint, checkpoint_every, resume, self, dataset, epochs, shuffle)
+            callbacks = [*as_callbacks(callbacks), keeper]
+        elif resume:
+            raise ValueError("resume=True needs a checkpoint: fit(..., checkpoint=path, resume=True)")
         return self._train(dataset, epochs, shuffle, verbose, callbacks)
 
     def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
@@ -267,6 +290,24 @@ class NeuralNetwork(LayerStack):
         With a logger they are also written to ``kaggle_predictions.csv`` in its folder.
         """
         return testing.classes(self, dataset)
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a safetensors file, which :func:`fastnn.load` reads.
+
+        Architecture, parameters, the optimiser's state and that of a seed's generator are kept: a
+        loaded network predicts and trains with the same bits. A logger and the history are not. A file
+        of that name is replaced as a whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            For a part that is not one of fastnn's own: a layer, activation, loss of the user's.
+        ImportError
+            If safetensors is not installed; the message says how to install it.
+        """
+        from fastnn import saving  # which imports this file
+
+        saving.save(self, path)
 
     def save_parameters(self, epoch: int) -> None:
         """Pickle ``{i: layer i's parameters}`` to ``parameters_epoch{epoch}`` in the logger's folder.

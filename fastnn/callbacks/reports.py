@@ -30,7 +30,8 @@ class ProgressBar(Callback):
     def on_epoch_begin(self, run: Run) -> None:
         from tqdm.auto import tqdm  # slow to import
 
-        self._bar = tqdm(total=run.steps, desc=f"epoch {run.epoch + 1}/{run.epochs}", leave=False)
+        name, done = f"epoch {run.epoch + 1}/{run.epochs}", len(run.losses)
+        self._bar = tqdm(total=run.steps, initial=done, desc=name, leave=False)
 
     def on_batches_end(self, run: Run, losses: Array, errors: Array) -> None:
         self._bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)

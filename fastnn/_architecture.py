@@ -1,0 +1,156 @@
+"""What a network is made of, as JSON and back.
+
+A part is its class's name and the arguments of its constructor, which its attributes of the same names
+hold: a new activation, loss or initialiser can be saved as soon as it is in its table. Arguments that
+are arrays are kept beside the JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnn import schedulers, weights
+from fastnn._typing import Array
+from fastnn._validation import require_float_dtype
+from fastnn.activations import ACTIVATIONS
+from fastnn.layers import FullyConnected, Layer
+from fastnn.losses import LOSSES
+from fastnn.models import NeuralNetwork
+from fastnn.optimizers import SGD, Adam
+
+_INITIALIZERS = (
+    weights.Zeros,
+    weights.Ones,
+    weights.Identity,
+    weights.Uniform,
+    weights.Normal,
+    weights.Constant,
+    weights.Preset,
+    weights.Sparse,
+    weights.HeUniform,
+    weights.HeNormal,
+    weights.XavierUniform,
+    weights.XavierNormal,
+)
+# The parts that there are, by the name of the argument they are given as.
+_TABLES: dict[str, Iterable[type]] = {
+    "layer": (FullyConnected,),
+    "activation": ACTIVATIONS.values(),
+    "weight_init": _INITIALIZERS,
+    "loss": LOSSES.values(),
+    "optimizer": (SGD, Adam),
+    "lr_scheduler": (schedulers.Constant, schedulers.Exponential),
+}
+_PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
+_ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
+_OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
+
+
+def describe(model: NeuralNetwork, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Return a network's architecture as JSON takes it; its arguments that are arrays go to ``arrays``.
+
+    Raises ``TypeError`` for a part that is not one of fastnn's own.
+    """
+    if type(model) is not NeuralNetwork:
+        raise TypeError(f"cannot save a {type(model).__name__}: only NeuralNetwork itself")
+    layers = []
+    for i, layer in enumerate(model.layers):
+        dtype = None if layer.dtype is None else layer.dtype.name
+        layers.append({**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype})
+    return {
+        "loss": _describe(model.loss, "loss", "loss", arrays),
+        "layers": layers,
+        "optimizer": _describe(model.optimizer, "optimizer", "optimizer", arrays),
+        "dtype": None if model.dtype is None else model.dtype.name,
+        "seed": int(model.seed) if isinstance(model.seed, (int, np.integer)) else None,
+    }
+
+
+def build(
+    description: Mapping[str, Any], arrays: dict[str, Array], rng: np.random.Generator | None
+) -> NeuralNetwork:
+    """Return the network of a description, which takes its arguments out of ``arrays``."""
+    layers = []
+    for i, entry in enumerate(description["layers"]):
+        layer: Layer = _build(entry, "layer", f"layers.{i}", arrays)
+        layer.dtype = require_float_dtype(f"layers.{i}.dtype", entry["dtype"])
+        layers.append(layer)
+    model = NeuralNetwork(
+        _build(description["loss"], "loss", "loss", arrays),
+        layers,
+        _build(description["optimizer"], "optimizer", "optimizer", arrays),
+        seed=rng,
+        dtype=description["dtype"],
+    )
+    seed = description["seed"]
+    if seed is not None and type(seed) is not int:
+        raise ValueError(f"the seed cannot be {seed!r}")
+    model.seed = rng if seed is None else seed
+    return model
+
+
+def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dict[str, Any]:
+    name = type(part).__name__
+    if _PARTS[kind].get(name) is not type(part):
+        raise TypeError(f"cannot save {label}, a {name}: it is not one of fastnn's own")
+    arguments: dict[str, Any] = {}
+    for argument, default in _arguments(type(part)):
+        value = getattr(part, _ATTRIBUTES.get(argument, argument))
+        where = f"{label}.{argument}"
+        if isinstance(value, np.generic):
+            value = value.item()
+        if argument in _PARTS and not isinstance(value, (str, type(None))):
+            arguments[argument] = _describe(value, argument, where, arrays)
+        elif isinstance(value, np.ndarray) and default is None:
+            arrays[where] = value
+            arguments[argument] = {"array": where}
+        elif _fits(value, default):
+            arguments[argument] = value
+        else:
+            raise TypeError(f"cannot save {where}: {value!r}")
+    return {"name": name, "arguments": arguments}
+
+
+def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Array]) -> Any:
+    part = _PARTS[kind].get(entry["name"])
+    if part is None:
+        raise ValueError(f"{label} is an unknown {kind} {entry['name']!r}")
+    given, arguments = entry["arguments"], dict[str, Any]()
+    expected = dict(_arguments(part))
+    if given.keys() != expected.keys():
+        raise ValueError(f"{label}, a {entry['name']}, has the arguments {', '.join(given)}")
+    for argument, value in given.items():
+        where = f"{label}.{argument}"
+        if value == {"array": where} and expected[argument] is None:
+            arguments[argument] = arrays.pop(where)
+        elif argument in _PARTS and isinstance(value, dict):
+            arguments[argument] = _build(value, argument, where, arrays)
+        elif _fits(value, expected[argument]):
+            arguments[argument] = value
+        else:
+            raise ValueError(f"{where} cannot be {value!r}")
+    return part(**arguments)
+
+
+def _arguments(part: type) -> Iterator[tuple[str, Any]]:
+    """Yield the constructor's arguments with their defaults."""
+    if part.__init__ is object.__init__:  # type: ignore[misc]
+        return
+    for name, parameter in inspect.signature(part).parameters.items():
+        if part not in _PARTS["optimizer"].values() or name not in _OF_SCHEDULERS:
+            yield name, parameter.default
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Return whether a value is of the default's kind: a flag, a number, a text; else any of them."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, (int, float)):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str)
+    return value is None or isinstance(value, (int, float, str))
