@@ -15,7 +15,7 @@ from fastnn.weights import WeightInitializer
 
 
 class Changes:
-    """How often an array or activation of any layer was replaced: as long as not, plans hold."""
+    """How often an array, activation or penalty of any layer was replaced: as long as not, plans hold."""
 
     count = 0
 
@@ -76,7 +76,7 @@ class Layer(ABC):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("activation", "_parameters"):
+        if name in ("activation", "_parameters", "l2"):
             Changes.count += 1
 
     @property
