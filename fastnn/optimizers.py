@@ -118,8 +118,9 @@ class Optimizer(ABC):
 class SGD(Optimizer):
     """Gradient descent with momentum: ``cache = momentum * cache + lr(epoch) * grad``.
 
-    ``delta`` is the cache, or with ``nesterov`` one step ahead of it: ``momentum * cache + lr(epoch) *
-    grad``. Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
+    ``delta`` is the cache, or with ``nesterov`` one step ahead of it:
+    ``momentum * cache + lr(epoch) * grad``.
+    Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
 

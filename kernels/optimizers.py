@@ -55,7 +55,7 @@ def sgd_step(gradient: Array, velocity: Array, lr: float, momentum: float, weigh
 
 @kernel
 def nesterov_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
-    """The velocity as in :func:`sgd_step`; ``weights -= momentum * velocity + lr * gradient``."""
+    """Do :func:`sgd_step`, but ``weights -= momentum * velocity + lr * gradient`` of its velocity."""
     lr = gradient.dtype.type(lr)
     momentum = gradient.dtype.type(momentum)
     for i in range(gradient.size):

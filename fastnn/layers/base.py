@@ -15,7 +15,7 @@ from fastnn.weights import WeightInitializer
 
 
 class Changes:
-    """How often an array, activation or penalty of any layer was replaced: as long as not, plans hold."""
+    """How often an array, activation or penalty of a layer was replaced: as long as not, plans hold."""
 
     count = 0
 

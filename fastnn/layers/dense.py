@@ -25,8 +25,8 @@ class FullyConnected(Layer):
     weight_init : str or WeightInitializer
         A name for ``initialize_weights``, or an initialiser.
     l2 : float
-        Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so ``l2 / n *
-        W`` to ``W``'s gradient. The loss that is reported is without it.
+        Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so
+        ``l2 / n * W`` to ``W``'s gradient. The loss that is reported is without it.
 
     ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
     its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``

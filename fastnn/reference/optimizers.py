@@ -39,7 +39,7 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """``cache = momentum * cache + lr(epoch) * gradient``; ``delta`` is that, or one step ahead of it."""
+    """``cache = momentum * cache + lr(epoch) * gradient``; ``delta`` is it, or one step ahead of it."""
 
     def __init__(
         self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn import neural_network
 from sklearn.utils._param_validation import StrOptions
@@ -34,9 +34,10 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
 
     All parameters and fitted attributes of :class:`sklearn.neural_network.MLPClassifier`, with the same
     meaning, the same random draws, and steps that agree to rounding. ``activation`` may be any of
-    fastnn's by name, or a list of them, one a hidden layer. What differs: ``loss_`` has the penalty at an
-    epoch's mean weights; Adam's ``epsilon`` is that of the paper's algorithm, before the correction of
-    its moments; sparse matrices are made dense to be trained on.
+    fastnn's by name, or a list of them, one a hidden layer. What differs: the penalty in ``loss_`` is
+    the mean of those before and after the epoch; Adam's ``epsilon`` is that of the paper's algorithm,
+    before the correction of its moments; sparse matrices are made dense to be trained on. With weights,
+    training goes over the layers' methods.
 
     Parameters
     ----------
@@ -60,8 +61,11 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     True
     """
 
-    _parameter_constraints = neural_network.MLPClassifier._parameter_constraints | CONSTRAINTS
-    _parameter_constraints["class_weight"] = [dict, StrOptions({"balanced"}), None]
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **neural_network.MLPClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
 
     __init__ = _init(neural_network.MLPClassifier, class_weight=None, scoring=None)
 
@@ -89,6 +93,9 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):  # type: ignore[misc]
     True
     """
 
-    _parameter_constraints = neural_network.MLPRegressor._parameter_constraints | CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **neural_network.MLPRegressor._parameter_constraints,
+        **CONSTRAINTS,
+    }
 
     __init__ = _init(neural_network.MLPRegressor, scoring=None)
