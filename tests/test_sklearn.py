@@ -5,9 +5,6 @@ import warnings
 
 import numpy as np
 import pytest
-
-sklearn = pytest.importorskip("sklearn", "1.7", reason="the extra sklearn is not installed")
-
 from joblib import Parallel, delayed
 from scipy.sparse import csr_array
 from sklearn import neural_network as theirs
@@ -28,12 +25,7 @@ REAL = np.c_[X[:, 0] * X[:, 1], X[:, 2]]
 WEIGHTS = np.random.default_rng(0).uniform(0.1, 2, len(X))
 SETTINGS = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
-    "plain": {
-        "solver": "sgd",
-        "learning_rate_init": 0.05,
-        "momentum": 0,
-        "learning_rate": "invscaling",
-    },
+    "plain": {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling", "learning_rate_init": 0.5},
     "polyak": {"solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 2},
     "adam": {"solver": "adam", "epsilon": 1e-12},

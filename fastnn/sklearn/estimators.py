@@ -42,7 +42,8 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        What an error in each class counts: a factor on ``sample_weight``.
+        What an error in each class counts: a factor on ``sample_weight``. "balanced" is by the classes'
+        frequencies among the rows given, in ``partial_fit`` too.
     scoring : str, callable or None
         What early stopping goes by, as in ``cross_val_score``; by default accuracy.
 

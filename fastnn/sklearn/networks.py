@@ -64,10 +64,10 @@ class Network:
             layer.adopt(Parameters(W=as_float(W, "coefs_", dtype), b=as_float(b, "b", dtype)[None]))
             layers.append(layer)
         self.net = NeuralNetwork(loss, layers, SGD(), dtype=dtype)
+        self.net._flatten()
         self.dtype = dtype
-        self.parameters = self.net.flat_parameters
-        self.coefs = [layer.parameters["W"] for layer in layers]
-        self.intercepts = [layer.parameters["b"].reshape(-1) for layer in layers]
+        self.coefs = tuple(layer.parameters["W"] for layer in layers)
+        self.intercepts = tuple(layer.parameters["b"].reshape(-1) for layer in layers)
         self._lock = threading.Lock()  # the net's scratch arrays are for one call at a time
 
     def holds(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> bool:

@@ -36,7 +36,8 @@ class OnEngine:
         network: Network | None = vars(self).get("_net")
         if network is None or not network.holds(self.coefs_, self.intercepts_):
             network = Network(self.coefs_, self.intercepts_, self._hidden(), self.out_activation_)
-            self._net, self.coefs_, self.intercepts_ = network, network.coefs, network.intercepts
+            self._net = network
+            self.coefs_, self.intercepts_ = [*network.coefs], [*network.intercepts]
         return network
 
     def _hidden(self: Any) -> list[str]:
@@ -185,7 +186,7 @@ class OnEngine:
 
         if weights is None and self.out_activation_ != "exp":
             network.penalise(self.alpha)
-            data = Data(X, size, y.astype(network.dtype))
+            data = Data(np.require(X, requirements=["W"]), size, y.astype(network.dtype))
             return compiled
         data = Data(np.arange(n), size)
         return by_layers
