@@ -291,8 +291,8 @@ def _is_made(model: NeuralNetwork) -> bool:
 def _trained_parts(model: NeuralNetwork) -> _Parts:
     optimizer = model.optimizer
     parts: _Parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
-    names = ("cache", "clip_norm", "nesterov") if type(optimizer) is SGD else ("cache", "clip_norm")
-    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in names]
+    settings = ["cache", "clip_norm"] + ["nesterov"] * (type(optimizer) is SGD)
+    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in settings]
     names = [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters]
     arrays = [p for layer in model.layers for p in layer.parameters.values()]
     for name, state in zip(names, optimizer.states(names, arrays), strict=True):

@@ -59,6 +59,11 @@ class Optimizer(ABC):
         """The learning rate of the current epoch."""
         return self.lr_scheduler(self.epoch)
 
+    @property
+    def rule(self) -> str:
+        """The name of its compiled step's part."""
+        raise NotImplementedError(f"{type(self).__name__} has no compiled step")
+
     _arrays_each = 0  # kept for a parameter
 
     _entry: Callable[..., Any]  # makes what `cache` holds of a parameter from its arrays
@@ -147,7 +152,6 @@ class SGD(Optimizer):
 
     @property
     def rule(self) -> str:
-        """Which of the compiled rules this is."""
         return "nesterov" if self.nesterov else "sgd"
 
     def update(
@@ -197,7 +201,10 @@ class Adam(Optimizer):
     """
 
     _arrays_each = 2
-    rule = "adam"
+
+    @property
+    def rule(self) -> str:
+        return "adam"
 
     @staticmethod
     def _entry(*arrays: Array) -> Moments:

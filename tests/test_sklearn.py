@@ -25,7 +25,7 @@ REAL = np.c_[X[:, 0] * X[:, 1], X[:, 2]]
 WEIGHTS = np.random.default_rng(0).uniform(0.1, 2, len(X))
 SETTINGS = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
-    "plain": {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling", "learning_rate_init": 0.5},
+    "plain": {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling", "learning_rate_init": 0.1},
     "polyak": {"solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 2},
     "adam": {"solver": "adam", "epsilon": 1e-12},
@@ -126,12 +126,13 @@ def test_sparse_rows_are_dense_ones():
 
 
 def test_a_list_of_activations_is_one_a_layer():
-    model = ours.MLPRegressor((8, 6), ["tanh", "relu"], max_iter=3, random_state=0).fit(X, REAL)
+    settings = {"hidden_layer_sizes": (8, 6), "max_iter": 3, "random_state": 0}
+    model = ours.MLPRegressor(activation=["tanh", "relu"], **settings).fit(X, REAL)
     hidden = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
     hidden = np.maximum(hidden @ model.coefs_[1] + model.intercepts_[1], 0)
     np.testing.assert_allclose(model.predict(X), hidden @ model.coefs_[2] + model.intercepts_[2])
     with pytest.raises(ValueError, match="activation must have 2 entries"):
-        ours.MLPRegressor((8, 6), ["tanh"]).fit(X, REAL)
+        ours.MLPRegressor(activation=["tanh"], **settings).fit(X, REAL)
 
 
 def test_early_stopping_by_a_scorer_ends_with_the_best_weights():
@@ -147,7 +148,7 @@ def test_early_stopping_by_a_scorer_ends_with_the_best_weights():
 
 
 def test_pipelines_searches_and_clones():
-    model = ours.MLPClassifier((16,), max_iter=30, random_state=0)
+    model = ours.MLPClassifier((16,), learning_rate_init=0.02, max_iter=30, random_state=0)
     search = GridSearchCV(
         make_pipeline(StandardScaler(), model), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=3
     ).fit(X, Y)

@@ -56,6 +56,8 @@ class Layer(ABC):
     activation : Activation
     n_in, n_out : int or None
         Widths; ``n_in`` is None until the first ``forward`` makes the parameters.
+    l2 : float
+        The penalty on its weights, 0 for none.
     parameters, gradients : ordered dicts of arrays, under the same names
     cache : ordered dict
         What ``backward`` needs of the last ``forward``.
@@ -65,6 +67,7 @@ class Layer(ABC):
     n_in: int | None
     n_out: int | None
     init_weights: WeightInitializer | None = None
+    l2: float = 0.0
 
     def __init__(self) -> None:
         self.n_in = None

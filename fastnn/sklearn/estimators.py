@@ -35,9 +35,9 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     All parameters and fitted attributes of :class:`sklearn.neural_network.MLPClassifier`, with the same
     meaning, the same random draws, and steps that agree to rounding. ``activation`` may be any of
     fastnn's by name, or a list of them, one a hidden layer. What differs: the penalty in ``loss_`` is
-    the mean of those before and after the epoch; Adam's ``epsilon`` is that of the paper's algorithm,
-    before the correction of its moments; sparse matrices are made dense to be trained on. With weights,
-    training goes over the layers' methods.
+    the mean of those before and after some batches; Adam's ``epsilon`` is that of the paper's
+    algorithm, before the correction of its moments; sparse matrices are made dense to be trained on.
+    With weights of rows or classes, training goes over the layers' methods.
 
     Parameters
     ----------

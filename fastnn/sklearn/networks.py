@@ -8,7 +8,6 @@ from operator import is_
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float
@@ -77,7 +76,7 @@ class Network:
 
     def rows(self, X: Any) -> Array:
         """Return a matrix, dense or sparse, in the form the network takes."""
-        return np.require(X.toarray() if sparse.issparse(X) else X, self.dtype, ["C", "A"])
+        return np.require(X.toarray() if hasattr(X, "toarray") else X, self.dtype, ["C", "A"])
 
     def predict(self, X: Any) -> Array:
         """Return the outputs ``(n, k)``; from any number of threads."""

@@ -52,7 +52,8 @@ class OnEngine:
         return names
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k != "_net"}  # type: ignore[misc]
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_net"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
@@ -157,25 +158,26 @@ class OnEngine:
         self: Any, network: Network, X: Array, y: Array, weights: Array | None
     ) -> Callable[[Callable[[], None]], float]:
         """Return a function that does one pass over the rows and returns the mean loss."""
-        net, n = network.net, len(X)
+        net, n, shuffle, alpha = network.net, len(X), self.shuffle, self.alpha
+        outputs = self.n_outputs_ if self.out_activation_ == "identity" else 1  # the mean is over them
         size = self._rows_of_batch(n)
         sizes = np.diff([*range(0, n, size), n])
 
         def compiled(check_interrupt: Callable[[], None]) -> float:
-            before, losses = network.weight_squares(), []
-            for some, _ in net._batches(data, self.shuffle, 0):
+            losses: list[float] = []
+            penalty, before = 0.0, network.weight_squares()
+            for some, _ in net._batches(data, shuffle, 0):
                 losses.extend(some)
+                after = network.weight_squares()
+                penalty += alpha / 2 * len(some) * (before + after) / 2
+                before = after
                 check_interrupt()
-            squares = (before + network.weight_squares()) / 2
-            total = np.dot(losses, sizes)
-            if self.out_activation_ == "identity":
-                total /= self.n_outputs_
-            return float(total + len(sizes) * self.alpha / 2 * squares) / n
+            return (float(np.dot(losses, sizes)) / outputs + penalty) / n
 
         def by_layers(check_interrupt: Callable[[], None]) -> float:
             total = 0.0
             for _ in sizes:
-                rows = data.sample(self.shuffle, net.rng)
+                rows = data.sample(shuffle, net.rng)
                 loss, _, _ = self._backprop(
                     X[rows], y[rows], None if weights is None else weights[rows]
                 )
@@ -185,7 +187,7 @@ class OnEngine:
             return total / n
 
         if weights is None and self.out_activation_ != "exp":
-            network.penalise(self.alpha)
+            network.penalise(alpha)
             data = Data(np.require(X, requirements=["W"]), size, y.astype(network.dtype))
             return compiled
         data = Data(np.arange(n), size)
@@ -205,7 +207,7 @@ class OnEngine:
         if validation and is_classifier(self):
             labels_val = self._label_binarizer.inverse_transform(y_val)
         if self.n_iter_ == 0 or not hasattr(self, "validation_loss_curve_"):
-            self.validation_loss_curve_ = [] if validation else None
+            self.validation_loss_curve_: list[float] | None = [] if validation else None
         self.n_iter_ = 0
         for _ in range(self.max_iter):
             self.loss_ = epoch(check_interrupt)
