@@ -112,7 +112,7 @@ class OnEngine:
         X, validation = network.rows(X), None
         if self.early_stopping:
             (X, y, weights), validation = self._split(X, y, weights)
-        epoch = self._epoch(network, X, y, weights)
+        epoch = _pass(self, network, X, y, weights)
         try:
             with deferred_interrupt() as check_interrupt:
                 self._run(epoch, check_interrupt, len(X), validation, incremental)
@@ -153,45 +153,6 @@ class OnEngine:
                 stacklevel=5,
             )
         return min(int(self.batch_size), n)
-
-    def _epoch(
-        self: Any, network: Network, X: Array, y: Array, weights: Array | None
-    ) -> Callable[[Callable[[], None]], float]:
-        """Return a function that does one pass over the rows and returns the mean loss."""
-        net, n, shuffle, alpha = network.net, len(X), self.shuffle, self.alpha
-        outputs = self.n_outputs_ if self.out_activation_ == "identity" else 1  # the mean is over them
-        size = self._rows_of_batch(n)
-        sizes = np.diff([*range(0, n, size), n])
-
-        def compiled(check_interrupt: Callable[[], None]) -> float:
-            losses: list[float] = []
-            penalty, before = 0.0, network.weight_squares()
-            for some, _ in net._batches(data, shuffle, 0):
-                losses.extend(some)
-                after = network.weight_squares()
-                penalty += alpha / 2 * len(some) * (before + after) / 2
-                before = after
-                check_interrupt()
-            return (float(np.dot(losses, sizes)) / outputs + penalty) / n
-
-        def by_layers(check_interrupt: Callable[[], None]) -> float:
-            total = 0.0
-            for _ in sizes:
-                rows = data.sample(shuffle, net.rng)
-                loss, _, _ = self._backprop(
-                    X[rows], y[rows], None if weights is None else weights[rows]
-                )
-                net.update()
-                total += loss * len(rows)
-                check_interrupt()
-            return total / n
-
-        if weights is None and self.out_activation_ != "exp":
-            network.penalise(alpha)
-            data = Data(np.require(X, requirements=["W"]), size, y.astype(network.dtype))
-            return compiled
-        data = Data(np.arange(n), size)
-        return by_layers
 
     def _run(
         self: Any,
@@ -266,3 +227,41 @@ class OnEngine:
             (*self.coefs_, *self.intercepts_), (*self._best_coefs, *self._best_intercepts), strict=True
         ):
             array[...] = best
+
+
+def _pass(
+    model: Any, network: Network, X: Array, y: Array, weights: Array | None
+) -> Callable[[Callable[[], None]], float]:
+    """Return a function that takes a model once over the rows and returns the mean loss."""
+    net, n, shuffle, alpha = network.net, len(X), model.shuffle, model.alpha
+    outputs = model.n_outputs_ if model.out_activation_ == "identity" else 1  # the mean is over them
+    size = model._rows_of_batch(n)
+    sizes = np.diff([*range(0, n, size), n])
+
+    def compiled(check_interrupt: Callable[[], None]) -> float:
+        losses: list[float] = []
+        penalty, before = 0.0, network.weight_squares()
+        for some, _ in net._batches(data, shuffle, 0):
+            losses.extend(some)
+            after = network.weight_squares()
+            penalty += alpha / 2 * len(some) * (before + after) / 2
+            before = after
+            check_interrupt()
+        return (float(np.dot(losses, sizes)) / outputs + penalty) / n
+
+    def by_layers(check_interrupt: Callable[[], None]) -> float:
+        total = 0.0
+        for _ in sizes:
+            rows = data.sample(shuffle, net.rng)
+            loss, _, _ = model._backprop(X[rows], y[rows], None if weights is None else weights[rows])
+            net.update()
+            total += loss * len(rows)
+            check_interrupt()
+        return total / n
+
+    if weights is None and model.out_activation_ != "exp":
+        network.penalise(alpha)
+        data = Data(np.require(X, requirements=["W"]), size, y.astype(network.dtype))
+        return compiled
+    data = Data(np.arange(n), size)
+    return by_layers
