@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-many bench-record bench-compare crossover products roofline step-profile \
-        kill-and-resume clean
+        bench-runs bench-many bench-estimators bench-record bench-compare crossover products roofline \
+        step-profile kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -58,6 +58,9 @@ bench-runs: $(VENV)/.dev  ## MNIST from process start to finish, and start-up, l
 
 bench-many: $(VENV)/.dev  ## many small networks at once: fit_many, loops, vmap, processes
 	$(BIN)/python benchmarks/many.py
+
+bench-estimators: $(VENV)/.dev  ## fit of MLPClassifier against scikit-learn's own
+	$(BIN)/python benchmarks/estimators.py
 
 bench-record: $(VENV)/.dev  ## write a record to benchmarks/results
 	$(BIN)/python benchmarks/track.py record

@@ -80,6 +80,7 @@ def _networks() -> Iterator[tuple[str, tuple[Any, str, str, Any]]]:
         for clip in (None, 1.0):
             optimizer = {"name": name, "clip_norm": clip, "momentum": 0.9}
             yield f"clipped {name}" if clip else name, ("l2", "relu", "linear", optimizer)
+    yield "SGD, nesterov", ("l2", "relu", "linear", {"name": "SGD", "momentum": 0.9, "nesterov": True})
 
 
 def _use(arguments: tuple[Any, str, str, Any], X: Any, labels: Any) -> None:

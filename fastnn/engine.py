@@ -27,7 +27,7 @@ from fastnn.kernels import threads
 from fastnn.kernels.gemm_microkernel import AVAILABLE
 from fastnn.layers import FullyConnected
 from fastnn.layers.base import Changes
-from fastnn.optimizers import Moments
+from fastnn.optimizers import SGD, Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
 from fastnn.stretches import Stretch
 
@@ -276,7 +276,8 @@ def _parts(model: NeuralNetwork) -> _Parts:
     """Return what of a network's layers plans are made from."""
     parts: _Parts = []
     for layer in model.layers:
-        parts += [(vars(layer), name, vars(layer)[name]) for name in ("activation", "_parameters")]
+        names = ("activation", "_parameters", "l2")
+        parts += [(vars(layer), name, vars(layer)[name]) for name in names]
         if "_parameter" in vars(layer.activation):
             parts.append((vars(layer.activation), "_parameter", vars(layer.activation)["_parameter"]))
         parts += [(layer.parameters, name, value) for name, value in layer.parameters.items()]
@@ -290,7 +291,8 @@ def _is_made(model: NeuralNetwork) -> bool:
 def _trained_parts(model: NeuralNetwork) -> _Parts:
     optimizer = model.optimizer
     parts: _Parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
-    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in ("cache", "clip_norm")]
+    settings = ["cache", "clip_norm"] + ["nesterov"] * (type(optimizer) is SGD)
+    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in settings]
     names = [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters]
     arrays = [p for layer in model.layers for p in layer.parameters.values()]
     for name, state in zip(names, optimizer.states(names, arrays), strict=True):

@@ -60,6 +60,16 @@ class Optimizer(ABC):
         usual = type(scheduler) is Constant and scheduler.lr == self.lr
         return as_call(self, lr_scheduler="constant" if usual else scheduler)
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the current epoch."""
+        return self.lr_scheduler(self.epoch)
+
+    @property
+    def rule(self) -> str:
+        """The name of its compiled step's part."""
+        raise NotImplementedError(f"{type(self).__name__} has no compiled step")
+
     _arrays_each = 0  # kept for a parameter
 
     _entry: Callable[..., Any]  # makes what `cache` holds of a parameter from its arrays
@@ -117,9 +127,12 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum: ``delta = momentum * cache + lr(epoch) * grad``.
+    """Gradient descent with momentum: ``cache = momentum * cache + lr(epoch) * grad``.
 
-    Source: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    ``delta`` is the cache, or with ``nesterov`` one step ahead of it:
+    ``momentum * cache + lr(epoch) * grad``.
+    Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
 
     _arrays_each = 1
@@ -137,21 +150,32 @@ class SGD(Optimizer):
         lr_decay: float | None = 0.9,
         stage_length: float | None = None,
         staircase: bool | None = None,
+        nesterov: bool = False,
     ) -> None:
         super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
         self.momentum = require_number("momentum", momentum, low=0.0, high=1.0)
+        self.nesterov = nesterov
+
+    @property
+    def rule(self) -> str:
+        return "nesterov" if self.nesterov else "sgd"
 
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
-        velocity = self.state(param_name, gradient)
+        delta = self._delta(gradient, self.state(param_name, gradient), lr)
+        self.cache[param_name] = delta
+        if self.nesterov:
+            return self._delta(gradient, delta, lr)
+        return delta.copy()  # the engine updates the cache in place
+
+    def _delta(self, gradient: Array, velocity: Array, lr: float) -> Array:
         delta = np.empty_like(gradient)
         kernels.sgd_momentum(
             gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
         )
-        self.cache[param_name] = delta
-        return delta.copy()  # the engine updates the cache in place
+        return delta
 
     def state(self, param_name: str, like: Array) -> Array:
         """Return the last step of that parameter."""
@@ -183,6 +207,10 @@ class Adam(Optimizer):
     """
 
     _arrays_each = 2
+
+    @property
+    def rule(self) -> str:
+        return "adam"
 
     @staticmethod
     def _entry(*arrays: Array) -> Moments:
@@ -278,7 +306,7 @@ def initialize_optimizer(
 ) -> Optimizer:
     """Return the optimiser called ``name``: ``"SGD"`` or ``"Adam"``.
 
-    ``momentum`` is SGD's; Adam also takes ``beta_1``, ``beta_2`` and ``eps``.
+    ``momentum`` is SGD's, which also takes ``nesterov``; Adam takes ``beta_1``, ``beta_2`` and ``eps``.
 
     Raises
     ------

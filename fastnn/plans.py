@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
 
 KNOWN = frozenset(activations.ACTIVATIONS.values())
-RULES: dict[type, str] = {optimizers.SGD: "sgd", optimizers.Adam: "adam"}
+RULES = frozenset((optimizers.SGD, optimizers.Adam))  # each names its part, `rule`
 # The loss's part, of probabilities or outputs, and of the logits where the last activation fuses.
 LOSSES: dict[type, tuple[str, str]] = {
     losses.CrossEntropy: ("probability_loss", "softmax_loss"),
@@ -243,7 +243,12 @@ class TrainingPlan(LossPlan):
         )
         state = [array for state in self.states for array in optimizers.state_arrays(state)]
         clip = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
-        on_tile = type(optimizer) is optimizers.SGD and optimizer.clip_norm is None
+        on_tile = (
+            type(optimizer) is optimizers.SGD
+            and optimizer.clip_norm is None
+            and not optimizer.nesterov
+            and not any(layer.l2 for layer in model.layers)
+        )
         gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if not on_tile else []
         self._kept += gradients
         for i, (words, layer) in enumerate(zip(self._layers, model.layers, strict=True)):
@@ -255,6 +260,7 @@ class TrainingPlan(LossPlan):
                 lanes = 64 // self.dtype.itemsize
                 words[dense.XT_ROW] = (-(-self.n // lanes) | 1) * lanes
                 words[dense.XT] = self._new((words[dense.D], words[dense.XT_ROW]))
+            words[dense.PENALTY] = np.float64(layer.l2 / self.n).view(np.int64)
             if gradients:
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
             if not (fused and i == last):
@@ -265,7 +271,7 @@ class TrainingPlan(LossPlan):
             "ONE": self._keep(np.ones(1, self.dtype)),
             "UPDATES": self._keep(np.array(updates, np.int64)),
             "TRANSPOSITION": parts.part("transposition", self.dtype),
-            "RULE": 0 if on_tile else parts.part(RULES[type(optimizer)], self.dtype),
+            "RULE": 0 if on_tile else parts.part(optimizer.rule, self.dtype),
         }
         phases = [(dense.pick_rows, 0, self._row_blocks()), *self._loss_phases()]
         for i in range(last, 0, -1):

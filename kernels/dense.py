@@ -48,12 +48,14 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
 # where blocks of W or dZ are transposed or packed, and whether they are packed; XT, where the layer's
 # input is transposed for X^T dZ, or 0 for not at all, and the stride of its rows; the parameters'
 # gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and
-# the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ.
+# the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ. PENALTY:
+# the bits of what of the weights is added to their gradient.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
     Z, A, DA, DZ, WORK, PACKS, XT, XT_ROW, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
-) = range(24)  # fmt: skip
-LAYER_WORDS = 24
+    PENALTY,
+) = range(25)  # fmt: skip
+LAYER_WORDS = 25
 # A stretch of batches of one size: plan, pool or 0, batches, addresses of their (batches, n) row
 # numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
 STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
@@ -244,12 +246,12 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _rule(plan, count, gradient, first, second, values, clip):
+def _rule(plan, count, gradient, first, second, values, clip, penalty):
     at = _call_words()
     w = words(at)
     w[parts.COUNT], w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = count, gradient, first, second
     w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
-    numbers(at)[parts.CLIP] = clip
+    numbers(at)[parts.CLIP], w[parts.PENALTY] = clip, penalty
     call_job(plan[RULE], at, 0)
 
 
@@ -286,10 +288,11 @@ def update(at: int, index: int) -> None:
     whole = columns == k
     for r in range(1 if whole else rows):
         row = r * k * size
-        _rule(plan, rows * k if whole else columns, dw + row, m + row, v + row, w + row, np.inf)
+        count = rows * k if whole else columns
+        _rule(plan, count, dw + row, m + row, v + row, w + row, np.inf, layer[PENALTY])
     if first == 0:
         m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
-        _rule(plan, columns, db, m, v, b, np.inf)
+        _rule(plan, columns, db, m, v, b, np.inf, 0)
 
 
 def clipped_update(at: int, index: int) -> None:
@@ -299,9 +302,10 @@ def clipped_update(at: int, index: int) -> None:
     layer = _layer(plan, index // 2)
     d, k = layer[D], layer[K]
     if index % 2 == 0:
-        _rule(plan, d * k, layer[DW], layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS], clip)
+        m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
+        _rule(plan, d * k, layer[DW], m, v, w, clip, layer[PENALTY])
     else:
-        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip)
+        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0)
 
 
 def pick_rows(at: int, index: int) -> None:

@@ -36,6 +36,14 @@ def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float, o
 
 
 @kernel
+def add_penalty(gradient: Array, rate: float, weights: Array) -> None:
+    """``gradient += rate * weights``: the gradient of ``rate / 2 * sum(weights**2)`` added."""
+    rate = gradient.dtype.type(rate)
+    for i in range(gradient.size):
+        gradient[i] += rate * weights[i]
+
+
+@kernel
 def sgd_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
     """``velocity = momentum * velocity + lr * gradient``; ``weights -= velocity``."""
     lr = gradient.dtype.type(lr)
@@ -43,6 +51,16 @@ def sgd_step(gradient: Array, velocity: Array, lr: float, momentum: float, weigh
     for i in range(gradient.size):
         velocity[i] = momentum * velocity[i] + lr * gradient[i]
         weights[i] -= velocity[i]
+
+
+@kernel
+def nesterov_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
+    """Do :func:`sgd_step`, but ``weights -= momentum * velocity + lr * gradient`` of its velocity."""
+    lr = gradient.dtype.type(lr)
+    momentum = gradient.dtype.type(momentum)
+    for i in range(gradient.size):
+        velocity[i] = momentum * velocity[i] + lr * gradient[i]
+        weights[i] -= momentum * velocity[i] + lr * gradient[i]
 
 
 @kernel

@@ -182,12 +182,17 @@ def _targets(at: int, _: int) -> None:
 
 
 # An optimiser's update of a parameter by its gradient, which is scaled down to the norm CLIP if it is
-# longer, and written to; FIRST, SECOND: the optimiser's arrays; RULE_RATES: four numbers.
-COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES = range(7)
+# longer, and written to; FIRST, SECOND: the optimiser's arrays; RULE_RATES: four numbers; PENALTY: what
+# of the parameter is added to its gradient first.
+COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES, PENALTY = range(8)
 
 
 @inner
-def _scale(gradient, clip):
+def _scale(gradient, at, values):
+    """Add the penalty to a gradient; return the factor that takes it to the clip norm."""
+    clip, penalty = numbers(at)[CLIP], numbers(at)[PENALTY]
+    if penalty != 0:
+        optimizers.add_penalty(gradient, penalty, values)
     if clip == np.inf:
         return 1.0
     size = optimizers.norm(gradient)
@@ -198,8 +203,8 @@ def _sgd(at: int, _: int) -> None:
     w, rates = words(at), numbers(words(at)[RULE_RATES])
     m = w[COUNT]
     g, velocity = array_at(w[SLOPE], 1, m, _like)[0], array_at(w[FIRST], 1, m, _like)[0]
-    scale = _scale(g, numbers(at)[CLIP])
-    optimizers.sgd_step(g, velocity, rates[0] * scale, rates[1], array_at(w[VALUES], 1, m, _like)[0])
+    values = array_at(w[VALUES], 1, m, _like)[0]
+    _kernel(g, velocity, rates[0] * _scale(g, at, values), rates[1], values)
 
 
 def _adam(at: int, _: int) -> None:
@@ -207,7 +212,7 @@ def _adam(at: int, _: int) -> None:
     m = w[COUNT]
     g, values = array_at(w[SLOPE], 1, m, _like)[0], array_at(w[VALUES], 1, m, _like)[0]
     first, second = array_at(w[FIRST], 1, m, _like)[0], array_at(w[SECOND], 1, m, _like)[0]
-    optimizers.adam_step(g, first, second, _scale(g, numbers(at)[CLIP]), rates, values)
+    optimizers.adam_step(g, first, second, _scale(g, at, values), rates, values)
 
 
 # Rows HEIGHT of WIDTH elements, picked from the array at Z by the row numbers at DY, to OUT.
@@ -238,6 +243,7 @@ _FIXED = {
     "yes_no_loss": (_yes_no_loss, losses.yes_no_cross_entropy),
     "l2_loss": (_l2_loss, losses.l2),
     "sgd": (_sgd, optimizers.sgd_step),
+    "nesterov": (_sgd, optimizers.nesterov_step),
     "adam": (_adam, optimizers.adam_step),
 }
 

@@ -117,6 +117,19 @@ def sgd_step(
     return velocity, weights - velocity
 
 
+def nesterov_step(
+    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
+) -> tuple[Array, Array]:
+    """Velocity as in ``sgd_momentum``, and the weights less the step after it."""
+    velocity = momentum * velocity + lr * gradient
+    return velocity, weights - (momentum * velocity + lr * gradient)
+
+
+def add_penalty(gradient: Array, rate: float, weights: Array) -> Array:
+    """``gradient + rate weights``."""
+    return np.asarray(gradient + rate * weights)
+
+
 def affine(x: Array, w: Array, b: Array) -> Array:
     """``x w + b``."""
     return np.asarray(x @ w + b)

@@ -233,6 +233,8 @@ _ROWS: dict[str, Twin] = {
     "optimizers.norm": Twin(naive.norm, (flat,)),
     "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
     "optimizers.sgd_step": Twin(naive.sgd_step, (flat, flat, 0.1, 0.9, flat)),
+    "optimizers.nesterov_step": Twin(naive.nesterov_step, (flat, flat, 0.1, 0.9, flat)),
+    "optimizers.add_penalty": Twin(naive.add_penalty, (flat, 0.1, flat)),
     "optimizers.adam": Twin(naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
     "optimizers.adam_step": Twin(
         naive.adam_step, (flat, flat, positive, 0.5, adam_rates, flat), (naive.adam,)

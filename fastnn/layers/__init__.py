@@ -10,7 +10,7 @@ from fastnn.layers.dense import FullyConnected
 __all__ = ["FullyConnected", "Layer", "initialize_layer"]
 
 _LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
-    "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"]),
+    "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"], a["l2"]),
 }
 
 
@@ -24,6 +24,7 @@ def initialize_layer(
     pad: str | int | None = None,
     mode: str | None = None,
     keep_dim: str = "first",
+    l2: float = 0.0,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
@@ -41,5 +42,6 @@ def initialize_layer(
         "pad": pad,
         "mode": mode,
         "keep_dim": keep_dim,
+        "l2": l2,
     }
     return choose("layer", name, _LAYERS)(arguments)

@@ -16,7 +16,7 @@ from fastnn.weights import WeightInitializer
 
 
 class Changes:
-    """How often an array or activation of any layer was replaced: as long as not, plans hold."""
+    """How often an array, activation or penalty of a layer was replaced: as long as not, plans hold."""
 
     count = 0
 
@@ -57,6 +57,8 @@ class Layer(ABC):
     activation : Activation
     n_in, n_out : int or None
         Widths; ``n_in`` is None until the first ``forward`` makes the parameters.
+    l2 : float
+        The penalty on its weights, 0 for none.
     parameters, gradients : ordered dicts of arrays, under the same names
     cache : ordered dict
         What ``backward`` needs of the last ``forward``.
@@ -66,6 +68,7 @@ class Layer(ABC):
     n_in: int | None
     n_out: int | None
     init_weights: WeightInitializer | None = None
+    l2: float = 0.0
 
     def __init__(self) -> None:
         self.n_in = None
@@ -80,7 +83,7 @@ class Layer(ABC):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("activation", "_parameters"):
+        if name in ("activation", "_parameters", "l2"):
             Changes.count += 1
 
     @property

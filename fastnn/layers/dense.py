@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, require_count, restore
+from fastnn._validation import as_float, require_count, require_number, restore
 from fastnn.activations import Activation, initialize_activation
 from fastnn.kernels import gemm
 from fastnn.layers.base import Layer, Parameters
@@ -25,6 +25,9 @@ class FullyConnected(Layer):
         A name for ``initialize_activation``, or an activation.
     weight_init : str or WeightInitializer
         A name for ``initialize_weights``, or an initialiser.
+    l2 : float
+        Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so
+        ``l2 / n * W`` to ``W``'s gradient. The loss that is reported is without it.
 
     ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
     its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
@@ -36,6 +39,7 @@ class FullyConnected(Layer):
         n_out: int | None,
         activation: str | Activation,
         weight_init: str | WeightInitializer = "xavier_uniform",
+        l2: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_out = None if n_out is None else require_count("n_out", n_out)
@@ -43,6 +47,7 @@ class FullyConnected(Layer):
             self.activation, name = activation, type(activation).__name__.lower()
         else:
             self.activation, name = initialize_activation(activation), activation
+        self.l2 = require_number("l2", l2, low=0.0)
         self.init_weights: WeightInitializer = (
             weight_init
             if isinstance(weight_init, WeightInitializer)
@@ -141,6 +146,8 @@ class FullyConnected(Layer):
         X = self._cached("X")
         dW, db = np.empty_like(self.parameters["W"]), np.empty_like(self.parameters["b"])
         gemm.weight_gradient(X, dZ, dW, db)
+        if self.l2:
+            dW += dW.dtype.type(self.l2 / max(len(X), 1)) * self.parameters["W"]
         self.gradients["W"], self.gradients["b"] = dW, db
 
     def input_gradient(self, dZ: Array) -> Array:

@@ -50,11 +50,20 @@ class Layer(ABC):
 
 
 class FullyConnected(Layer):
-    """``Z = X W + b``, ``Y = f(Z)``; X ``(n, d)``, W ``(d, k)``, b ``(1, k)``."""
+    """``Z = X W + b``, ``Y = f(Z)``; X ``(n, d)``, W ``(d, k)``, b ``(1, k)``.
 
-    def __init__(self, n_out: int | None, activation: str, weight_init: str = "xavier_uniform") -> None:
+    ``l2 / (2 n) sum(W**2)`` is added to what is minimised.
+    """
+
+    def __init__(
+        self,
+        n_out: int | None,
+        activation: str,
+        weight_init: str = "xavier_uniform",
+        l2: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.n_out = n_out
+        self.n_out, self.l2 = n_out, l2
         self.activation = initialize_activation(activation)
         self.init_weights = initialize_weights(weight_init, activation=activation)
 
@@ -74,7 +83,7 @@ class FullyConnected(Layer):
 
     def backward(self, dLdY: Array) -> Array:
         dZ = self.activation.backward(self.cache["Z"], dLdY)
-        self.gradients["W"] = self.cache["X"].T @ dZ
+        self.gradients["W"] = self.cache["X"].T @ dZ + self.l2 / len(dZ) * self.parameters["W"]
         self.gradients["b"] = dZ.sum(axis=0, keepdims=True)
         return np.asarray(dZ @ self.parameters["W"].T)
 
@@ -87,6 +96,7 @@ def initialize_layer(
     activation: str = "linear",
     weight_init: str = "xavier_uniform",
     n_out: int | None = None,
+    l2: float = 0.0,
 ) -> Layer:
     """Return a new layer of that name; ``NotImplementedError`` if there is none."""
-    return choose("layer", name, _LAYERS)(n_out, activation, weight_init)
+    return choose("layer", name, _LAYERS)(n_out, activation, weight_init, l2)

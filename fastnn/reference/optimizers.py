@@ -39,17 +39,19 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """``delta = momentum * cache + lr(epoch) * gradient``."""
+    """``cache = momentum * cache + lr(epoch) * gradient``; ``delta`` is it, or one step ahead of it."""
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any
+    ) -> None:
         super().__init__(lr, **options)
-        self.momentum = momentum
+        self.momentum, self.nesterov = momentum, nesterov
 
     def update(self, param_name: str, param: Array, param_grad: Array, epoch: int = 0) -> Array:
         previous = self.cache.get(param_name, np.zeros_like(param))
-        lr = self.lr_scheduler(epoch)
-        self.cache[param_name] = self.momentum * previous + lr * self.clip(param_grad)
-        return np.asarray(self.cache[param_name])
+        step = self.lr_scheduler(epoch) * self.clip(param_grad)
+        self.cache[param_name] = velocity = self.momentum * previous + step
+        return np.asarray(self.momentum * velocity + step if self.nesterov else velocity)
 
 
 class Adam(Optimizer):

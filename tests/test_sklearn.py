@@ -1,0 +1,183 @@
+"""``fastnn.sklearn`` against scikit-learn's own classes, its checks, and what is added to them."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from scipy.sparse import csr_array
+from sklearn import neural_network as theirs
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastnn import sklearn as ours
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = make_classification(210, 12, n_informative=8, n_classes=3, random_state=0)
+ONE = Y == 1
+MANY = make_multilabel_classification(210, 12, random_state=0)[1]
+REAL = np.c_[X[:, 0] * X[:, 1], X[:, 2]]
+WEIGHTS = np.random.default_rng(0).uniform(0.1, 2, len(X))
+SETTINGS = {
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
+    "plain": {"solver": "sgd", "momentum": 0, "learning_rate": "invscaling", "learning_rate_init": 0.1},
+    "polyak": {"solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 2},
+    "adam": {"solver": "adam", "epsilon": 1e-12},
+    "stopping": {"solver": "adam", "epsilon": 1e-12, "early_stopping": True, "n_iter_no_change": 3},
+}
+
+
+@parametrize_with_checks([ours.MLPClassifier(), ours.MLPRegressor()])
+@pytest.mark.filterwarnings("ignore")
+def test_conventions(estimator, check):
+    check(estimator)
+
+
+def pair(kind, **settings):
+    common = {"hidden_layer_sizes": (20, 9), "max_iter": 12, "random_state": 3, "alpha": 0.3}
+    return [getattr(m, kind)(**(common | {"batch_size": 40} | settings)) for m in (theirs, ours)]
+
+
+def assert_alike(expected, model, rtol=1e-6):
+    for name in ("coefs_", "intercepts_"):
+        for a, b in zip(getattr(expected, name), getattr(model, name), strict=True):
+            np.testing.assert_allclose(b, a, rtol=rtol, atol=1e-9)
+    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
+        assert getattr(model, name) == getattr(expected, name)
+    if hasattr(expected, "loss_curve_"):
+        np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=2e-2)
+        assert (model.validation_scores_ is None) == (expected.validation_scores_ is None)
+        np.testing.assert_allclose(model.validation_scores_ or 0, expected.validation_scores_ or 0)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("targets", [Y, ONE, MANY], ids=["classes", "two", "labels"])
+def test_classifiers_take_the_steps_of_scikit_learns(targets, settings):
+    expected, model = (m.fit(X, targets) for m in pair("MLPClassifier", **SETTINGS[settings]))
+    assert_alike(expected, model)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("targets", [REAL, REAL[:, 0]], ids=["two outputs", "one"])
+def test_regressors_take_the_steps_of_scikit_learns(targets, settings):
+    expected, model = (m.fit(X, targets) for m in pair("MLPRegressor", **SETTINGS[settings]))
+    assert_alike(expected, model)
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_weighted_rows_and_poisson(solver):
+    settings = {"solver": solver, "epsilon": 1e-12, "max_iter": 4, "activation": "tanh"}
+    for kind, y, more in (
+        ("MLPClassifier", Y, {}),
+        ("MLPClassifier", ONE, {}),
+        ("MLPRegressor", np.abs(REAL), {"loss": "poisson"}),
+    ):
+        expected, model = (m.fit(X, y, WEIGHTS) for m in pair(kind, **settings, **more))
+        assert_alike(expected, model)
+
+
+def test_class_weights_are_weights_of_rows():
+    weights = {0: 1.0, 1: 0.2, 2: 3.0}
+    expected, model = pair("MLPClassifier", solver="sgd")
+    expected.fit(X, Y, [weights[y] for y in Y])
+    assert_alike(expected, model.set_params(class_weight=weights).fit(X, Y))
+
+
+def test_partial_fit_goes_on_after_pickling():
+    expected, model = pair("MLPClassifier", epsilon=1e-12)
+    for i in range(5):
+        expected.partial_fit(X, Y, classes=[0, 1, 2])
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+        if i == 2:
+            model = pickle.loads(pickle.dumps(model))
+    assert_alike(expected, model)
+
+
+def test_arrays_assigned_or_written_to_are_those_that_predict():
+    model = pair("MLPRegressor")[1].fit(X, REAL)
+    model.coefs_[-1][:] = 0
+    np.testing.assert_allclose(model.predict(X), np.tile(model.intercepts_[-1], (len(X), 1)))
+    model.intercepts_[-1] = np.array([2.0, 3.0])
+    np.testing.assert_allclose(model.predict(X), np.tile([2.0, 3.0], (len(X), 1)))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_single_precision_stays_single(solver):
+    model = pair("MLPClassifier", solver=solver)[1].fit(X.astype(np.float32), Y)
+    assert {a.dtype for a in (*model.coefs_, *model.intercepts_)} == {np.dtype(np.float32)}
+    assert model.predict_proba(X.astype(np.float32)).dtype == np.float32
+
+
+def test_sparse_rows_are_dense_ones():
+    sparse = np.where(X > 0.5, X, 0)
+    _, model = pair("MLPClassifier")
+    dense = clone(model).fit(sparse, Y)
+    assert_alike(dense, model.fit(csr_array(sparse), Y), rtol=1e-12)
+    np.testing.assert_array_equal(model.predict_proba(csr_array(sparse)), dense.predict_proba(sparse))
+
+
+def test_a_list_of_activations_is_one_a_layer():
+    settings = {"hidden_layer_sizes": (8, 6), "max_iter": 3, "random_state": 0}
+    model = ours.MLPRegressor(activation=["tanh", "relu"], **settings).fit(X, REAL)
+    hidden = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
+    hidden = np.maximum(hidden @ model.coefs_[1] + model.intercepts_[1], 0)
+    np.testing.assert_allclose(model.predict(X), hidden @ model.coefs_[2] + model.intercepts_[2])
+    with pytest.raises(ValueError, match="activation must have 2 entries"):
+        ours.MLPRegressor(activation=["tanh"], **settings).fit(X, REAL)
+
+
+def test_early_stopping_by_a_scorer_ends_with_the_best_weights():
+    settings = {"early_stopping": True, "n_iter_no_change": 4, "max_iter": 300, "tol": 0.0}
+    model = ours.MLPClassifier(
+        (30,), learning_rate_init=0.05, random_state=0, scoring="neg_log_loss", **settings
+    ).fit(X, Y)
+    losses = np.array(model.validation_loss_curve_)
+    np.testing.assert_allclose(-losses, model.validation_scores_, rtol=1e-6)
+    assert len(losses) == model.n_iter_ == np.argmin(losses) + 1 + 5
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    np.testing.assert_array_equal(model.coefs_[0], model._best_coefs[0])
+
+
+def test_pipelines_searches_and_clones():
+    model = ours.MLPClassifier((16,), learning_rate_init=0.02, max_iter=30, random_state=0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), model), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=3
+    ).fit(X, Y)
+    assert search.best_score_ > 0.6
+    assert clone(model).get_params() == model.get_params()
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib(backend):
+    models = [ours.MLPClassifier((16,), max_iter=3, random_state=i) for i in range(4)]
+    fitted = Parallel(2, backend=backend)(delayed(m.fit)(X, Y) for m in map(clone, models))
+    for model, other in zip(models, fitted, strict=True):
+        np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), other.predict_proba(X))
+
+
+def test_one_model_answers_several_threads():
+    digits, labels = load_digits(return_X_y=True)
+    model = ours.MLPClassifier((64,), max_iter=3, random_state=0).fit(digits, labels)
+    parts = [digits[i : i + 500] for i in range(0, 1200, 100)]
+    expected = [model.predict_proba(part) for part in parts]
+    found = Parallel(4, backend="threading")(delayed(model.predict_proba)(part) for part in parts)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_epoch_too_few_warns_and_stops_print(capsys):
+    _, model = pair("MLPClassifier", max_iter=1, verbose=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y)
+    assert "Maximum iterations (1) reached" in str(caught[0].message)
+    assert "Iteration 1, loss = " in capsys.readouterr().out
