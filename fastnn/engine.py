@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastnn.datasets import Data
     from fastnn.models import NeuralNetwork
 
+_T = TypeVar("_T")
 _ROWS = 1024  # of a batch without updates that are taken at a time
 
 
@@ -65,7 +66,11 @@ def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
 
 
 class Engine:
-    """The compiled steps for one network; it keeps scratch arrays, no parameters of its own."""
+    """The compiled steps for one network; it keeps scratch arrays, no parameters of its own.
+
+    A plan works for one thread at a time. Several may predict and evaluate at once: who asks takes a
+    plan out of a list of free ones, or makes one, and puts it back. Only one may train.
+    """
 
     def __init__(self) -> None:
         self._training = _Plans()
@@ -164,18 +169,25 @@ class Engine:
         """Return the outputs for X, an array that is as it has to be; None if it is not, or unknown."""
         if type(X) is not np.ndarray:
             return None
-        plan = self._inference.get(X.shape)
-        if plan is None or not self._inference.fresh(model):
+        free = self._inference.get(X.shape)
+        if free is None or not self._inference.fresh(model):
             if X.ndim != 2 or not len(X):
                 return None
             if len(X) > _ROWS:
                 return self._predict_many(model, X)
-            plan = self._inference_plan(model, X.shape)
-        if plan is None or (X.dtype is not plan.dtype and X.dtype != plan.dtype):
+            free = self._inference_plans(model, X.shape)
+        if free is None:
             return None
-        out = np.empty(plan.Y_shape, plan.dtype)
-        plan.run(X if X.flags.carray else _like(X, plan), out)
-        return out
+        try:
+            plan = free.pop()
+        except IndexError:
+            plan = InferencePlan(model, len(X))
+        known = X.dtype is plan.dtype or X.dtype == plan.dtype
+        if known:
+            out = np.empty(plan.Y_shape, plan.dtype)
+            plan.run(X if X.flags.carray else _like(X, plan), out)
+        free.append(plan)
+        return out if known else None
 
     def _predict_many(self, model: NeuralNetwork, X: Array) -> Array | None:
         parts = [self.predict(model, X[i : i + _ROWS]) for i in range(0, len(X), _ROWS)]
@@ -186,10 +198,17 @@ class Engine:
         total = np.zeros(2)
         for i in range(0, len(X), _ROWS):
             x, y = X[i : i + _ROWS], Y[i : i + _ROWS]
-            plan = self._evaluation_plan(model, len(x))
-            if plan is None or x.shape != plan.X_shape or y.shape != plan.Y_shape:
+            free = self._evaluation_plans(model, len(x))
+            if free is None:
+                return None
+            try:
+                plan = free.pop()
+            except IndexError:
+                plan = LossPlan(model, len(x))
+            if x.shape != plan.X_shape or y.shape != plan.Y_shape:
                 return None
             total += np.multiply(plan.run(_like(x, plan), _like(y, plan)), len(x) / len(X))
+            free.append(plan)
         return (float(total[0]), float(total[1])) if len(X) else None
 
     def _training_plan(self, model: NeuralNetwork, n: int) -> Any:
@@ -199,23 +218,27 @@ class Engine:
             return None
         return self._training.get(n) or self._training.add(n, TrainingPlan(model, n))
 
-    def _evaluation_plan(self, model: NeuralNetwork, n: int) -> Any:
+    def _evaluation_plans(self, model: NeuralNetwork, n: int) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
             model,
             _is_made(model) and obstacle(model) is None,
             lambda: [(vars(model), "loss", model.loss)],
         ):
             return None
-        return self._evaluation.get(n) or self._evaluation.add(n, LossPlan(model, n))
+        free: list[LossPlan] | None = self._evaluation.get(n)
+        return self._evaluation.add(n, []) if free is None else free
 
-    def _inference_plan(self, model: NeuralNetwork, shape: tuple[int, ...]) -> Any:
+    def _inference_plans(
+        self, model: NeuralNetwork, shape: tuple[int, ...]
+    ) -> list[InferencePlan] | None:
         if not self._inference.fresh(model) and not self._inference.renew(
             model, _is_made(model) and _obstacle_in_layers(model) is None
         ):
             return None
         if shape[1] != model.layers[0].n_in:
             return None
-        return self._inference.get(shape) or self._inference.add(shape, InferencePlan(model, shape[0]))
+        free: list[InferencePlan] | None = self._inference.get(shape)
+        return self._inference.add(shape, []) if free is None else free
 
 
 _Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value)
@@ -261,11 +284,11 @@ class _Plans:
             self._others = tuple(zip(*others(), strict=True))
         return possible
 
-    def add(self, key: Any, plan: Any) -> Any:
+    def add(self, key: Any, plans: _T) -> _T:
         if len(self._plans) == 8:
             self._plans.clear()
-        self._plans[key] = plan
-        return plan
+        self._plans[key] = plans
+        return plans
 
 
 def _unchanged(mappings: Sequence[Any], keys: Sequence[str], values: Sequence[Any]) -> bool:
