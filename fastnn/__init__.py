@@ -28,6 +28,7 @@ from fastnn.callbacks import (
     JSONLog,
     LearningRateLog,
     LiveCurve,
+    ModelCheckpoint,
     ProgressBar,
 )
 from fastnn.convert import export_onnx, from_onnx, from_torch, to_torch
@@ -102,6 +103,7 @@ __all__ = [
     "LogSoftMax",
     "Logger",
     "Loss",
+    "ModelCheckpoint",
     "NeuralNetwork",
     "Normal",
     "Ones",

@@ -303,3 +303,24 @@ def test_the_progress_bar_says_how_it_went_and_why_it_ended(capsys):
     assert f"validation loss {history.validation_loss[1]:.4f}" in out
     assert out.splitlines()[-1] == "stopped after 2 epochs: enough"
     assert "epoch 2/5" in err
+
+
+def test_model_checkpoint_keeps_the_best_epoch_or_each(tmp_path):
+    pytest.importorskip("safetensors")
+    figures = iter([3.0, 1.0, 2.0])
+    saved = [
+        fastnn.ModelCheckpoint(tmp_path / "best.safetensors", lambda net: next(figures)),
+        fastnn.ModelCheckpoint(str(tmp_path / "{epoch}.safetensors"), "loss", save_best_only=False),
+    ]
+    net = network()
+    net.fit(X, Y, 3, callbacks=saved, **QUIET)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "best.safetensors", "1.safetensors", "2.safetensors", "3.safetensors"
+    }  # fmt: skip
+    assert saved[0].best_epoch == 1
+    best, second, last = (
+        weights(fastnn.load(tmp_path / f"{name}.safetensors")) for name in ("best", "2", "3")
+    )
+    for one, other, final, now in zip(best, second, last, weights(net), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(final, now)

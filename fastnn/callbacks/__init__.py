@@ -7,7 +7,7 @@ step left it. Ctrl-C waits for the hooks that are being called.
 
 from fastnn.callbacks.base import Callback, as_callbacks
 from fastnn.callbacks.reports import CSVLog, JSONLog, LearningRateLog, LiveCurve, ProgressBar
-from fastnn.callbacks.watching import EarlyStopping
+from fastnn.callbacks.watching import EarlyStopping, ModelCheckpoint
 
 __all__ = [
     "CSVLog",
@@ -16,6 +16,7 @@ __all__ = [
     "JSONLog",
     "LearningRateLog",
     "LiveCurve",
+    "ModelCheckpoint",
     "ProgressBar",
     "as_callbacks",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
+from fastnn._tensors import require_safetensors
 from fastnn._typing import Array
 from fastnn._validation import choose, require_count, require_number
 from fastnn.callbacks.base import Callback
@@ -103,3 +105,49 @@ class EarlyStopping(_Watching):
             for name, parameter in kept.items():
                 layer.parameters[name][...] = parameter
         self._kept = []
+
+
+class ModelCheckpoint(_Watching):
+    """Saves the network after every epoch that is the best so far, or after each.
+
+    Parameters
+    ----------
+    path : str or path
+        Where ``net.save`` writes. What stands in braces is filled in as by ``str.format``: ``epoch``,
+        counted from 1, and the epoch's figures, ``"epoch{epoch:03d}-{validation_loss:.3f}.safetensors"``.
+    monitor, min_delta
+        As for :class:`EarlyStopping`.
+    save_best_only : bool
+        If not, save after every epoch.
+
+    Attributes
+    ----------
+    best, best_epoch
+        As for :class:`EarlyStopping`.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed, before the first epoch.
+    KeyError
+        If a brace holds another name.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        monitor: str | Callable[[NeuralNetwork], float] = "validation_loss",
+        save_best_only: bool = True,
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.path = path
+        self.save_best_only = save_best_only
+
+    def on_train_begin(self, run: Run) -> None:
+        require_safetensors()
+        super().on_train_begin(run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self._improved(run) or not self.save_best_only:
+            run.net.save(fspath(self.path).format(epoch=run.epoch + 1, **run.figures))
