@@ -114,7 +114,7 @@ class ModelCheckpoint(_Watching):
     ----------
     path : str or path
         Where ``net.save`` writes. What stands in braces is filled in as by ``str.format``: ``epoch``,
-        counted from 1, and the epoch's figures, ``"epoch{epoch:03d}-{validation_loss:.3f}.safetensors"``.
+        counted from 1, and the epoch's figures, as in ``"{epoch:03d}-{loss:.3f}.safetensors"``.
     monitor, min_delta
         As for :class:`EarlyStopping`.
     save_best_only : bool
