@@ -16,10 +16,9 @@ copyright = "The fastnn developers"
 version = release = fastnn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]  # of study/*, before `make study`
+exclude_patterns = ["**/_build"]
 
-myst_enable_extensions = ["colon_fence", "substitution"]
+myst_enable_extensions = ["dollarmath", "substitution"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make study` runs the notebooks
 
