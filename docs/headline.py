@@ -4,12 +4,12 @@ from pathlib import Path
 
 # Columns of figure and table, and of the page those that each is the best of.
 NAMES = {
-    "plain NumPy, by samples": ("naive",),
-    "scikit-learn": ("sklearn",),
-    "PyTorch": ("torch", "torch.compile"),
-    "JAX": ("jax",),
-    "NumPy, vectorised": ("numpy",),
     "fastnn": ("fastnn",),
+    "NumPy": ("numpy",),
+    "JAX": ("jax",),
+    "PyTorch": ("torch", "torch.compile"),
+    "scikit-learn": ("sklearn",),
+    "naive": ("naive",),
 }
 
 
@@ -47,14 +47,16 @@ def training_steps(page: Path) -> dict[str, dict[str, float]]:
 def table(steps: dict[str, dict[str, float]], cases: int = 4) -> str:
     """Return the first cases as a Markdown table."""
     names = [name for name in NAMES if any(name in times for times in steps.values())]
-    lines = [["training step, microseconds", *names], ["---", *["---:"] * len(names)]]
+    lines = [["microseconds", *names], ["---", *["---:"] * len(names)]]
     for case, times in list(steps.items())[:cases]:
         lines.append([case, *(_rounded(times.get(name)) for name in names)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _rounded(microseconds: float | None) -> str:
-    return "-" if microseconds is None else f"{microseconds:,.3g}".removesuffix(".0")
+    if microseconds is None:
+        return "-"
+    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
 
 
 def draw(steps: dict[str, dict[str, float]], path: Path, ink: str) -> None:
@@ -64,8 +66,8 @@ def draw(steps: dict[str, dict[str, float]], path: Path, ink: str) -> None:
 
     figure = Figure(figsize=(8, 0.6 + 0.42 * len(steps)), layout="constrained")
     axis = figure.add_subplot()
-    colours = ("#888888", "#f4a340", "#e4572e", "#9b6fd0", "#4c9fd6", "#2aa876")
-    for (name, marker), colour in zip(zip(NAMES, "Xs^vDo", strict=True), colours, strict=True):
+    colours = ("#2aa876", "#4c9fd6", "#9b6fd0", "#e4572e", "#f4a340", "#888888")
+    for (name, marker), colour in zip(zip(NAMES, "oDv^sX", strict=True), colours, strict=True):
         points = [
             (times[name] / times["fastnn"], y)
             for y, times in enumerate(steps.values())
@@ -73,7 +75,7 @@ def draw(steps: dict[str, dict[str, float]], path: Path, ink: str) -> None:
         ]
         x, y = zip(*points, strict=True)
         axis.scatter(x, y, 70, colour, marker, label=name, zorder=3)
-    axis.axvline(1, color=colours[-1], linewidth=2)
+    axis.axvline(1, color=colours[0], linewidth=2)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -84,7 +86,7 @@ def draw(steps: dict[str, dict[str, float]], path: Path, ink: str) -> None:
     axis.tick_params(colors=ink)
     axis.grid(axis="x", alpha=0.3)
     axis.spines[:].set_visible(False)
-    legend = figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    legend = figure.legend(loc="outside upper center", ncols=6, frameon=False)
     for text in legend.get_texts():
         text.set_color(ink)
     figure.savefig(path, transparent=True)
