@@ -27,7 +27,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types, and shapes with them
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
-napoleon_use_ivar = True
 python_maximum_signature_line_length = 76
 
 html_theme = "furo"
