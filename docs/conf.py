@@ -16,7 +16,7 @@ copyright = "The fastnn developers"
 version = release = fastnn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["**/_build"]
+exclude_patterns = ["_build", "**/_build"]
 
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_heading_anchors = 3
