@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-many bench-estimators bench-record bench-compare crossover products roofline \
+        bench-runs bench-many bench-estimators bench-record bench-compare crossover docs products roofline \
         step-profile kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
@@ -20,6 +20,11 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 demo: $(VENV)/.demo  ## train on handwritten digits, naive and fast, and draw the learning curve
 	$(BIN)/fastnn train digits --compare-naive --plot curve.png
 
@@ -34,6 +39,9 @@ kill-and-resume: $(VENV)/.dev  ## kill 200 training runs, resume them, compare e
 
 accuracy: $(VENV)/.dev  ## measure every function's largest error and write docs/accuracy.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m accuracy.report $(ONLY)
+
+docs: $(VENV)/.docs  ## build the documentation, docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 lint: $(VENV)/.dev   ## check style and types
 	$(BIN)/ruff check .

@@ -1,8 +1,4 @@
-"""Activations. Each is two methods, ``forward(Z)`` and ``backward(Z, dY)``, over compiled kernels.
-
-To add an elementwise one: a kernel and its ``_backward`` in ``kernels/activations.py``, its plain
-NumPy twin in ``fastnn/reference/activations.py``, a class and a row in the table below.
-"""
+"""Activations. Each is two methods, ``forward(Z)`` and ``backward(Z, dY)``, over compiled kernels."""
 
 import math
 from abc import ABC, abstractmethod

@@ -315,6 +315,8 @@ def load_mnist(
 ) -> Dataset:
     """Return MNIST: 60,000 training and 10,000 test images, 784 pixels in [0, 1], 10 classes.
 
+    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+
     Parameters
     ----------
     folder : path, optional
@@ -333,8 +335,6 @@ def load_mnist(
         If a file is truncated or not in IDX format; the message names it.
     ImportError
         If ``download`` is asked for and ``pooch`` is not installed.
-
-    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
     """
     resolved = _files.fetch_mnist(folder) if download else folder
     if resolved is None:

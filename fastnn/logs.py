@@ -46,6 +46,9 @@ class History:
 class Logger:
     """Keeps what a model's training logs, and with ``save`` writes it to a folder.
 
+    ``log`` holds ``loss`` and ``error``, each ``{"train": [...], "validate": [...]}``, and
+    ``params``, ``{name: {"max": [...], "min": [...]}}``.
+
     Parameters
     ----------
     model_name : str
@@ -63,9 +66,6 @@ class Logger:
     ------
     ImportError
         If ``plot`` is asked for and matplotlib is not installed.
-
-    ``log`` holds ``loss`` and ``error``, each ``{"train": [...], "validate": [...]}``, and
-    ``params``, ``{name: {"max": [...], "min": [...]}}``.
     """
 
     def __init__(

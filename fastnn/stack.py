@@ -83,18 +83,18 @@ class LayerStack:
     def backward(self, target: ArrayLike, out: ArrayLike) -> float:
         """Store every parameter's gradient in ``layer.gradients``; return the loss.
 
-        Parameters
-        ----------
-        target : array_like, shape of ``out``
-        out : array_like
-            What ``forward`` returned, or a copy of it.
-
         When the last activation is softmax and the loss cross-entropy, both come from the logits:
         with ``P = softmax(Z)`` the loss is ``sum(target * (logsumexp(Z) - Z)) / n`` and
         ``dZ = (P * sum(target) - target) / n`` by rows, which holds no quotient ``target / P`` and
         stays exact where ``P`` underflows. So do a sigmoid and binary cross-entropy, whose ``dZ`` is
         ``(sigmoid(Z) - target) / n``. An ``out`` that is not the last output goes the general way,
         through the gradients of the loss and of the activation.
+
+        Parameters
+        ----------
+        target : array_like, shape of ``out``
+        out : array_like
+            What ``forward`` returned, or a copy of it.
         """
         last = self._fused_layer()
         if last is not None and isinstance(last.cache.get("Z"), np.ndarray):

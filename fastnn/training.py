@@ -32,8 +32,10 @@ class Run:
         How many passes over ``dataset.train`` were asked for.
     epoch : int
         The one under way, counted from 0.
-    losses, errors : list of float
+    losses : list of float
         Of its batches so far.
+    errors : list of float
+        Likewise.
     history : History
         Of the finished epochs; ``net.history`` as well.
     stopped : str or None

@@ -13,7 +13,8 @@ and the uniform variants draw from ``±sqrt(3) * std``, which has that standard 
 References
 ----------
 [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", AISTATS 2010.
+networks", AISTATS 2010.
+
 [2] K. He et al., "Delving Deep into Rectifiers", ICCV 2015.
 """
 

@@ -65,7 +65,9 @@ def markdown(run: Record) -> str:
     about = run.machine
     head = f"{about['processor']}, {about['cores']} cores; commit {run.commit}, {run.date}."
     versions = ", ".join(f"{name} {version}" for name, version in run.contestants.items())
-    return "\n".join([f"{head} {versions}.\n", *(table.markdown() for table in tables(run))])
+    return "\n".join(
+        ["# Benchmarks\n", f"{head} {versions}.\n", *(table.markdown() for table in tables(run))]
+    )
 
 
 def save(run: Record, json: Path | None, markdown_file: Path | None) -> None:

@@ -55,11 +55,14 @@ class Layer(ABC):
     Attributes
     ----------
     activation : Activation
-    n_in, n_out : int or None
-        Widths; ``n_in`` is None until the first ``forward`` makes the parameters.
+    n_in : int or None
+        The input's width, None until the first ``forward`` makes the parameters.
+    n_out : int or None
+        The output's.
     l2 : float
         The penalty on its weights, 0 for none.
-    parameters, gradients : ordered dicts of arrays, under the same names
+    gradients : ordered dict of arrays
+        Under the names of ``parameters``.
     cache : ordered dict
         What ``backward`` needs of the last ``forward``.
     """

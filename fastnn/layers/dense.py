@@ -17,6 +17,10 @@ from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_we
 class FullyConnected(Layer):
     """``Y = f(X W + b)``: an affine map, then an activation.
 
+    ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
+    its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
+    and ``X``.
+
     Parameters
     ----------
     n_out : int or None
@@ -28,10 +32,6 @@ class FullyConnected(Layer):
     l2 : float
         Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so
         ``l2 / n * W`` to ``W``'s gradient. The loss that is reported is without it.
-
-    ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
-    its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
-    and ``X``.
     """
 
     def __init__(
