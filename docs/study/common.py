@@ -83,7 +83,7 @@ def listing(kernel: Any, *arguments: Any, most: int = 28) -> None:
 
 def bars(times: Mapping[str, float], bound: float | None = None, title: str = "") -> None:
     """Draw times as bars on a logarithmic scale, and a line at what bounds them."""
-    figure, axes = plt.subplots(figsize=(7.5, 0.6 + 0.38 * len(times)))
+    axes = plt.subplots(figsize=(7.5, 0.6 + 0.38 * len(times)))[1]
     labels = list(times)[::-1]
     drawn = axes.barh(labels, [1e6 * times[label] for label in labels], color="#4878a8")
     axes.bar_label(drawn, [duration(times[label]) for label in labels], padding=4)
