@@ -82,12 +82,13 @@ def listing(kernel: Any, *arguments: Any, most: int = 28) -> None:
 
 
 def bars(times: Mapping[str, float], bound: float | None = None, title: str = "") -> None:
-    """Draw times as bars on a logarithmic scale, and a line at what bounds them."""
+    """Draw times as bars, and a line at what bounds them; a logarithmic scale if they are far apart."""
     axes = plt.subplots(figsize=(7.5, 0.6 + 0.38 * len(times)))[1]
     labels = list(times)[::-1]
     drawn = axes.barh(labels, [1e6 * times[label] for label in labels], color="#4878a8")
     axes.bar_label(drawn, [duration(times[label]) for label in labels], padding=4)
-    axes.set(xscale="log", xlabel="microseconds", title=title)
+    far = max(times.values()) > 30 * min(*times.values(), bound or math.inf)
+    axes.set(xscale="log" if far else "linear", xlabel="microseconds", title=title)
     axes.margins(x=0.15)
     if bound:
         axes.axvline(1e6 * bound, color="#c44e52", linestyle="--", label="bound")
