@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
         bench-runs bench-many bench-estimators bench-record bench-compare crossover docs products roofline \
-        step-profile kill-and-resume clean
+        step-profile study kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 
@@ -23,6 +23,11 @@ $(VENV)/.dev: pyproject.toml
 $(VENV)/.docs: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+$(VENV)/.study: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[study]'
 	touch $@
 
 demo: $(VENV)/.demo  ## train on handwritten digits, naive and fast, and draw the learning curve
@@ -87,6 +92,9 @@ roofline: $(VENV)/.demo  ## draw docs/roofline.png
 
 step-profile: $(VENV)/.dev  ## measure where a training step's time goes, write docs/training-step.md
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/steps.py
+
+study: $(VENV)/.study  ## run the study's chapters on this machine: docs/study/_build/html/index.html (minutes)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m sphinx -E docs/study docs/study/_build/html
 
 clean:           ## delete the environment, caches and builds
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

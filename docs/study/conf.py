@@ -1,0 +1,14 @@
+"""Sphinx's settings for the study by itself: ``make study``."""
+
+project = "fastnn: from naive to the roofline"
+extensions = ["myst_nb"]
+root_doc = "index"
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "From naive to the roofline"
+html_show_sourcelink = False
+myst_enable_extensions = ["dollarmath"]
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
