@@ -40,3 +40,16 @@ def test_blocks(page, tmp_path, monkeypatch):
         if absent:
             pytest.skip(f"block {i + 1} needs {', '.join(absent)}; the {i} before it ran")
         exec(compile(tree, str(page), "exec"), namespace)
+
+
+def test_the_figures_in_the_readme_are_those_of_the_benchmark_page():
+    page = (ROOT / "docs/benchmarks.md").read_text().splitlines()
+    readme = (ROOT / "README.md").read_text().splitlines()
+    rows = [line for line in readme if line.startswith(("| training step,", "| inference,"))]
+    assert len(rows) == 11
+    for row in rows:
+        name, *figures = (cell.strip() for cell in row.strip("|").split("|"))
+        batch, layers = name.partition(", ")[2].split(" x ")
+        sources = [line for line in page if line.startswith(f"| batch {batch} {layers} float32 |")]
+        cells = [{cell.strip() for cell in source.split("|")} for source in sources]
+        assert any(set(filter(None, figures)) <= found for found in cells), row
