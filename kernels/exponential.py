@@ -116,7 +116,7 @@ def tanh_32(x: Any) -> Any:
 
 @inlined
 def tanh_64(x: Any) -> Any:
-    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, by a Newton step from a quotient."""
+    """Return tanh(x): ``m / (m + 2)``, ``m = expm1(2 |x|)``, near 0; ``1 - 2 / (m + 2)`` elsewhere."""
     c = DOUBLE
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
@@ -135,7 +135,8 @@ def tanh_64(x: Any) -> Any:
     inverse = c.one / bottom
     quotient = top * inverse
     error = fma(-quotient, bottom, top) + low * (c.one - quotient)
-    return math.copysign(quotient + inverse * error, x)
+    # For large x the quotient's own rounding would be an error of more than a unit
+    return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
 
 
 @inlined
