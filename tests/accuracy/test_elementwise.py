@@ -5,12 +5,27 @@ import pytest
 
 from .elementwise import NAMES, call, sample, worst
 from .limits import limit
+from .report import DOCUMENT
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_error_is_within_the_limit(name, dtype):
     found = worst(name, sample(name, str(dtype)))
     assert found.error <= limit(name, str(dtype)), f"{found.at!r} = {found.at.hex()}"
+
+
+def _worst_of_the_last_sweep():
+    """Yield function, dtype and input of the rows of docs/accuracy.md on functions of one number."""
+    for line in DOCUMENT.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] in NAMES and cells[-1].startswith("`"):
+            yield cells[0], cells[1], float(cells[-1].strip("`"))
+
+
+@pytest.mark.parametrize(("name", "dtype", "x"), _worst_of_the_last_sweep())
+def test_where_the_full_sweep_found_the_largest_error(name, dtype, x):
+    found = worst(name, [np.array([x], dtype)])
+    assert found.error <= limit(name, dtype)
 
 
 # What functions tend to at -inf and inf.
