@@ -22,7 +22,7 @@ def _worst_of_the_last_sweep():
             yield cells[0], cells[1], float(cells[-1].strip("`"))
 
 
-@pytest.mark.parametrize(("name", "dtype", "x"), _worst_of_the_last_sweep())
+@pytest.mark.parametrize(("name", "dtype", "x"), list(_worst_of_the_last_sweep()))
 def test_where_the_full_sweep_found_the_largest_error(name, dtype, x):
     found = worst(name, [np.array([x], dtype)])
     assert found.error <= limit(name, dtype)
