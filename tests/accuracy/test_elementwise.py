@@ -24,7 +24,7 @@ def _worst_of_the_last_sweep():
 
 @pytest.mark.parametrize(("name", "dtype", "x"), list(_worst_of_the_last_sweep()))
 def test_where_the_full_sweep_found_the_largest_error(name, dtype, x):
-    found = worst(name, [np.array([x], dtype)])
+    found = worst(name, [np.array([x, 2 * x], dtype)])
     assert found.error <= limit(name, dtype)
 
 
