@@ -178,10 +178,7 @@ class Engine:
             free = self._inference_plans(model, X.shape)
         if free is None:
             return None
-        try:
-            plan = free.pop()
-        except IndexError:
-            plan = InferencePlan(model, len(X))
+        plan = _take(free) or InferencePlan(model, len(X))
         known = X.dtype is plan.dtype or X.dtype == plan.dtype
         if known:
             out = np.empty(plan.Y_shape, plan.dtype)
@@ -201,11 +198,9 @@ class Engine:
             free = self._evaluation_plans(model, len(x))
             if free is None:
                 return None
-            try:
-                plan = free.pop()
-            except IndexError:
-                plan = LossPlan(model, len(x))
+            plan = _take(free) or LossPlan(model, len(x))
             if x.shape != plan.X_shape or y.shape != plan.Y_shape:
+                free.append(plan)
                 return None
             total += np.multiply(plan.run(_like(x, plan), _like(y, plan)), len(x) / len(X))
             free.append(plan)
@@ -289,6 +284,14 @@ class _Plans:
             self._plans.clear()
         self._plans[key] = plans
         return plans
+
+
+def _take(free: list[_T]) -> _T | None:
+    """Take a plan that no other thread has, or None if there is none."""
+    try:
+        return free.pop()
+    except IndexError:
+        return None
 
 
 def _unchanged(mappings: Sequence[Any], keys: Sequence[str], values: Sequence[Any]) -> bool:
