@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastnn import stretches
+from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.kernels import threads
 from fastnn.kernels.gemm_microkernel import AVAILABLE
 from fastnn.layers import FullyConnected
-from fastnn.layers.base import Changes
 from fastnn.optimizers import SGD, Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
 from fastnn.stretches import Stretch
@@ -108,13 +108,12 @@ class Engine:
         """
         if type(X) is not np.ndarray or type(Y) is not np.ndarray:
             return None
-        plan = self._training.get(X.shape[0] if X.ndim else 0)
+        plan = self._training.get(X.shape)
         if (
             plan is None
+            or Y.shape != plan.Y_shape
             or X.dtype is not plan.dtype
             or Y.dtype is not plan.dtype
-            or X.shape != plan.X_shape
-            or Y.shape != plan.Y_shape
             or not (X.flags.carray and Y.flags.carray and self._training.fresh(model))
         ):
             return None
@@ -211,7 +210,8 @@ class Engine:
             model, obstacle(model) is None, lambda: _trained_parts(model)
         ):
             return None
-        return self._training.get(n) or self._training.add(n, TrainingPlan(model, n))
+        X_shape = n, model.layers[0].n_in
+        return self._training.get(X_shape) or self._training.add(X_shape, TrainingPlan(model, n))
 
     def _evaluation_plans(self, model: NeuralNetwork, n: int) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
@@ -240,10 +240,9 @@ _Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value
 
 
 class _Plans:
-    """Plans of one kind by number of rows or the input's shape, and what they were made from.
+    """Plans of one kind, by number of rows or the input's shape, and what they were made from.
 
-    That is the layers' arrays and activations, which are looked at only if any layer's has changed,
-    and further parts, which always are.
+    That is looked at only if anything that is watched, of whatever network, was replaced.
     """
 
     def __init__(self) -> None:
@@ -251,8 +250,7 @@ class _Plans:
         self._layers: list[Any] = []
         self._changes = -1
         self._threads: int | None = None
-        self._of_layers: Sequence[Any] = ()
-        self._others: Sequence[Any] = ()
+        self._made_from: Sequence[Any] = ()
         self.get = self._plans.get
 
     def fresh(self, model: NeuralNetwork) -> bool:
@@ -260,10 +258,8 @@ class _Plans:
         changes = Changes.count
         if not self._layers or model.layers != self._layers or threads.chosen != self._threads:
             return False
-        if self._others and not _unchanged(*self._others):
-            return False
         if changes != self._changes:
-            if not _unchanged(*self._of_layers):
+            if not _unchanged(*self._made_from):
                 return False
             self._changes = changes
         return True
@@ -275,8 +271,7 @@ class _Plans:
         if possible:
             self._layers, self._changes = list(model.layers), Changes.count
             self._threads = threads.count()
-            self._of_layers = tuple(zip(*_parts(model), strict=True))
-            self._others = tuple(zip(*others(), strict=True))
+            self._made_from = tuple(zip(*_parts(model), *others(), strict=True))
         return possible
 
     def add(self, key: Any, plans: _T) -> _T:
@@ -304,8 +299,6 @@ def _parts(model: NeuralNetwork) -> _Parts:
     for layer in model.layers:
         names = ("activation", "_parameters", "l2")
         parts += [(vars(layer), name, vars(layer)[name]) for name in names]
-        if "_parameter" in vars(layer.activation):
-            parts.append((vars(layer.activation), "_parameter", vars(layer.activation)["_parameter"]))
         parts += [(layer.parameters, name, value) for name, value in layer.parameters.items()]
     return parts
 

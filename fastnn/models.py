@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import summary, testing, training
+from fastnn._changes import watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, restore
@@ -50,6 +51,8 @@ class NeuralNetwork(LayerStack):
     ValueError
         If there are no layers, or one before the last has no width, or stands there twice.
     """
+
+    optimizer: Optimizer = watched()
 
     def __init__(
         self,

@@ -6,12 +6,12 @@ State is kept per parameter name in ``cache``.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._changes import WatchedDict, watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, choose, require_number
@@ -34,6 +34,9 @@ class Optimizer(ABC):
         For the scheduler.
     """
 
+    cache: dict[str, Any] = watched()
+    clip_norm: float | None = watched()
+
     def __init__(
         self,
         lr: float = 0.01,
@@ -52,7 +55,7 @@ class Optimizer(ABC):
         self.clip_norm = (
             None if clip_norm is None else require_number("clip_norm", clip_norm, low=0.0, strict=True)
         )
-        self.cache: dict[str, Any] = {}
+        self.cache = WatchedDict()
         self.epoch = 0
 
     def __repr__(self) -> str:
@@ -131,10 +134,14 @@ class SGD(Optimizer):
 
     ``delta`` is the cache, or with ``nesterov`` one step ahead of it:
     ``momentum * cache + lr(epoch) * grad``.
+    Without momentum ``train_step`` does not write the cache, which costs as much as the weights
+    themselves; ``fit`` and ``train`` write it at the end. If momentum is raised later, the velocity
+    begins at the last step, after ``train_step`` at zero.
     Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
 
+    nesterov: bool = watched()
     _arrays_each = 1
 
     @staticmethod
@@ -153,8 +160,22 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
-        self.momentum = require_number("momentum", momentum, low=0.0, high=1.0)
+        self._unwritten = False  # whether there were steps later than what the cache holds
+        self.momentum = momentum
         self.nesterov = nesterov
+
+    @property
+    def momentum(self) -> float:
+        """What of the last step is added to the next; 0 to 1."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self._momentum = require_number("momentum", value, low=0.0, high=1.0)
+        if self._unwritten and value:
+            for velocity in self.cache.values():
+                velocity[...] = 0
+            self._unwritten = False
 
     @property
     def rule(self) -> str:
@@ -183,19 +204,25 @@ class SGD(Optimizer):
         return velocity
 
     def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
-        return self.lr_scheduler(self.epoch), self.momentum, 0.0, 0.0
+        momentum = self._momentum
+        self._unwritten = momentum == 0
+        return self.lr_scheduler(self.epoch), momentum, float(momentum != 0), 0.0
 
     def advance_by(self, count: int, states: Sequence[Array]) -> Array:
-        return np.full((count, 4), self.advance(states))
+        rates = np.full((count, 4), self.advance(states))
+        rates[-1:, 2] = 1.0  # the cache is written
+        self._unwritten = False
+        return rates
 
 
-@dataclass
 class Moments:
     """What Adam keeps of a parameter: the running means, and how many updates they have seen."""
 
-    m: Array
-    v: Array
-    t: int = 0
+    m: Array = watched()
+    v: Array = watched()
+
+    def __init__(self, m: Array, v: Array, t: int = 0) -> None:
+        self.m, self.v, self.t = m, v, t
 
 
 class Adam(Optimizer):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import activations, losses, optimizers
 from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._changes import Changes
 from fastnn._trial import Trial
 from fastnn._typing import Array
 from fastnn.kernels import activations as kernels
@@ -224,7 +225,7 @@ class LossPlan(Plan):
 
     def run(self, X: Array, Y: Array) -> tuple[float, float]:
         """Return the mean loss and error of a batch, having done the plan's step on it."""
-        pool = self.pool()
+        pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
             loss, error = dense.step(pool.control, self.words, X, Y)
         else:
@@ -289,6 +290,7 @@ class TrainingPlan(LossPlan):
         self.at_once = 1  # batches of the next stretch
         self._rates_written: tuple[float, ...] = ()
         self._picked: tuple[int, int] | None = None
+        self._changes = -1  # when caches were last cleared
 
     def _transposes_input(self, words: Array) -> bool:
         itemsize = self.dtype.itemsize
@@ -309,9 +311,11 @@ class TrainingPlan(LossPlan):
 
     def clear(self, model: NeuralNetwork) -> None:
         """Leave layers' caches and gradients as after an update."""
-        for layer in model.layers:
-            if type(layer.cache.get("Z")) is np.ndarray:
-                layer.clear_gradients()
+        if self._changes != Changes.count:
+            self._changes = Changes.count
+            for layer in model.layers:
+                if type(layer.cache.get("Z")) is np.ndarray:
+                    layer.clear_gradients()
 
     def read_from(self, X: Array, Y: Array) -> None:
         """Take the batches that are picked by row numbers out of these arrays."""

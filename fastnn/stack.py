@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._arrays import aligned_views
+from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
     as_batch,
@@ -33,6 +34,8 @@ _ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
 class LayerStack:
     """A network as a function with a gradient; :class:`fastnn.NeuralNetwork` trains it."""
+
+    loss: Loss = watched()
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import parts
 from fastnn.kernels._jit import call_job, inner, job, kernel, stack
-from fastnn.kernels.gemm_microkernel import PLAIN
+from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
 from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
@@ -272,11 +272,12 @@ def update(at: int, index: int) -> None:
         x, x_row, x_column = layer[XT] + first * layer[XT_ROW] * size, layer[XT_ROW], 1
     dz, one, packed = layer[DZ] + along, plan[ONE], _packed(layer, begin, n, size)
     if plan[RULE] == 0:
+        mode = SGD_TILE if numbers(plan[RATES])[2] != 0 else DESCENT
         w, v = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block
-        _multiply(plan, x, x_row, x_column, dz, k, w, k, rows, columns, n, v, k, SGD_TILE, packed)
+        _multiply(plan, x, x_row, x_column, dz, k, w, k, rows, columns, n, v, k, mode, packed)
         if first == 0:
             b, v = layer[BIAS] + along, layer[BIAS_1] + along
-            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, SGD_TILE, 0)
+            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, mode, 0)
         return
     dw, db = layer[DW] + at_block, layer[DB] + along
     _multiply(plan, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)

@@ -11,9 +11,9 @@ last vector. Every element of C is one chain of fused multiply-adds in the order
 falls in, so results do not depend on how the work is cut up.
 
 What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, :data:`RELU_GRADIENT`, or :data:`SGD`. ReLU writes -0 for what was negative and +0 for
-what was zero: the same number, whose sign tells the gradient all it needs, so that ``z`` need not be
-kept.
+:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT` or :data:`SGD`. ReLU writes -0 for what was
+negative and +0 for what was zero: the same number, whose sign tells the gradient all it needs, so that
+``z`` need not be kept.
 
 Matrices come as addresses and strides in elements; ``lr`` and ``mu`` are numbers of their
 dtype.
@@ -31,7 +31,7 @@ AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
 AHEAD = 8  # rows
 _LINE = 64  # bytes
-PLAIN, RELU, RELU_GRADIENT, SGD = range(4)  # what is done to a tile before it is stored
+PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD = range(5)  # what is done to a tile before it is stored
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -193,7 +193,8 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     summed_up = builder.append_basic_block("summed_up")
     builder.cbranch(builder.icmp_signed("<", following, k), loop, summed_up)
     builder.position_at_end(summed_up)
-    stores = {kind: builder.append_basic_block("store") for kind in (PLAIN, RELU, RELU_GRADIENT, SGD)}
+    kinds = (PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD)
+    stores = {kind: builder.append_basic_block("store") for kind in kinds}
     done = builder.append_basic_block("done")
     switch = builder.switch(mode, stores[PLAIN])
     for kind, block in stores.items():
@@ -208,6 +209,10 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
                     value = emit.relu(value)
                 elif kind == RELU_GRADIENT:
                     value = emit.relu_gradient(value, emit.load(beside, mask))
+                elif kind == DESCENT:
+                    rate = emit.broadcast(lr, emit.vector)
+                    change = builder.call(fma, [rate, value, emit.zero])  # rounded as SGD's velocity
+                    value = builder.fsub(emit.load(at, mask), change)
                 elif kind == SGD:
                     velocity = builder.fmul(
                         emit.load(beside, mask), emit.broadcast(momentum, emit.vector)
@@ -291,8 +296,9 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
 
     ``start`` is the address of a matrix whose rows are ``start_row`` elements apart (0: one row for
     all, a bias), or 0 for none. ``mode``: see the module's docstring. For :data:`RELU_GRADIENT` there
-    is no start, and its address is that of what :data:`RELU` wrote; for :data:`SGD` that of the
-    velocity, ``V = mu V + lr A B``, ``C -= V``. ``size``: of an element in bytes.
+    is no start, and its address is that of what :data:`RELU` wrote. :data:`DESCENT` does
+    ``C -= lr A B``; :data:`SGD` ``V = mu V + lr A B``, ``C -= V``, with the velocity in the place of
+    the start. ``size``: of an element in bytes.
     """
     lanes = VECTOR_BYTES // size
     j = 0

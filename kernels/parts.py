@@ -13,7 +13,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
 from fastnn.kernels._jit import array_at, inner
-from fastnn.kernels.gemm_microkernel import SGD, gemm, transpose
+from fastnn.kernels.gemm_microkernel import DESCENT, gemm, transpose
 
 _INTEGER, _NUMBER = np.int64(0), np.float64(0)
 _kernel: Any = None  # what a template calls, and
@@ -46,7 +46,7 @@ def _product(at: int, _: int) -> None:
     w = words(at)
     dtype, size = array_at(w[A], 1, 1, _like).dtype, array_at(w[A], 1, 1, _like).itemsize
     lr = momentum = dtype.type(0)
-    if w[MODE] == SGD:
+    if w[MODE] >= DESCENT:
         rates = numbers(w[RATES])
         lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
     b, b_row, columns = w[B], w[B_ROW], w[COLUMNS]

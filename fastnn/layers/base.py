@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._arrays import aligned_copy
+from fastnn._changes import WatchedDict, watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float
@@ -15,13 +16,7 @@ from fastnn.activations import Activation
 from fastnn.weights import WeightInitializer
 
 
-class Changes:
-    """How often an array, activation or penalty of a layer was replaced: as long as not, plans hold."""
-
-    count = 0
-
-
-class Parameters(OrderedDict[str, Array]):
+class Parameters(WatchedDict):
     """A layer's parameters by name, open to assignment.
 
     An assigned array is copied, in the dtype and shape of the one it replaces, so that training
@@ -40,13 +35,11 @@ class Parameters(OrderedDict[str, Array]):
                 raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
             array = array.reshape(current.shape)
         super().__setitem__(name, aligned_copy(array))
-        Changes.count += 1
 
     def adopt(self, arrays: Mapping[str, Array]) -> None:
         """Take arrays over as they are, without a copy."""
         for name, array in arrays.items():
             super().__setitem__(name, array)
-        Changes.count += 1
 
 
 class Layer(ABC):
@@ -67,27 +60,24 @@ class Layer(ABC):
         What ``backward`` needs of the last ``forward``.
     """
 
-    activation: Activation
+    activation: Activation = watched()
     n_in: int | None
     n_out: int | None
     init_weights: WeightInitializer | None = None
-    l2: float = 0.0
+    l2: float = watched()
+    _parameters: Parameters = watched()
 
     def __init__(self) -> None:
         self.n_in = None
         self.n_out = None
         self.dtype: np.dtype[Any] | None = None
+        self.l2 = 0.0
         self._parameters = Parameters()
         self.cache: OrderedDict[str, Any] = OrderedDict()
         self.gradients: OrderedDict[str, Array] = OrderedDict()
 
     def __repr__(self) -> str:
         return as_call(self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in ("activation", "_parameters", "l2"):
-            Changes.count += 1
 
     @property
     def parameters(self) -> OrderedDict[str, Array]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._changes import Changes
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
@@ -113,6 +114,7 @@ class FullyConnected(Layer):
         Z = np.empty(out_shape, x.dtype)
         gemm.affine(x, self.parameters["W"], self.parameters["b"], Z)
         self.cache["Z"], self.cache["X"] = Z, x
+        Changes.count += 1  # a step of the engine finds that there is a cache to clear
         return Z
 
     def backward(self, dLdY: ArrayLike) -> Array:
