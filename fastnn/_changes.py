@@ -42,6 +42,14 @@ class WatchedDict(OrderedDict[str, Any]):
         super().__delitem__(name)
         Changes.count += 1
 
+    def pop(self, *arguments: Any) -> Any:
+        Changes.count += 1
+        return super().pop(*arguments)
+
+    def popitem(self, last: bool = True) -> tuple[str, Any]:
+        Changes.count += 1
+        return super().popitem(last)
+
     def clear(self) -> None:
         super().clear()
         Changes.count += 1

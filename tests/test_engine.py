@@ -7,6 +7,7 @@ import pytest
 
 import fastnn
 from fastnn import engine, plans
+from fastnn._changes import Changes, WatchedDict
 from fastnn.kernels import dense
 
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
@@ -101,6 +102,50 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
         assert history.error[epoch] == np.mean([error for _, error in results])
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_without_momentum_fit_leaves_the_last_step_in_the_cache(rng):
+    fast, slow = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
+    X, Y = batch(rng, np.float64, 50)
+    fast.fit(X, Y, epochs=2, batch_size=20, shuffle=False, verbose=False)
+    for _ in range(2):
+        for i in range(0, 50, 20):
+            before = [p.copy() for p in parameters(slow)]
+            slow.train_step(X[i : i + 20], Y[i : i + 20])
+    for step, old, new in zip(fast.optimizer.cache.values(), before, parameters(slow), strict=True):
+        np.testing.assert_allclose(step, old - new, rtol=1e-9, atol=1e-14)
+
+
+def test_momentum_that_is_raised_after_a_step_begins_at_zero(rng):
+    fast, slow = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
+    X, Y = batch(rng, np.float64)
+    for net in (fast, slow):
+        net.fit(X, Y, epochs=1, verbose=False)
+        net.train_step(X, Y)
+    fast.optimizer.momentum = 0.9
+    for net in (fast, slow):
+        net.train_step(X, Y)
+    for a, b in zip(parameters(fast), parameters(slow), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+CHANGES = {
+    "an entry": lambda d: d.update(W0=1),
+    "or": lambda d: d.__ior__({"W0": 1}),
+    "a default": lambda d: d.setdefault("b0", 1),
+    "del": lambda d: d.__delitem__("W0"),
+    "pop": lambda d: d.pop("W0"),
+    "popitem": lambda d: d.popitem(),
+    "clear": lambda d: d.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_changes_a_watched_dict_is_counted(change):
+    watched = WatchedDict(W0=0)
+    before = Changes.count
+    change(watched)
+    assert Changes.count > before
 
 
 def test_a_replaced_parameter_is_used_and_the_old_array_left_alone(rng):

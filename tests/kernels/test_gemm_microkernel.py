@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import _jit, gemm_microkernel
-from fastnn.kernels.gemm_microkernel import PLAIN, RELU, RELU_GRADIENT, SGD
+from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN, RELU, RELU_GRADIENT, SGD
 
 pytestmark = pytest.mark.skipif(
     not gemm_microkernel.AVAILABLE, reason="this processor has no vector unit that is known"
@@ -106,6 +106,9 @@ def test_every_remainder_of_what_is_done_on_the_tile(form, dtype, rng):
         gemm(A, B, w, v, SGD, 0.25, 0.5)  # both a power of two: only the sum is rounded
         np.testing.assert_array_equal(v, old_v / 2 + plain / 4)
         np.testing.assert_array_equal(w, old_w - v)
+        w[:] = old_w
+        gemm(A, B, w, v, DESCENT, 0.25)
+        np.testing.assert_array_equal(w, old_w - plain / 4)
         assert (whole[:, m:] == 7).all()
         assert (whole[:, :, n:] == 7).all()
 
