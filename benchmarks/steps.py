@@ -163,7 +163,7 @@ def python(network, plan, X, Y):
     plan.words[dense.PHASE_COUNT] = 0
     pool = plan.pool()
     calls = {
-        "compiled call": partial(dense.step, pool.control, plan.words, X, Y),
+        "compiled call": partial(dense.step, pool.control, plan.address, X, Y),
         "threads, results": partial(plan.run, X, Y),
         "optimiser": partial(plan.train, network, X, Y, None),
         "checks": partial(network.train_step, X, Y),

@@ -64,6 +64,7 @@ class Plan:
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
         self.words = np.zeros(dense.HEADER_WORDS, np.int64)
+        self.address = self.words.ctypes.data
         self._layers = np.zeros((len(weights), dense.LAYER_WORDS), np.int64)
         self._write_layers(model, fused)
 
@@ -108,7 +109,7 @@ class Plan:
         for row, (phase, layer, count) in zip(table, phases, strict=True):
             row[:] = (
                 dense.phase_job(phase).address,
-                self.words.ctypes.data,
+                self.address,
                 layer,
                 count,
                 self._shared and self._worth_sharing(phase, layer),
@@ -174,11 +175,11 @@ class InferencePlan(Plan):
 
     def run(self, X: Array, out: Array) -> None:
         """Write the outputs for X."""
-        pool = self.pool()
+        pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
-            dense.infer(pool.control, self.words, X, out)
+            dense.infer(pool.control, self.address, X, out)
         else:
-            self.trial.time(dense.infer, pool.control, self.words, X, out)
+            self.trial.time(dense.infer, pool.control, self.address, X, out)
 
 
 class LossPlan(Plan):
@@ -227,9 +228,9 @@ class LossPlan(Plan):
         """Return the mean loss and error of a batch, having done the plan's step on it."""
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
-            loss, error = dense.step(pool.control, self.words, X, Y)
+            loss, error = dense.step(pool.control, self.address, X, Y)
         else:
-            loss, error = self.trial.time(dense.step, pool.control, self.words, X, Y)
+            loss, error = self.trial.time(dense.step, pool.control, self.address, X, Y)
         return loss / self.n, error / self.errors
 
 

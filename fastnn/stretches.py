@@ -44,7 +44,7 @@ class Stretch:
     def write(self, words: Array, X: Array, Y: Array, control: int) -> None:
         """Write what the compiled loop takes."""
         self.plan.read_from(X, Y)
-        words[dense.STRETCH_PLAN], words[dense.STRETCH_CONTROL] = self.plan.words.ctypes.data, control
+        words[dense.STRETCH_PLAN], words[dense.STRETCH_CONTROL] = self.plan.address, control
         words[dense.BATCHES], words[dense.STRETCH_ORDER] = len(self._results), self._order.ctypes.data
         words[dense.STRETCH_RATES] = self._rates.ctypes.data
         words[dense.RESULTS] = self._results.ctypes.data

@@ -352,19 +352,21 @@ def _results(plan):
 
 
 @kernel
-def step(control: int, plan: Array, x: Array, y: Array) -> tuple[float, float]:
-    """Do a plan's step on a batch; return the summed loss and error.
+def step(control: int, at: int, x: Array, y: Array) -> tuple[float, float]:
+    """Do the step of the plan at an address on a batch; return the summed loss and error.
 
     ``control`` is a pool's, or 0 for no helpers.
     """
+    plan = words(at)
     plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
     _run(control, plan, 1)
     return _results(plan)
 
 
 @kernel
-def infer(control: int, plan: Array, x: Array, out: Array) -> None:
+def infer(control: int, at: int, x: Array, out: Array) -> None:
     """Do the phases of a plan that has neither loss nor updates; write the last activations."""
+    plan = words(at)
     last = _layer(plan, plan[LAYER_COUNT] - 1)
     plan[X] = x.ctypes.data
     if last[ACTIVATION] == 0:
