@@ -15,12 +15,21 @@ author = "The fastnn developers"
 copyright = "The fastnn developers"
 version = release = fastnn.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # formulas are drawn without network
+]
 exclude_patterns = ["_build", "**/_build"]
 
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # `make study` runs the notebooks
+nb_execution_mode = "cache"  # a chapter of the study is run anew when it has changed
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
 
 add_module_names = False
 autodoc_member_order = "bysource"

@@ -1,7 +1,7 @@
 """Sphinx's settings for the study by itself: ``make study``."""
 
 project = "fastnn: from naive to the roofline"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx-mathjax-offline"]
 root_doc = "index"
 exclude_patterns = ["_build"]
 html_theme = "furo"
