@@ -140,23 +140,16 @@ class Engine:
         X, Y, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         model.optimizer.epoch = epoch
-        batches, rest = divmod(len(order), data.batch_size)
-        done = data.iteration
-        while done < batches + (rest > 0):
-            plan = self._training_plan(model, data.batch_size if batches else rest)
+        n, done = min(data.batch_size, len(order)), data.iteration
+        while done < data.samples_per_epoch:
+            plan = self._training_plan(model, n)
             assert plan is not None
             start = time.perf_counter()
-            count = min(plan.at_once, batches - done)
-            first, end = (i * data.batch_size for i in (done, done + count))
-            track = [Stretch(plan, model.optimizer, order[first:end])] if count else []
-            done += count
-            if rest and done == batches:
-                plan_of_rest = self._training_plan(model, rest)
-                track.append(Stretch(plan_of_rest, model.optimizer, order[end:]))
-                done += 1
-            (results,) = stretches.train([track], X, Y, plan.pool())
+            rows = order[done * n : (done + plan.at_once) * n]
+            (results,) = stretches.train([Stretch(plan, model.optimizer, rows)], X, Y, plan.pool())
             plan.clear(model)
             seconds = time.perf_counter() - start
+            done += len(results)
             data.iteration = done % data.samples_per_epoch
             plan.at_once = stretches.next_count(len(results), seconds)
             if plan.trial:

@@ -78,15 +78,16 @@ def fit_many(
     for net in networks:
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
-    members = [_Member(*pair, x, y, batch_size) for pair in zip(networks, chosen, strict=True)]
-    count = 1
+    members = [_Member(*pair, x, batch_size) for pair in zip(networks, chosen, strict=True)]
+    count = 0
     with deferred_interrupt() as check_interrupt:
         for epoch in range(epochs):
             for member in members:
                 member.start_epoch(epoch, shuffle)
-            while any(member.left for member in members):
+            count = count or stretches.first_count(sum(member.plan.work for member in members))
+            while left := [member for member in members if len(member.left)]:
                 start = time.perf_counter()
-                _stretch([member for member in members if member.left], x, y, count)
+                _stretch(left, x, y, count)
                 seconds = time.perf_counter() - start
                 count = stretches.next_count(count, seconds)
                 check_interrupt()
@@ -118,44 +119,31 @@ def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
 class _Member:
     """A network on its way through its rows."""
 
-    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, Y: Array, batch_size: int) -> None:
-        self.net, self._rows, self._X, self._Y = net, rows, X, Y
+    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, batch_size: int) -> None:
+        self.net, self._rows, self._X = net, rows, X
         self._data = Data(rows, batch_size, rows)
-        self._batch_size = min(batch_size, len(rows))
-        self._plans: dict[int, TrainingPlan] = {}
-        self._order = rows
-        self.left = 0
+        self.left = rows[:0]
         self.net.history = History()
 
     def start_epoch(self, epoch: int, shuffle: bool) -> None:
         _, _, order = self._data.start_pass(shuffle, self.net.rng)
-        self._order, self.left = self._rows[order], len(order)
-        self.net._make_parameters(self._X)
+        self.left = self._rows[order]
+        if epoch == 0:
+            self.net._make_parameters(self._X)
+            self.plan = TrainingPlan(self.net, min(self._data.batch_size, len(order)), shared=False)
         self.net.optimizer.epoch = epoch
         self._results: list[Array] = []
 
-    def take(self, count: int) -> list[Stretch]:
-        """Return the next batches, ``count`` of them, and the smaller last one if only that is left."""
-        taken = min(count, self.left // self._batch_size) * self._batch_size
-        sizes = [taken] if taken else []
-        if self.left - taken < self._batch_size and self.left > taken:
-            sizes.append(self.left - taken)
-        return [self._stretch(size) for size in sizes]
-
-    def _stretch(self, size: int) -> Stretch:
-        n = min(self._batch_size, size)
-        if n not in self._plans:
-            self._plans[n] = TrainingPlan(self.net, n, shared=False)
-        first = len(self._order) - self.left
-        self.left -= size
-        return Stretch(self._plans[n], self.net.optimizer, self._order[first : first + size])
+    def take(self, count: int) -> Stretch:
+        """Return the next batches, at most so many."""
+        rows, self.left = np.split(self.left, [count * self.plan.n])
+        return Stretch(self.plan, self.net.optimizer, rows)
 
     def add(self, results: Array) -> None:
         self._results.append(results)
 
     def end_epoch(self) -> None:
-        for plan in self._plans.values():
-            plan.clear(self.net)
+        self.plan.clear(self.net)
         loss, error = np.concatenate(self._results).mean(axis=0)
         self.net.history.loss.append(float(loss))
         self.net.history.error.append(float(error))
@@ -164,6 +152,6 @@ class _Member:
 def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int) -> None:
     pool = threads.pool()
     pool.wake()
-    tracks = [member.take(count) for member in members]
-    for member, results in zip(members, stretches.train(tracks, X, Y, pool), strict=True):
+    together = [member.take(count) for member in members]
+    for member, results in zip(members, stretches.train(together, X, Y, pool), strict=True):
         member.add(results)

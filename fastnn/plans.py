@@ -19,6 +19,7 @@ from fastnn.kernels import activations as kernels
 from fastnn.kernels import dense, parts, threads
 from fastnn.kernels.gemm_microkernel import PLAIN, RELU
 from fastnn.kernels.rows import SHORT
+from fastnn.stretches import first_count
 
 if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
@@ -56,10 +57,10 @@ class Plan:
         weights = self.arrays[::2]
         self.n, self.dtype = n, weights[0].dtype
         self.X_shape, self.Y_shape = (n, weights[0].shape[0]), (n, weights[-1].shape[1])
-        work = n * sum(W.size for W in weights)
-        self._shared = shared and work > self._serial
+        self.work = n * sum(W.size for W in weights)
+        self._shared = shared and self.work > self._serial
         self._shares = threads.count() if self._shared else 1
-        self.trial = Trial() if self._shares > 1 and work < _CLOSE * self._serial else None
+        self.trial = Trial() if self._shares > 1 and self.work < _CLOSE * self._serial else None
         self._block = 64 if not self._shared or n > 256 else 16 if n <= 32 else 32  # rows of a job
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
@@ -262,7 +263,7 @@ class TrainingPlan(LossPlan):
                 lanes = 64 // self.dtype.itemsize
                 words[dense.XT_ROW] = (-(-self.n // lanes) | 1) * lanes
                 words[dense.XT] = self._new((words[dense.D], words[dense.XT_ROW]))
-            words[dense.PENALTY] = np.float64(layer.l2 / self.n).view(np.int64)
+            words[dense.PENALTY] = np.float64(layer.l2).view(np.int64)
             if gradients:
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
             if not (fused and i == last):
@@ -288,7 +289,7 @@ class TrainingPlan(LossPlan):
         if optimizer.clip_norm is not None:
             phases.append((dense.clipped_update, 0, len(self.arrays)))
         self._finish(phases, **header)
-        self.at_once = 1  # batches of the next stretch
+        self.at_once = first_count(self.work)  # batches of the next stretch
         self._rates_written: tuple[float, ...] = ()
         self._picked: tuple[int, int] | None = None
         self._changes = -1  # when caches were last cleared
@@ -318,13 +319,13 @@ class TrainingPlan(LossPlan):
                 if type(layer.cache.get("Z")) is np.ndarray:
                     layer.clear_gradients()
 
-    def read_from(self, X: Array, Y: Array) -> None:
-        """Take the batches that are picked by row numbers out of these arrays."""
+    def read_from(self, X: int, Y: int) -> None:
+        """Take the batches that are picked by row numbers out of the arrays at these addresses."""
         if not self._picked:
             self._picked = self._new(self.X_shape), self._new(self.Y_shape)
             self.words[dense.PICKED] = parts.part("rows_picked", self.dtype)
         self.words[dense.X], self.words[dense.Y] = self._picked
-        self.words[dense.ALL_X], self.words[dense.ALL_Y] = X.ctypes.data, Y.ctypes.data
+        self.words[dense.ALL_X], self.words[dense.ALL_Y] = X, Y
         self._rates_written = ()
 
     def _write_gradient(self, words: Array, activation: Any, last: bool) -> None:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 
 SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
+_RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
+
+
+def first_count(work: int) -> int:
+    """Return how many batches to do first, with so many multiplications forward in each."""
+    return max(1, int(SECONDS * _RATE / work))
 
 
 def next_count(count: int, seconds: float) -> int:
@@ -24,49 +30,53 @@ def next_count(count: int, seconds: float) -> int:
 
 
 class Stretch:
-    """Batches of one size, and what came of them; making it counts their updates.
+    """A network's next batches, and what came of them; making it counts their updates.
 
     Parameters
     ----------
     plan : TrainingPlan
     optimizer : Optimizer
     order : (m,) integers
-        Row numbers, a whole number of batches of them.
+        Row numbers, a batch's after the other's. The last batch has what is left.
     """
 
     def __init__(self, plan: TrainingPlan, optimizer: Optimizer, order: Array) -> None:
         self.plan = plan
         self._order = np.ascontiguousarray(order, np.int64)
-        count = len(order) // plan.n
+        count = -(-len(order) // plan.n)
         self._rates = optimizer.advance_by(count, plan.states)
         self._results = np.empty((count, 2))
 
-    def write(self, words: Array, X: Array, Y: Array, control: int) -> None:
-        """Write what the compiled loop takes."""
+    def words(self, X: int, Y: int, control: int) -> tuple[int, ...]:
+        """Return what the compiled loop takes, for arrays at these addresses."""
         self.plan.read_from(X, Y)
-        words[dense.STRETCH_PLAN], words[dense.STRETCH_CONTROL] = self.plan.address, control
-        words[dense.BATCHES], words[dense.STRETCH_ORDER] = len(self._results), self._order.ctypes.data
-        words[dense.STRETCH_RATES] = self._rates.ctypes.data
-        words[dense.RESULTS] = self._results.ctypes.data
+        arrays = self._order, self._rates, self._results
+        return (
+            self.plan.address,
+            control,
+            len(self._order),
+            *(array.ctypes.data for array in arrays),
+        )
 
     @property
     def means(self) -> Array:
         """Each batch's mean loss and error, ``(batches, 2)``."""
-        return self._results / (self.plan.n, self.plan.errors)
+        plan, count = self.plan, len(self._results)
+        sizes = np.full((count, 2), (plan.n, plan.errors))
+        sizes[-1] -= (count * plan.n - len(self._order)) * sizes[-1] // plan.n
+        return self._results / sizes
 
 
-def train(tracks: Sequence[Sequence[Stretch]], X: Array, Y: Array, pool: Any) -> list[Array]:
-    """Do all updates; return each track's mean losses and errors, ``(batches, 2)``.
+def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Array]:
+    """Do all updates; return each stretch's mean losses and errors, ``(batches, 2)``.
 
-    A track is one network's: one stretch, or two that follow one another, the second one batch.
-    ``X (n, d)`` and ``Y (n, k)`` are of the plans' dtype and C-contiguous. The steps of a single track
-    are shared by the pool's threads; several tracks go side by side, a thread each.
+    ``X (n, d)`` and ``Y (n, k)`` are of the plans' dtype and C-contiguous. The steps of a single
+    stretch are shared by the pool's threads; several, of as many networks, go side by side, a thread
+    each.
     """
-    single = len(tracks) == 1
-    words = np.zeros((len(tracks), dense.IN_A_ROW, dense.STRETCH_WORDS), np.int64)
-    for track, rows in zip(tracks, words, strict=True):
-        for stretch, row in zip(track, rows, strict=False):
-            stretch.write(row, X, Y, pool.control if single else 0)
+    single = len(together) == 1
+    arrays = X.ctypes.data, Y.ctypes.data
+    words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
     job = dense.phase_job(dense.stretch).address
     dense.run_stretches(0 if single else pool.control, job, words)
-    return [np.concatenate([stretch.means for stretch in track]) for track in tracks]
+    return [stretch.means for stretch in together]

@@ -49,18 +49,17 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
 # input is transposed for X^T dZ, or 0 for not at all, and the stride of its rows; the parameters'
 # gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and
 # the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ. PENALTY:
-# the bits of what of the weights is added to their gradient.
+# the bits of l2, of which the batch's share of the weights is added to their gradient.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
     Z, A, DA, DZ, WORK, PACKS, XT, XT_ROW, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,
     PENALTY,
 ) = range(25)  # fmt: skip
 LAYER_WORDS = 25
-# A stretch of batches of one size: plan, pool or 0, batches, addresses of their (batches, n) row
-# numbers, (batches, 4) rates, (batches, 2) summed losses and errors.
-STRETCH_PLAN, STRETCH_CONTROL, BATCHES, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
+# A stretch of batches, of which the last may have fewer rows: plan, pool or 0, how many row numbers;
+# addresses of these, of the batches' (batches, 4) rates and (batches, 2) summed losses and errors.
+STRETCH_PLAN, STRETCH_CONTROL, STRETCH_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
 STRETCH_WORDS = 6
-IN_A_ROW = 2  # stretches: of whole batches and, to end with, of the smaller one that is left
 
 _call_words = stack(8 * 16)  # of a part
 
@@ -87,7 +86,7 @@ def _input(plan, i):
 @inner
 def _row_block(plan, index):
     first = index * plan[BLOCK]
-    return first, min(plan[N] - first, plan[BLOCK])
+    return first, max(min(plan[N] - first, plan[BLOCK]), 0)  # none in a batch that has fewer
 
 
 @inner
@@ -251,7 +250,7 @@ def _rule(plan, count, gradient, first, second, values, clip, penalty):
     w = words(at)
     w[parts.COUNT], w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = count, gradient, first, second
     w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
-    numbers(at)[parts.CLIP], w[parts.PENALTY] = clip, penalty
+    numbers(at)[parts.CLIP], numbers(at)[parts.PENALTY] = clip, penalty / plan[N]
     call_job(plan[RULE], at, 0)
 
 
@@ -286,14 +285,15 @@ def update(at: int, index: int) -> None:
     if numbers(plan.ctypes.data)[CLIP] != np.inf:  # then the whole gradient's norm comes first
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
+    penalty = numbers(layer.ctypes.data)[PENALTY]
     whole = columns == k
     for r in range(1 if whole else rows):
         row = r * k * size
         count = rows * k if whole else columns
-        _rule(plan, count, dw + row, m + row, v + row, w + row, np.inf, layer[PENALTY])
+        _rule(plan, count, dw + row, m + row, v + row, w + row, np.inf, penalty)
     if first == 0:
         m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
-        _rule(plan, columns, db, m, v, b, np.inf, 0)
+        _rule(plan, columns, db, m, v, b, np.inf, 0.0)
 
 
 def clipped_update(at: int, index: int) -> None:
@@ -304,9 +304,10 @@ def clipped_update(at: int, index: int) -> None:
     d, k = layer[D], layer[K]
     if index % 2 == 0:
         m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
-        _rule(plan, d * k, layer[DW], m, v, w, clip, layer[PENALTY])
+        penalty = numbers(layer.ctypes.data)[PENALTY]
+        _rule(plan, d * k, layer[DW], m, v, w, clip, penalty)
     else:
-        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0)
+        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
 
 
 def pick_rows(at: int, index: int) -> None:
@@ -376,21 +377,22 @@ def infer(control: int, at: int, x: Array, out: Array) -> None:
 
 
 def stretch(at: int, index: int) -> None:
-    """Do plans' steps on one batch after the other of a dataset, for some stretches in a row."""
-    for part in range(IN_A_ROW * index, IN_A_ROW * (index + 1)):
-        s = words(at + part * STRETCH_WORDS * 8)
-        for b in range(s[BATCHES]):
-            plan = words(s[STRETCH_PLAN])
-            n, rates = plan[N], numbers(plan[RATES])
-            plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
-            for r in range(4):
-                rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
-            _run(s[STRETCH_CONTROL], plan, 0)
-            loss, error = _results(plan)
-            numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
+    """Do a plan's step on one batch after the other of a dataset."""
+    s = words(at + index * STRETCH_WORDS * 8)
+    plan = words(s[STRETCH_PLAN])
+    n, rates = plan[N], numbers(plan[RATES])
+    for b in range((s[STRETCH_ROWS] + n - 1) // n):
+        plan[N] = min(n, s[STRETCH_ROWS] - b * n)
+        plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
+        for r in range(4):
+            rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
+        _run(s[STRETCH_CONTROL], plan, 0)
+        loss, error = _results(plan)
+        numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
+    plan[N] = n
 
 
 @kernel
 def run_stretches(control: int, job: int, stretches: Array) -> None:
-    """Run stretches ``(count, IN_A_ROW, STRETCH_WORDS)``, each row on a thread if a pool is given."""
+    """Run stretches ``(count, STRETCH_WORDS)``, each on a thread if a pool is given."""
     parallel_for(control, job, stretches.ctypes.data, stretches.shape[0])
