@@ -139,19 +139,19 @@ class Engine:
     ) -> Iterator[tuple[Array, Array]]:
         X, Y, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
-        model.optimizer.epoch = epoch
         n, done = min(data.batch_size, len(order)), data.iteration
         while done < data.samples_per_epoch:
             plan = self._training_plan(model, n)
             assert plan is not None
             start = time.perf_counter()
-            rows = order[done * n : (done + plan.at_once) * n]
-            (results,) = stretches.train([Stretch(plan, model.optimizer, rows)], X, Y, plan.pool())
+            rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
+            stretch = Stretch(plan, model.optimizer, rows, epoch)
+            (results,) = stretches.train([stretch], X, Y, plan.pool())[0]
             plan.clear(model)
             seconds = time.perf_counter() - start
             done += len(results)
             data.iteration = done % data.samples_per_epoch
-            plan.at_once = stretches.next_count(len(results), seconds)
+            plan.at_once = stretches.next_count(plan.at_once, len(results), seconds)
             if plan.trial:
                 plan.trial.report(seconds / len(results))
                 plan.at_once = min(plan.at_once, plan.trial.most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,20 +80,24 @@ def fit_many(
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
     members = [_Member(*pair, x, batch_size) for pair in zip(networks, chosen, strict=True)]
-    count = 0
+    most = max(member.batches for member in members)
+    begin = count = 0  # the epochs under way; how many batches to do next
     with deferred_interrupt() as check_interrupt:
-        for epoch in range(epochs):
-            for member in members:
-                member.start_epoch(epoch, shuffle)
+        while begin < epochs:
+            passes = min(max(1, count // most), epochs - begin)
+            for _ in range(passes):
+                for member in members:
+                    member.start_epoch(shuffle)
             count = count or stretches.first_count(sum(member.plan.work for member in members))
-            while left := [member for member in members if len(member.left)]:
+            while left := [member for member in members if member.left]:
                 start = time.perf_counter()
-                _stretch(left, x, y, count)
+                done = _stretch(left, x, y, count, begin)
                 seconds = time.perf_counter() - start
-                count = stretches.next_count(count, seconds)
+                count = stretches.next_count(count, done, seconds)
                 check_interrupt()
             for member in members:
-                member.end_epoch()
+                member.end_epochs()
+            begin += passes
     return [net.history for net in networks]
 
 
@@ -122,36 +127,50 @@ class _Member:
     def __init__(self, net: NeuralNetwork, rows: Array, X: Array, batch_size: int) -> None:
         self.net, self._rows, self._X = net, rows, X
         self._data = Data(rows, batch_size, rows)
-        self.left = rows[:0]
+        self.batches = self._data.samples_per_epoch
+        self._orders: list[Array] = []  # of the epochs under way
+        self._done = 0  # rows of each
+        self._results: list[Array] = []
         self.net.history = History()
 
-    def start_epoch(self, epoch: int, shuffle: bool) -> None:
+    def start_epoch(self, shuffle: bool) -> None:
+        """Draw an epoch's order, which follows those that are under way."""
         _, _, order = self._data.start_pass(shuffle, self.net.rng)
-        self.left = self._rows[order]
-        if epoch == 0:
-            self.net._make_parameters(self._X)
-            self.plan = TrainingPlan(self.net, min(self._data.batch_size, len(order)), shared=False)
-        self.net.optimizer.epoch = epoch
-        self._results: list[Array] = []
+        self._orders.append(self._rows[order])
+        self.net._make_parameters(self._X)
 
-    def take(self, count: int) -> Stretch:
-        """Return the next batches, at most so many."""
-        rows, self.left = np.split(self.left, [count * self.plan.n])
-        return Stretch(self.plan, self.net.optimizer, rows)
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """The network's, once its parameters are made."""
+        return TrainingPlan(self.net, min(self._data.batch_size, len(self._rows)), shared=False)
+
+    @property
+    def left(self) -> int:
+        """How many rows of each epoch under way are left."""
+        return len(self._rows) - self._done
+
+    def take(self, count: int, epoch: int) -> Stretch:
+        """Return the next batches, at most so many of each epoch under way."""
+        end = self._done + count * self.plan.n
+        order = np.stack([order[self._done : end] for order in self._orders])
+        self._done += order.shape[1]
+        return Stretch(self.plan, self.net.optimizer, order, epoch)
 
     def add(self, results: Array) -> None:
         self._results.append(results)
 
-    def end_epoch(self) -> None:
+    def end_epochs(self) -> None:
         self.plan.clear(self.net)
-        loss, error = np.concatenate(self._results).mean(axis=0)
-        self.net.history.loss.append(float(loss))
-        self.net.history.error.append(float(error))
+        loss, error = np.concatenate(self._results, axis=1).mean(axis=1).T
+        self.net.history.loss += loss.tolist()
+        self.net.history.error += error.tolist()
+        self._orders, self._done, self._results = [], 0, []
 
 
-def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int) -> None:
-    pool = threads.pool()
-    pool.wake()
-    together = [member.take(count) for member in members]
-    for member, results in zip(members, stretches.train(together, X, Y, pool), strict=True):
+def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int, epoch: int) -> int:
+    """Do the members' next batches; return how many the longest stretch had."""
+    together = [member.take(count, epoch) for member in members]
+    found = stretches.train(together, X, Y, threads.pool())
+    for member, results in zip(members, found, strict=True):
         member.add(results)
+    return max(results[..., 0].size for results in found)

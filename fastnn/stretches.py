@@ -24,9 +24,9 @@ def first_count(work: int) -> int:
     return max(1, int(SECONDS * _RATE / work))
 
 
-def next_count(count: int, seconds: float) -> int:
-    """Return how many batches to do next, where ``count`` took so long: at most twice as many."""
-    return max(1, min(2 * count, int(count * SECONDS / seconds)))
+def next_count(count: int, done: int, seconds: float) -> int:
+    """Return how many batches to do next: at most twice ``count``, by what ``done`` of them took."""
+    return max(1, min(2 * count, int(done * SECONDS / seconds)))
 
 
 class Stretch:
@@ -36,16 +36,21 @@ class Stretch:
     ----------
     plan : TrainingPlan
     optimizer : Optimizer
-    order : (m,) integers
-        Row numbers, a batch's after the other's. The last batch has what is left.
+    order : (passes, m) integers
+        Row numbers of one or several epochs, a batch's after the other's. The last batch of each has
+        what is left.
+    epoch : int
+        The first one.
     """
 
-    def __init__(self, plan: TrainingPlan, optimizer: Optimizer, order: Array) -> None:
+    def __init__(self, plan: TrainingPlan, optimizer: Optimizer, order: Array, epoch: int) -> None:
         self.plan = plan
         self._order = np.ascontiguousarray(order, np.int64)
-        count = -(-len(order) // plan.n)
-        self._rates = optimizer.advance_by(count, plan.states)
-        self._results = np.empty((count, 2))
+        self._results = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
+        rates = []
+        for optimizer.epoch in range(epoch, epoch + len(order)):
+            rates.append(optimizer.advance_by(self._results.shape[1], plan.states))
+        self._rates = np.concatenate(rates)
 
     def words(self, X: int, Y: int, control: int) -> tuple[int, ...]:
         """Return what the compiled loop takes, for arrays at these addresses."""
@@ -54,21 +59,21 @@ class Stretch:
         return (
             self.plan.address,
             control,
-            len(self._order),
+            *self._order.shape,
             *(array.ctypes.data for array in arrays),
         )
 
     @property
     def means(self) -> Array:
-        """Each batch's mean loss and error, ``(batches, 2)``."""
-        plan, count = self.plan, len(self._results)
+        """Each batch's mean loss and error, ``(passes, batches, 2)``."""
+        plan, (_, count, _) = self.plan, self._results.shape
         sizes = np.full((count, 2), (plan.n, plan.errors))
-        sizes[-1] -= (count * plan.n - len(self._order)) * sizes[-1] // plan.n
+        sizes[-1] -= (count * plan.n - self._order.shape[1]) * sizes[-1] // plan.n
         return self._results / sizes
 
 
 def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Array]:
-    """Do all updates; return each stretch's mean losses and errors, ``(batches, 2)``.
+    """Do all updates; return each stretch's mean losses and errors, ``(passes, batches, 2)``.
 
     ``X (n, d)`` and ``Y (n, k)`` are of the plans' dtype and C-contiguous. The steps of a single
     stretch are shared by the pool's threads; several, of as many networks, go side by side, a thread
@@ -78,5 +83,7 @@ def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Ar
     arrays = X.ctypes.data, Y.ctypes.data
     words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
     job = dense.phase_job(dense.stretch).address
+    if not single:
+        pool.wake()  # not before: helpers that wait for long fall asleep again
     dense.run_stretches(0 if single else pool.control, job, words)
     return [stretch.means for stretch in together]

@@ -56,10 +56,11 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
     PENALTY,
 ) = range(25)  # fmt: skip
 LAYER_WORDS = 25
-# A stretch of batches, of which the last may have fewer rows: plan, pool or 0, how many row numbers;
-# addresses of these, of the batches' (batches, 4) rates and (batches, 2) summed losses and errors.
-STRETCH_PLAN, STRETCH_CONTROL, STRETCH_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(6)
-STRETCH_WORDS = 6
+# A stretch: plan, pool or 0, how many passes, and how many row numbers each has, whose last batch may
+# be smaller; addresses of these, of all batches' (batches, 4) rates and (batches, 2) summed losses and
+# errors.
+STRETCH_PLAN, STRETCH_CONTROL, PASSES, PASS_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(7)
+STRETCH_WORDS = 7
 
 _call_words = stack(8 * 16)  # of a part
 
@@ -380,10 +381,12 @@ def stretch(at: int, index: int) -> None:
     """Do a plan's step on one batch after the other of a dataset."""
     s = words(at + index * STRETCH_WORDS * 8)
     plan = words(s[STRETCH_PLAN])
-    n, rates = plan[N], numbers(plan[RATES])
-    for b in range((s[STRETCH_ROWS] + n - 1) // n):
-        plan[N] = min(n, s[STRETCH_ROWS] - b * n)
-        plan[ORDER] = s[STRETCH_ORDER] + b * n * 8
+    n, rows, rates = plan[N], s[PASS_ROWS], numbers(plan[RATES])
+    batches = (rows + n - 1) // n  # of a pass
+    for b in range(s[PASSES] * batches):
+        begin = b % batches * n
+        plan[N] = min(n, rows - begin)
+        plan[ORDER] = s[STRETCH_ORDER] + (b // batches * rows + begin) * 8
         for r in range(4):
             rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
         _run(s[STRETCH_CONTROL], plan, 0)
