@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _files
+from fastnn._threads import get_num_threads
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
     as_float,
@@ -336,31 +337,36 @@ def load_mnist(
     ImportError
         If ``download`` is asked for and ``pooch`` is not installed.
     """
+    from concurrent.futures import ThreadPoolExecutor  # takes milliseconds to import
+
     resolved = _files.fetch_mnist(folder) if download else folder
     if resolved is None:
         raise ValueError("load_mnist needs the folder of its files, or download=True")
     float_dtype = require_float_dtype("dtype", dtype) or np.dtype(np.float32)
+    fraction = require_number("validation_size", validation_size, low=0, high=0.99)
 
     def part(name: str) -> tuple[Array, Array]:
         images = _files.read_idx(Path(resolved), f"{name}-images-idx3-ubyte", 3)
         labels = _files.read_idx(Path(resolved), f"{name}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
             raise ValueError(f"{resolved}: {name} has {len(images)} images and {len(labels)} labels")
-        X = images.reshape(len(images), -1).astype(float_dtype) / float_dtype.type(255)
-        return X, one_hot(labels.astype(np.int64), 10, f"{name} labels", float_dtype)
+        rows = one_hot(labels.astype(np.int64), 10, f"{name} labels", float_dtype)
+        return images.reshape(len(images), -1), rows
 
-    X, Y = part("train")
-    X_test, Y_test = part("t10k")
-    fraction = require_number("validation_size", validation_size, low=0, high=0.99)
+    def pixels(images: Array) -> Array:
+        return np.divide(images, float_dtype.type(255), dtype=float_dtype)
+
+    with ThreadPoolExecutor(get_num_threads()) as readers:  # decompressing needs no GIL
+        (X, Y), (X_test, Y_test) = readers.map(part, ("train", "t10k"))
     order = np.random.default_rng(seed).permutation(len(X))
     validation, train = np.split(order, [round(len(X) * fraction)])
     has_validation = len(validation) > 0
     return Dataset(
-        X[train],
+        pixels(X[train]),
         Y[train],
         batch_size,
-        X[validation] if has_validation else None,
+        pixels(X[validation]) if has_validation else None,
         Y[validation] if has_validation else None,
-        X_test,
+        pixels(X_test),
         Y_test,
     )

@@ -45,6 +45,7 @@ _LARGE, _WIDE = 8_000_000, 1024
 # Above so many rows of a batch a thread takes some of them through all layers; not if weights have more
 # bytes than this, and so would come from memory for every few rows.
 _BY_ROWS, _NEAR = 64, 8_000_000
+_PICKED = 100_000  # bytes of a batch from which on all threads pick its rows out of the dataset
 
 
 class Plan:
@@ -132,8 +133,9 @@ class Plan:
     def _worth_sharing(self, phase: Any, layer: int) -> bool:
         """Return whether several threads do a phase faster than one, which has it all at hand then."""
         d, k = self._layers[layer, dense.D], self._layers[layer, dense.K]
-        small = phase is dense.backward and int(self.n * d * k) <= _SERIAL // 2
-        return not small and phase is not dense.pick_rows
+        if phase is dense.pick_rows:
+            return int(self.n * d) * self.dtype.itemsize >= _PICKED
+        return phase is not dense.backward or int(self.n * d * k) > _SERIAL // 2
 
     def _keep(self, array: Array) -> int:
         self._kept.append(array)

@@ -172,9 +172,10 @@ class Pool:
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
         if self._awake.item() < len(self._beds):
-            self._release()
+            self.rouse()
 
-    def _release(self) -> None:
+    def rouse(self) -> None:
+        """Wake helpers for long, and those as well that were about to fall asleep."""
         for bed in self._beds:
             with suppress(RuntimeError):  # released already
                 bed.release()
@@ -182,7 +183,7 @@ class Pool:
     def close(self) -> None:
         """Send the helpers home, after the jobs they have taken; loops go on without them."""
         self._block[self._start + _STOP // 8] = 1
-        self._release()
+        self.rouse()
 
 
 MOST = 1024  # threads
@@ -240,6 +241,10 @@ class Alone:
     """What stands for a pool where a loop is serial."""
 
     control = 0
+
+    @staticmethod
+    def rouse() -> None:
+        """Wake nobody."""
 
 
 def pool() -> Pool:

@@ -91,19 +91,20 @@ def test_outputs_and_evaluation_are_those_of_the_layers(output, n, dtype, rng):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("n", [3, 50, 64])
+@pytest.mark.parametrize("n", [3, 50, 140, 150])
 def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
     fast, slow = twins("relu", "softmax", LOSSES["cross-entropy"](), optimizer, dtype)
-    X, Y = batch(rng, dtype, 50)
+    X, Y = batch(rng, dtype, 150)
     history = fast.fit(X, Y, epochs=3, batch_size=n, shuffle=False, verbose=False)
     for epoch in range(3):
-        results = [slow._step(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 50, n)]
+        results = [slow._step(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 150, n)]
         assert history.loss[epoch] == np.mean([loss for loss, _ in results])
         assert history.error[epoch] == np.mean([error for _, error in results])
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+<<<<<<< HEAD
 def test_without_momentum_fit_leaves_the_last_step_in_the_cache(rng):
     fast, slow = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
     X, Y = batch(rng, np.float64, 50)
@@ -148,6 +149,19 @@ def test_whatever_changes_a_watched_dict_is_counted(change):
     assert Changes.count > before
 
 
+=======
+def test_several_threads_pick_the_rows_of_a_wide_batch(rng):
+    X, labels = rng.normal(size=(70, 1600)), rng.integers(0, 3, 70)
+    layers = [{"name": "fully_connected", "n_out": n, "activation": "softmax"} for n in (8, 3)]
+    nets = [fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD"}, seed=0) for _ in range(2)]
+    for net, threads in zip(nets, (1, 3), strict=True):
+        with fastnn.set_num_threads(threads):
+            net.fit(X, labels, epochs=2, batch_size=32, verbose=False)
+    for a, b in zip(*map(parameters, nets), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+>>>>>>> e117579 (Several threads pick a wide batch's rows, helpers come to every stretch; MNIST's files are read side by side)
 def test_a_replaced_parameter_is_used_and_the_old_array_left_alone(rng):
     fast, _ = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
     X, Y = batch(rng, np.float64)

@@ -3,6 +3,7 @@
 import argparse
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,21 @@ def options():
     return parser.parse_args()
 
 
-def load(folder):
+def load(folder, threads):
     """Return X, labels, X_test, labels_test: float32 rows in [0, 1] and int64 class numbers."""
-    return (*_part(folder, "train"), *_part(folder, "t10k"))
+    with ThreadPoolExecutor(threads) as readers:  # decompressing needs no GIL
+        train, test = readers.map(lambda name: _part(folder, name), ("train", "t10k"))
+    return (*train, *test)
 
 
 def _part(folder, name):
     images = _read(folder / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, WIDTHS[0])
     labels = _read(folder / f"{name}-labels-idx1-ubyte.gz", 8)
-    return images.astype(np.float32) / np.float32(255), labels.astype(np.int64)
+    return np.divide(images, np.float32(255), dtype=np.float32), labels.astype(np.int64)
 
 
 def _read(path, header):
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header)
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
 def run(goal, epoch, accuracy):

@@ -5,7 +5,7 @@ import race
 import fastnn
 
 options = race.options()
-X, labels, X_test, labels_test = race.load(options.folder)
+X, labels, X_test, labels_test = race.load(options.folder, options.threads)
 net = fastnn.NeuralNetwork(
     loss="cross_entropy",
     layer_args=[

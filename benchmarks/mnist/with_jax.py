@@ -8,7 +8,7 @@ import numpy as np
 import race
 
 options = race.options()
-X, labels, X_test, labels_test = race.load(options.folder)
+X, labels, X_test, labels_test = race.load(options.folder, options.threads)
 rng = np.random.default_rng(options.seed)
 parameters = [
     (jnp.asarray(rng.normal(0, np.sqrt(2 / d), (d, k)), jnp.float32), jnp.zeros(k, jnp.float32))

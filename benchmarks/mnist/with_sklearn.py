@@ -5,7 +5,7 @@ import race
 from sklearn.neural_network import MLPClassifier
 
 options = race.options()
-X, labels, X_test, labels_test = race.load(options.folder)
+X, labels, X_test, labels_test = race.load(options.folder, options.threads)
 net = MLPClassifier(
     race.WIDTHS[1:-1],
     solver="sgd",

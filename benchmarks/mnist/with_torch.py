@@ -8,7 +8,7 @@ from torch.nn import functional as F
 options = race.options()
 torch.set_num_threads(options.threads)
 torch.manual_seed(options.seed)
-X, labels, X_test, labels_test = map(torch.from_numpy, race.load(options.folder))
+X, labels, X_test, labels_test = map(torch.from_numpy, race.load(options.folder, options.threads))
 a, b, c, d = race.WIDTHS
 net = nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c), nn.ReLU(), nn.Linear(c, d))
 optimizer = torch.optim.SGD(net.parameters(), lr=race.LR, momentum=race.MOMENTUM, foreach=True)
