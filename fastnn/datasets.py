@@ -354,7 +354,8 @@ def load_mnist(
         return images.reshape(len(images), -1), rows
 
     def pixels(images: Array) -> Array:
-        return np.divide(images, float_dtype.type(255), dtype=float_dtype)
+        scaled: Array = np.divide(images, float_dtype.type(255), dtype=float_dtype)
+        return scaled
 
     with ThreadPoolExecutor(get_num_threads()) as readers:  # decompressing needs no GIL
         (X, Y), (X_test, Y_test) = readers.map(part, ("train", "t10k"))
