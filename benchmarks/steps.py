@@ -111,14 +111,14 @@ def stepped(network, X, Y):
     """Return the plan of a step, which has been done."""
     network.train_step(X, Y)
     network.train_step(X, Y)
-    return network._engine._training.get(len(X))
+    return network._engine._training.get(X.shape)
 
 
 def table(plan):
     """Return the rows of a plan's phases, as they are in memory, without the one that picks rows."""
-    count = plan.words[dense.PHASE_COUNT]
-    rows = dense.words(plan.words[dense.PHASES])[: count * dense.PHASE_WORDS]
-    return rows.reshape(count, dense.PHASE_WORDS)[1:]
+    count, width = int(plan.words[dense.PHASE_COUNT]), dense.PHASE_WORDS
+    memory = (ctypes.c_int64 * (count * width)).from_address(int(plan.words[dense.PHASES]))
+    return np.frombuffer(memory, np.int64).reshape(count, width)[1:]
 
 
 def work(plan, case):

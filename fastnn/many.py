@@ -94,10 +94,12 @@ def fit_many(
                 done = _stretch(left, x, y, count, begin)
                 seconds = time.perf_counter() - start
                 count = stretches.next_count(count, done, seconds)
-                check_interrupt()
+                if any(member.left for member in left):
+                    check_interrupt()
             for member in members:
                 member.end_epochs()
             begin += passes
+            check_interrupt()
     return [net.history for net in networks]
 
 

@@ -104,7 +104,6 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
         np.testing.assert_array_equal(a, b)
 
 
-<<<<<<< HEAD
 def test_without_momentum_fit_leaves_the_last_step_in_the_cache(rng):
     fast, slow = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
     X, Y = batch(rng, np.float64, 50)
@@ -149,7 +148,6 @@ def test_whatever_changes_a_watched_dict_is_counted(change):
     assert Changes.count > before
 
 
-=======
 def test_several_threads_pick_the_rows_of_a_wide_batch(rng):
     X, labels = rng.normal(size=(70, 1600)), rng.integers(0, 3, 70)
     layers = [{"name": "fully_connected", "n_out": n, "activation": "softmax"} for n in (8, 3)]
@@ -161,7 +159,6 @@ def test_several_threads_pick_the_rows_of_a_wide_batch(rng):
         np.testing.assert_array_equal(a, b)
 
 
->>>>>>> e117579 (Several threads pick a wide batch's rows, helpers come to every stretch; MNIST's files are read side by side)
 def test_a_replaced_parameter_is_used_and_the_old_array_left_alone(rng):
     fast, _ = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], "float64")
     X, Y = batch(rng, np.float64)

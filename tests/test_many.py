@@ -1,9 +1,13 @@
 """Several networks side by side, against each by itself."""
 
+import itertools
+import signal
+
 import numpy as np
 import pytest
 
 import fastnn
+from fastnn import stretches
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 5))
@@ -64,6 +68,27 @@ def test_a_second_call_goes_on():
         fastnn.fit_many([a], X, LABELS, epochs=2)
         b.fit(X, LABELS, epochs=2, verbose=False)
     assert_equal(a, b)
+
+
+def test_an_interrupted_run_is_a_shorter_one(monkeypatch):
+    trained, calls = stretches.train, itertools.count(1)
+
+    def train(*arguments):
+        found = trained(*arguments)
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(stretches, "train", train)
+    many, alone = [network(1), network(2)], [network(1), network(2)]
+    with pytest.raises(KeyboardInterrupt):
+        fastnn.fit_many(many, X, LABELS, epochs=10_000, batch_size=16)
+    monkeypatch.undo()
+    epochs = len(many[0].history.loss)
+    assert epochs > 3  # of which a call did several
+    for a, b in zip(many, alone, strict=True):
+        b.fit(X, LABELS, epochs=epochs, batch_size=16, verbose=False)
+        assert_equal(a, b)
 
 
 class Own(fastnn.ReLU):
