@@ -6,6 +6,7 @@ first takes half the time. So a helper's code is handed on as numba makes it, an
 part of its callers. Called from Python it is the plain function.
 """
 
+import functools
 from typing import Any
 
 from numba.core import types
@@ -54,6 +55,20 @@ class Inlined(CPUDispatcher):
 
     def get_overload(self, args: Any) -> Any:
         return self.overloads[tuple(args)].fndesc
+
+
+class Kernel(CPUDispatcher):
+    """A function that Python calls compiled; into compiled functions it is :class:`Inlined`."""
+
+    @functools.cached_property
+    def _for_callers(self) -> Inlined:
+        return Inlined(self.py_func, self.targetoptions)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return self._for_callers.get_call_template(args, kws)
+
+    def get_overload(self, args: Any) -> Any:
+        return self._for_callers.get_overload(args)
 
 
 class Choice(CPUDispatcher):
