@@ -19,7 +19,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastnn.kernels._cache import KernelCache, folder
-from fastnn.kernels._inlined import Choice, Inlined, Kernel
+from fastnn.kernels._inlined import Choice, Inlined, Kernel, uncollected
 
 _I64 = ir.IntType(64)
 _config: Any = numba.config  # its attributes are made at run time
@@ -159,7 +159,8 @@ def job(function: _F) -> Any:
     signature = (types.int64, types.int64), types.void
     compiled = CFunc(function, signature, {}, {"fastmath": set(FAST), "error_model": "numpy"})
     compiled._cache = KernelCache(function)
-    compiled.compile()
+    with uncollected():
+        compiled.compile()
     return compiled
 
 

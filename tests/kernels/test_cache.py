@@ -1,5 +1,6 @@
 """Compiled kernels on disk: fresh, never mixed up, whatever folders are writable."""
 
+import gc
 import os
 import pty
 import shutil
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastnn.kernels._jit import COMPILED
+from fastnn.kernels import activations
+from fastnn.kernels._jit import COMPILED, NumbaError
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 
@@ -171,3 +173,9 @@ def test_processes_that_start_together_do_not_mix_up_code(processes, tmp_path):
     said, errors = start(0, 1).communicate()
     assert (said, errors) == ("0\n", "")
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_compilation_that_fails_leaves_the_garbage_collector_on():
+    with pytest.raises(NumbaError):
+        activations.relu("no", "arrays")
+    assert gc.isenabled()
