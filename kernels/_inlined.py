@@ -1,11 +1,16 @@
-"""Functions that numba compiles for other compiled functions only.
+"""Functions that numba compiles for other compiled functions.
 
 Numba has LLVM optimise every function by itself and make machine code of it, and then again within each
 function that calls it. For a helper only the second counts, and a first start that does without the
 first takes half the time. So a helper's code is handed on as numba makes it, and kept on disk only as a
-part of its callers. Called from Python it is the plain function.
+part of its callers. Called from Python it is the plain function. A kernel is both: Python calls machine
+code of its own, and compiled callers get it as if it were a helper.
 """
 
+import functools
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba.core import types
@@ -54,6 +59,36 @@ class Inlined(CPUDispatcher):
 
     def get_overload(self, args: Any) -> Any:
         return self.overloads[tuple(args)].fndesc
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector: what the compiler makes lives on, and is looked through in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Kernel(CPUDispatcher):
+    """A function that Python calls compiled; into compiled functions it is :class:`Inlined`."""
+
+    def compile(self, sig: Any) -> Any:
+        with uncollected():
+            return super().compile(sig)
+
+    @functools.cached_property
+    def _for_callers(self) -> Inlined:
+        return Inlined(self.py_func, self.targetoptions)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return self._for_callers.get_call_template(args, kws)
+
+    def get_overload(self, args: Any) -> Any:
+        return self._for_callers.get_overload(args)
 
 
 class Choice(CPUDispatcher):

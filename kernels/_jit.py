@@ -19,7 +19,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastnn.kernels._cache import KernelCache, folder
-from fastnn.kernels._inlined import Choice, Inlined
+from fastnn.kernels._inlined import Choice, Inlined, Kernel, uncollected
 
 _I64 = ir.IntType(64)
 _config: Any = numba.config  # its attributes are made at run time
@@ -54,10 +54,11 @@ VECTOR_BYTES = _vector_bytes()
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
     options = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy", **more}
     options["no_cfunc_wrapper"] = True  # for kernels as arguments: a tenth of the time
-    compiled = numba.njit(**options)(function)
-    if COMPILED:
-        compiled._cache = KernelCache(function)
-    return compiled  # type: ignore[no-any-return]
+    if not COMPILED:
+        return function
+    compiled = Kernel(function, targetoptions={**options, "nopython": True})
+    compiled._cache = KernelCache(function)
+    return compiled  # type: ignore[return-value]
 
 
 def kernel(function: _F) -> _F:
@@ -158,7 +159,8 @@ def job(function: _F) -> Any:
     signature = (types.int64, types.int64), types.void
     compiled = CFunc(function, signature, {}, {"fastmath": set(FAST), "error_model": "numpy"})
     compiled._cache = KernelCache(function)
-    compiled.compile()
+    with uncollected():
+        compiled.compile()
     return compiled
 
 
@@ -238,38 +240,6 @@ def atomic_replace(context, address, expected, value):
         return builder.extract_value(pair, 1)
 
     return types.boolean(types.int64, types.int64, types.int64), codegen
-
-
-def stack(size: int) -> Any:
-    """Return a function, for kernels, that gives the address of ``size`` bytes on the stack."""
-
-    @intrinsic
-    def address(context):
-        def codegen(context, builder, signature, values):
-            with builder.goto_entry_block():
-                space = builder.alloca(ir.ArrayType(ir.IntType(8), size))
-            space.align = 64
-            return builder.ptrtoint(space, _I64)
-
-        return types.int64(), codegen
-
-    return address
-
-
-@intrinsic
-def _pointer(typing_context, address, like):
-    """Return an integer address as a pointer to ``like``'s elements."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(getattr(like, "dtype", like))(address, like), codegen
-
-
-@inlined
-def array_at(address, rows, columns, like):
-    """Return the C-contiguous ``(rows, columns)`` array at an address; ``like``: array or number."""
-    return numba.carray(_pointer(address, like), (rows, columns))  # type: ignore
 
 
 def assembly(function: Any, *arguments: Any) -> str:

@@ -19,12 +19,12 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import parts
-from fastnn.kernels._jit import call_job, inner, job, kernel, stack
+from fastnn.kernels._jit import call_job, inner, job, kernel
+from fastnn.kernels._memory import numbers, stack, words
 from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
 from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
-from fastnn.kernels.parts import numbers, words
 from fastnn.kernels.threads import parallel_for
 
 # The plan's header: the batch's rows, the size of an element, the rows of a block; addresses of the
@@ -283,7 +283,7 @@ def update(at: int, index: int) -> None:
     _multiply(plan, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
     if first == 0:
         _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
-    if numbers(plan.ctypes.data)[CLIP] != np.inf:  # then the whole gradient's norm comes first
+    if numbers(words(at)[PLAN])[CLIP] != np.inf:  # then the whole gradient's norm comes first
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
     penalty = numbers(layer.ctypes.data)[PENALTY]
@@ -300,7 +300,7 @@ def update(at: int, index: int) -> None:
 def clipped_update(at: int, index: int) -> None:
     """Update one parameter, weights if the index is even, by its gradient scaled to the clip norm."""
     plan, _ = _of(at)
-    clip = numbers(plan.ctypes.data)[CLIP]
+    clip = numbers(words(at)[PLAN])[CLIP]
     layer = _layer(plan, index // 2)
     d, k = layer[D], layer[K]
     if index % 2 == 0:

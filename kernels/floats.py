@@ -1,11 +1,12 @@
 """What the elementary functions need to know of float32 and float64: constants, and their bits."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn.kernels import polynomials as p
+from fastnn.kernels._constants import constants
 from fastnn.kernels._jit import by_dtype, inlined
 
 _QUARTER_PI_LOW = 3.061616997868383e-17  # pi / 4 less its float64
@@ -20,7 +21,8 @@ _CUBIC_32, _CUBIC_64 = (
 )
 
 
-class Constants(NamedTuple):
+@constants
+class Constants:
     """Numbers and polynomials of a dtype."""
 
     zero: Any

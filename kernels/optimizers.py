@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import kernel
+from fastnn.kernels._jit import exact, kernel
 
 
 @kernel
@@ -53,7 +53,7 @@ def sgd_step(gradient: Array, velocity: Array, lr: float, momentum: float, weigh
         weights[i] -= velocity[i]
 
 
-@kernel
+@exact
 def nesterov_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
     """Do :func:`sgd_step`, but ``weights -= momentum * velocity + lr * gradient`` of its velocity."""
     lr = gradient.dtype.type(lr)

@@ -17,7 +17,8 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import _jit, activations, threads
-from fastnn.kernels._jit import array_at, inner, kernel
+from fastnn.kernels._jit import inner, kernel
+from fastnn.kernels._memory import array_at
 from fastnn.kernels.rows import LANES, SHORT, add
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache

@@ -10,28 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._typing import Array
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
-from fastnn.kernels._jit import array_at, inner
+from fastnn.kernels._jit import inner
+from fastnn.kernels._memory import array_at, numbers, words
 from fastnn.kernels.gemm_microkernel import DESCENT, gemm, transpose
 
-_INTEGER, _NUMBER = np.int64(0), np.float64(0)
+_NUMBER = np.float64(0)
 _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_jit.job_from`
-
-
-@inner
-def words(address: int) -> Array:
-    """Return the integers at an address; no more of them may be read than there are."""
-    found: Array = array_at(address, 1, 2**20, _INTEGER)[0]
-    return found
-
-
-@inner
-def numbers(address: int) -> Array:
-    """Return the float64 numbers at an address."""
-    found: Array = array_at(address, 1, 2**20, _NUMBER)[0]
-    return found
 
 
 # C = start + A B, and what `gemm` does to its tiles; RATES: the learning rate and momentum of SGD;
@@ -218,23 +204,25 @@ def _adam(at: int, _: int) -> None:
 # Rows HEIGHT of WIDTH elements, picked from the array at Z by the row numbers at DY, to OUT.
 
 
+@inner
+def _copy(row, out):
+    for j in range(row.size):
+        out[j] = row[j]
+
+
 def _rows_picked(at: int, _: int) -> None:
     w = words(at)
     k, order = w[WIDTH], words(w[DY])
     size = array_at(w[Z], 1, 1, _like).itemsize
     for r in range(w[HEIGHT]):
-        row, out = (
-            array_at(w[Z] + order[r] * k * size, 1, k, _like)[0],
-            array_at(w[OUT], w[HEIGHT], k, _like)[r],
-        )
-        for j in range(k):
-            out[j] = row[j]
+        row = array_at(w[Z] + order[r] * k * size, 1, k, _like)[0]
+        _kernel(row, array_at(w[OUT], w[HEIGHT], k, _like)[r])
 
 
 _FIXED = {
     "product": (_product, gemm),
     "transposition": (_transposition, transpose),
-    "rows_picked": (_rows_picked, array_at),
+    "rows_picked": (_rows_picked, _copy),
     "targets": (_targets, losses.target_rows),
     "softmax_loss_short": (_softmax_loss, cross_entropy.softmax_cross_entropy_short),
     "softmax_loss_long": (_softmax_loss, cross_entropy.softmax_cross_entropy_long),

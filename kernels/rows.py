@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import array_at, inlined, inner, inner_exact, stack
+from fastnn.kernels._jit import inlined, inner, inner_exact
+from fastnn.kernels._memory import array_at, stack
 from fastnn.kernels.gemm_microkernel import AVAILABLE, transpose
 from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
 
@@ -117,8 +118,8 @@ def load_lanes(z: Array, start: int, t: Array) -> None:
     for i in range(rows, lanes):
         for j in range(k):
             t[j, i] = 0
-    at = z.ctypes.data + start * k * z.itemsize
-    transpose(at, k, t.ctypes.data, lanes, rows, k, z.itemsize, t[0, 0])
+    at = np.int64(z.ctypes.data) + start * k * z.itemsize
+    transpose(at, k, np.int64(t.ctypes.data), lanes, rows, k, z.itemsize, t[0, 0])
 
 
 @inner
@@ -126,8 +127,8 @@ def store_lanes(t: Array, start: int, out: Array) -> None:
     """Write the lanes of t to the rows of out from ``start`` on."""
     n, k = out.shape
     lanes = lanes_in(t)
-    at = out.ctypes.data + start * k * out.itemsize
-    transpose(t.ctypes.data, lanes, at, k, k, min(n - start, lanes), out.itemsize, t[0, 0])
+    at = np.int64(out.ctypes.data) + start * k * out.itemsize
+    transpose(np.int64(t.ctypes.data), lanes, at, k, k, min(n - start, lanes), out.itemsize, t[0, 0])
 
 
 @inner_exact

@@ -16,17 +16,19 @@ summation", SIAM J. Sci. Comput. 31, 2008). So a row's largest term, which is SC
 its sum again, and what is left is as accurate as the terms.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.kernels._constants import constants
 from fastnn.kernels._jit import by_dtype, fma, inlined, inner, inner_exact
 from fastnn.kernels.math import DOUBLE, SINGLE, Constants, reduce
 from fastnn.kernels.polynomials import long_polynomial
 
 
-class _Range(NamedTuple):
+@constants
+class _Range:
     functions: Constants
     scale: float  # SCALE, a power of two
     cut: float  # what cuts terms: sums of up to 2**26 multiples of SCALE / 2**26 are exact in float64
