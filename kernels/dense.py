@@ -71,6 +71,12 @@ def _layer(plan, i):
 
 
 @inner
+def _penalty(plan, i):
+    """Return what of a layer's weights is added to the batch's gradient."""
+    return numbers(plan[LAYERS] + i * LAYER_WORDS * 8)[PENALTY]
+
+
+@inner
 def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
     """Return where block ``index`` of ``blocks`` of the columns begins and ends, on cache lines."""
     lanes = 64 // size
@@ -286,7 +292,7 @@ def update(at: int, index: int) -> None:
     if numbers(words(at)[PLAN])[CLIP] != np.inf:  # then the whole gradient's norm comes first
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
-    penalty = numbers(layer.ctypes.data)[PENALTY]
+    penalty = _penalty(plan, i)
     whole = columns == k
     for r in range(1 if whole else rows):
         row = r * k * size
@@ -305,8 +311,7 @@ def clipped_update(at: int, index: int) -> None:
     d, k = layer[D], layer[K]
     if index % 2 == 0:
         m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
-        penalty = numbers(layer.ctypes.data)[PENALTY]
-        _rule(plan, d * k, layer[DW], m, v, w, clip, penalty)
+        _rule(plan, d * k, layer[DW], m, v, w, clip, _penalty(plan, index // 2))
     else:
         _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
 
