@@ -83,6 +83,6 @@ def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Ar
     arrays = X.ctypes.data, Y.ctypes.data
     words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
     job = dense.phase_job(dense.stretch).address
-    pool.rouse()  # now: helpers that have waited for this since they were woken may fall asleep
-    dense.run_stretches(0 if single else pool.control, job, words)
+    with pool.held():
+        dense.run_stretches(0 if single else pool.control, job, words)
     return [stretch.means for stretch in together]
