@@ -358,13 +358,14 @@ def _column_blocks(width: int, itemsize: int, shares: int) -> int:
 def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, ...]]:
     """Cut all weights into blocks, so that each share holds the columns its thread computes.
 
-    A layer too narrow for that is cut by rows instead.
+    A layer too narrow for that is cut by rows instead, and one whose rows are no whole cache lines:
+    those that hold the end of one share and the beginning of another would go back and forth.
     """
     found: list[tuple[int, ...]] = []
     for share in range(shares):
         for i, layer in enumerate(layers):
             d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
-            if blocks == 1:
+            if blocks == 1 or k * itemsize % 64:
                 first, end = share * d // shares, (share + 1) * d // shares
                 found.append((i, first, end - first, 0, k))
                 continue

@@ -246,10 +246,11 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _rule(plan, count, gradient, first, second, values, clip, penalty):
+def _rule(plan, rows, row, count, gradient, first, second, values, clip, penalty):
     at = _call_words()
     w = words(at)
-    w[parts.COUNT], w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = count, gradient, first, second
+    w[parts.RULE_ROWS], w[parts.RULE_ROW], w[parts.COUNT] = rows, row, count
+    w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = gradient, first, second
     w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
     numbers(at)[parts.CLIP], numbers(at)[parts.PENALTY] = clip, penalty / plan[N]
     call_job(plan[RULE], at, 0)
@@ -287,14 +288,10 @@ def update(at: int, index: int) -> None:
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
     penalty = numbers(layer.ctypes.data)[PENALTY]
-    whole = columns == k
-    for r in range(1 if whole else rows):
-        row = r * k * size
-        count = rows * k if whole else columns
-        _rule(plan, count, dw + row, m + row, v + row, w + row, np.inf, penalty)
+    _rule(plan, rows, k, columns, dw, m, v, w, np.inf, penalty)
     if first == 0:
         m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
-        _rule(plan, columns, db, m, v, b, np.inf, 0.0)
+        _rule(plan, 1, 0, columns, db, m, v, b, np.inf, 0.0)
 
 
 def clipped_update(at: int, index: int) -> None:
@@ -306,9 +303,9 @@ def clipped_update(at: int, index: int) -> None:
     if index % 2 == 0:
         m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
         penalty = numbers(layer.ctypes.data)[PENALTY]
-        _rule(plan, d * k, layer[DW], m, v, w, clip, penalty)
+        _rule(plan, 1, 0, d * k, layer[DW], m, v, w, clip, penalty)
     else:
-        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
+        _rule(plan, 1, 0, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
 
 
 def pick_rows(at: int, index: int) -> None:
