@@ -168,7 +168,7 @@ class InferencePlan(Plan):
         nothing = (dense.pick_rows, 0, 0)
         near = sum(W.nbytes for W in self.arrays[::2]) <= _NEAR
         if n > _BY_ROWS and near and not self._layers[:, dense.PACKS].any():
-            phases = [(dense.forward_rows, 0, self._row_blocks())]
+            phases = [(dense.forward_rows, last, self._row_blocks())]
         else:
             phases = self._forward_phases()
             phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
@@ -201,10 +201,19 @@ class LossPlan(Plan):
 
     def _loss_phases(self) -> list[tuple[Any, int, int]]:
         last = len(self._layers) - 1
-        phases = self._forward_phases()
-        if self._layers[last, dense.BLOCKS] > 1:
-            phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
+        blocks = int(self._layers[last, dense.BLOCKS])
+        if self._by_rows():
+            phases = [(dense.forward_rows, last if blocks > 1 else last - 1, self._row_blocks())]
+        else:
+            phases = self._forward_phases()
+            if blocks > 1:
+                phases.append((dense.forward, last, blocks))
         return [*phases, (dense.loss_rows, last, self._row_blocks())]
+
+    def _by_rows(self) -> bool:
+        """Return whether threads take rows through the layers: if X is more to pass on than weights."""
+        X_is_more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
+        return bool(self._shared and self.n > _BY_ROWS and X_is_more and not self._layers[:, dense.PACKS].any())
 
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {

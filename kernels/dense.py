@@ -174,10 +174,10 @@ def activate_rows(at: int, index: int) -> None:
 
 
 def forward_rows(at: int, index: int) -> None:
-    """Write a block of rows of all layers' activations."""
-    plan, _ = _of(at)
+    """Write a block of rows of the activations of all layers up to one."""
+    plan, last = _of(at)
     first, rows = _row_block(plan, index)
-    for i in range(plan[LAYER_COUNT]):
+    for i in range(last + 1):
         layer = _layer(plan, i)
         _forward_block(plan, i, first, rows, 0, layer[K])
         if layer[ROWWISE] != 0:

@@ -16,6 +16,8 @@ OPTIMIZERS = (
     {"name": "SGD", "lr": 0.1, "momentum": 0.9, "clip_norm": 0.05},
     {"name": "Adam", "lr": 0.01},
     {"name": "Adam", "lr": 0.01, "clip_norm": 0.05},
+    {"name": "Adam", "lr": 0.01, "beta_1": 0.5, "beta_2": 0.9, "eps": 0.1},
+    {"name": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True},
 )
 
 
@@ -263,6 +265,28 @@ def test_detours_change_no_bit(thresholds, expected, rule, dtype, rng, monkeypat
         assert detours(net, X) == expected
     for a, b in zip(other + parameters(net), found + parameters(plain), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS, ids=lambda rule: "-".join(map(str, rule.values())))
+def test_rules_of_penalised_blocks_of_any_width(rule, dtype, rng):
+    """Widths of whole vectors, of none, and of one and a part; by rows of X where those are more."""
+    X = rng.normal(size=(150, 400)).astype(dtype)
+    Y = np.eye(3, dtype=dtype)[rng.integers(0, 3, 150)]
+    layers = [fastnn.FullyConnected(k, "tanh", l2=5.0) for k in (64, 17)]
+    layers.append(fastnn.FullyConnected(3, "softmax", l2=2.0))
+    one = fastnn.NeuralNetwork("cross_entropy", layers, rule, seed=1, dtype=dtype)
+    two, slow = copy.deepcopy(one), copy.deepcopy(one)
+    slow._make_parameters(X)
+    for _ in range(3):
+        with fastnn.set_num_threads(1):
+            one.train_step(X, Y)
+        with fastnn.set_num_threads(2):
+            two.train_step(X, Y)
+        slow._step_by_layers(X, Y, None)
+    for a, b, c in zip(parameters(one), parameters(two), parameters(slow), strict=True):
+        np.testing.assert_array_equal(a, b)
+        tolerance = 1e-3 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance)
 
 
 def test_one_setting_asks_for_blas(dtype, rng, monkeypatch):

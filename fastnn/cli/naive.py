@@ -109,22 +109,6 @@ def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float) -
     return momentum * velocity + lr * gradient
 
 
-def sgd_step(
-    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    """Velocity as in ``sgd_momentum``, and the weights less it."""
-    velocity = momentum * velocity + lr * gradient
-    return velocity, weights - velocity
-
-
-def nesterov_step(
-    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    """Velocity as in ``sgd_momentum``, and the weights less the step after it."""
-    velocity = momentum * velocity + lr * gradient
-    return velocity, weights - (momentum * velocity + lr * gradient)
-
-
 def add_penalty(gradient: Array, rate: float, weights: Array) -> Array:
     """``gradient + rate weights``."""
     return np.asarray(gradient + rate * weights)
@@ -152,11 +136,3 @@ def adam(
     m = beta_1 * m + (1 - beta_1) * gradient
     v = beta_2 * v + (1 - beta_2) * gradient**2
     return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
-
-
-def adam_step(
-    gradient: Array, m: Array, v: Array, scale: float, rates: Array, weights: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Both moments and the step, of a gradient times ``scale``; the weights less the step."""
-    m, v, step = adam(gradient * scale, m, v, *rates)
-    return step, m, v, weights - step
