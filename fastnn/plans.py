@@ -127,6 +127,9 @@ class Plan:
             "PHASE_COUNT": len(phases),
             "PRODUCT": parts.part("product", self.dtype),
         }
+        self._write_header(header)
+
+    def _write_header(self, header: dict[str, int]) -> None:
         for name, value in header.items():
             self.words[getattr(dense, name)] = value
 
@@ -213,7 +216,9 @@ class LossPlan(Plan):
     def _by_rows(self) -> bool:
         """Return whether threads take rows through the layers: if X is more to pass on than weights."""
         X_is_more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
-        return bool(self._shared and self.n > _BY_ROWS and X_is_more and not self._layers[:, dense.PACKS].any())
+        return bool(
+            self._shared and self.n > _BY_ROWS and X_is_more and not self._layers[:, dense.PACKS].any()
+        )
 
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {
@@ -221,14 +226,18 @@ class LossPlan(Plan):
             "LOSS": parts.part(self._loss_part(model, fused), self.dtype),
         }
         if isinstance(model.loss, losses.CrossEntropy) and not model.loss.plain:
-            weights = model.loss.class_weight
-            header |= {
-                "TARGETS": parts.part("targets", self.dtype),
-                "T": self._new(self.Y_shape),
-                "SMOOTHING": int(np.float64(model.loss.label_smoothing).view(np.int64)),
-                "CLASS_WEIGHTS": self._keep(np.ones(self.Y_shape[1]) if weights is None else weights),
-            }
+            header |= self._target_header(model.loss)
         return header
+
+    def _target_header(self, loss: losses.CrossEntropy) -> dict[str, int]:
+        """Return the words for targets that are made of those given."""
+        weights = loss.class_weight
+        return {
+            "TARGETS": parts.part("targets", self.dtype),
+            "T": self._new(self.Y_shape),
+            "SMOOTHING": int(np.float64(loss.label_smoothing).view(np.int64)),
+            "CLASS_WEIGHTS": self._keep(np.ones(self.Y_shape[1]) if weights is None else weights),
+        }
 
     def _loss_part(self, model: NeuralNetwork, fused: bool) -> str:
         name = LOSSES[type(model.loss)][fused]
@@ -250,6 +259,7 @@ class TrainingPlan(LossPlan):
     """A whole step: forward, loss, backward, update."""
 
     def _write(self, model: NeuralNetwork, fused: bool) -> None:
+        self._loss = model.loss
         optimizer, last = model.optimizer, len(self._layers) - 1
         self.states = optimizer.states(
             [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters],
@@ -338,6 +348,17 @@ class TrainingPlan(LossPlan):
         self.words[dense.X], self.words[dense.Y] = self._picked
         self.words[dense.ALL_X], self.words[dense.ALL_Y] = X, Y
         self._rates_written = ()
+
+    def weigh_rows(self) -> None:
+        """Be ready for batches with weights of rows."""
+        if self.words[dense.WEIGHING]:
+            return
+        header = {"WEIGHING": parts.part("weighing", self.dtype)}
+        if (
+            isinstance(self._loss, losses.CrossEntropy) and self._loss.plain
+        ):  # then targets are weighted
+            header |= self._target_header(self._loss)
+        self._write_header(header)
 
     def _write_gradient(self, words: Array, activation: Any, last: bool) -> None:
         shape = (self.n, words[dense.K])

@@ -168,6 +168,15 @@ def _targets(at: int, _: int) -> None:
     )
 
 
+# Each of HEIGHT rows of WIDTH elements at Z times its float64 weight at DY.
+
+
+def _weighing(at: int, _: int) -> None:
+    w = words(at)
+    n, k = w[HEIGHT], w[WIDTH]
+    losses.weigh_rows(array_at(w[Z], n, k, _like), array_at(w[DY], 1, n, _NUMBER)[0])
+
+
 # An optimiser's update of a block of a parameter, RULE_ROWS rows of COUNT elements, RULE_ROW elements
 # apart, by its gradient, which is scaled down to the norm CLIP if it is longer (then the block is the
 # whole, in one row, and the gradient is written to); FIRST, SECOND: the optimiser's arrays; RULE_RATES:
@@ -191,9 +200,8 @@ def _rule(at: int, _: int) -> None:
     for r in range(w[RULE_ROWS]):
         for j in range(0, columns, lanes):
             o = (r * w[RULE_ROW] + j) * element.itemsize
-            _kernel(
-                w[SLOPE] + o, w[FIRST] + o, w[SECOND] + o, w[VALUES] + o, columns - j, scale, penalty, rates
-            )  # fmt: skip
+            g, first, second, values = w[SLOPE] + o, w[FIRST] + o, w[SECOND] + o, w[VALUES] + o
+            _kernel(g, first, second, values, columns - j, scale, penalty, rates)
 
 
 # Rows HEIGHT of WIDTH elements, picked from the array at Z by the row numbers at DY, to OUT.
@@ -219,6 +227,7 @@ _FIXED = {
     "transposition": (_transposition, transpose),
     "rows_picked": (_rows_picked, _copy),
     "targets": (_targets, losses.target_rows),
+    "weighing": (_weighing, losses.weigh_rows),
     "softmax_loss_short": (_softmax_loss, cross_entropy.softmax_cross_entropy_short),
     "softmax_loss_long": (_softmax_loss, cross_entropy.softmax_cross_entropy_long),
     "probability_loss": (_probability_loss, losses.cross_entropy),

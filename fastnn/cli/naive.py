@@ -84,6 +84,11 @@ def target_rows(y: Array, smoothing: float, weights: Array) -> Array:
     return np.asarray(weights * ((1 - smoothing) * y + even))
 
 
+def weigh_rows(a: Array, weights: Array) -> Array:
+    """``weights a`` by rows."""
+    return np.asarray(weights[:, None] * a)
+
+
 def l2(y: Array, y_hat: Array) -> Any:
     """``sum((y - y_hat)**2)``."""
     return np.sum((y - y_hat) ** 2)

@@ -219,6 +219,7 @@ _ROWS: dict[str, Twin] = {
     ),
     "losses.wrong_answers": Twin(naive.wrong_answers, (positive, flat, 0.0)),
     "losses.target_rows": Twin(naive.target_rows, (one_hot, 0.1, class_weight)),
+    "losses.weigh_rows": Twin(naive.weigh_rows, (rows, sample_weight)),
     "losses.l2": Twin(naive.l2, (flat, flat)),
     "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
     "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),

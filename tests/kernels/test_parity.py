@@ -19,6 +19,7 @@ ROWS, COLUMNS = 5, 11
 OUTPUTS = ("out", "dw", "db", "dx")
 # State that a kernel updates in place: the indices of those arguments.
 UPDATED = {
+    "losses.weigh_rows": (0,),
     "optimizers.add_penalty": (0,),
     "optimizers.adam": (1, 2),
 }
