@@ -94,13 +94,15 @@ class Data:
 
     def batch_sizes(self) -> Array:
         """Return how many rows each batch of a pass has."""
-        return np.diff([*range(0, self.n_samples, self.batch_size), self.n_samples])
+        sizes = np.full(self.samples_per_epoch, self.batch_size)
+        sizes[-1:] = self.n_samples - (self.samples_per_epoch - 1) * self.batch_size
+        return sizes
 
-    def rows_each_weight(self) -> Array:
-        """Return for each batch of the pass under way its rows by the sum of their weights."""
-        sizes = self.batch_sizes()
+    def rows_per_weight(self) -> Array:
+        """Return for each batch of the pass under way how many rows there are to a weight of 1."""
         if self._weights is None:
-            return np.ones(len(sizes))
+            return np.ones(self.samples_per_epoch)
+        sizes = self.batch_sizes()
         weights = self._weights if self._order is None else self._weights[self._order]
         totals = np.add.reduceat(weights, np.cumsum(sizes) - sizes)
         return np.divide(sizes, totals, out=np.zeros(len(sizes)), where=totals != 0)

@@ -33,6 +33,7 @@ LOSSES: dict[type, tuple[str, str]] = {
     losses.L2: ("l2_loss", ""),
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
+_LINE = 64  # bytes of a cache line
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 _CLOSE = 16  # up to so many times as much, a trial decides
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
@@ -214,11 +215,15 @@ class LossPlan(Plan):
         return [*phases, (dense.loss_rows, last, self._row_blocks())]
 
     def _by_rows(self) -> bool:
-        """Return whether threads take rows through the layers: if X is more to pass on than weights."""
-        X_is_more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
-        return bool(
-            self._shared and self.n > _BY_ROWS and X_is_more and not self._layers[:, dense.PACKS].any()
-        )
+        """Return whether threads take rows through the layers, instead of columns of each.
+
+        So they do if a batch is more to pass on than weights are, or rows of activations are no whole
+        cache lines.
+        """
+        more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
+        apart = not any(b.nbytes % _LINE for b in self.arrays[1:-1:2])
+        packs = bool(self._layers[:, dense.PACKS].any())
+        return self._shared and self.n > _BY_ROWS and (more or not apart) and not packs
 
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {
@@ -395,7 +400,7 @@ def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int,
     for share in range(shares):
         for i, layer in enumerate(layers):
             d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
-            if blocks == 1 or k * itemsize % 64:
+            if blocks == 1 or k * itemsize % _LINE:
                 first, end = share * d // shares, (share + 1) * d // shares
                 found.append((i, first, end - first, 0, k))
                 continue

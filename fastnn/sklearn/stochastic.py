@@ -28,13 +28,14 @@ class Penalty(Callback):
 
     def __init__(self, network: Network, alpha: float) -> None:
         self._network, self._alpha = network, alpha
+        self._before = network.weight_squares()
 
     def on_epoch_begin(self, run: training.Run) -> None:
-        self.total, self._before = 0.0, self._network.weight_squares()
+        self.total = 0.0
 
     def on_batches_end(self, run: training.Run, losses: Array, errors: Array) -> None:
         after = self._network.weight_squares()
-        rows = run.dataset.train.rows_each_weight()[len(run.losses) - len(losses) : len(run.losses)]
+        rows = run.dataset.train.rows_per_weight()[len(run.losses) - len(losses) : len(run.losses)]
         self.total += self._alpha / 2 * float(rows.sum()) * (self._before + after) / 2
         self._before = after
 
