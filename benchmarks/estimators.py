@@ -29,6 +29,7 @@ MODULES = {"scikit-learn": "sklearn.neural_network", "fastnn": "fastnn.sklearn"}
 EPOCHS = {"digits": 50, "letter": 20, "mnist": 5}
 SETTINGS = {
     "adam": {},
+    "adam, batch 32": {"batch_size": 32},
     "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
     "sgd, batch 32": {"solver": "sgd", "learning_rate_init": 0.01, "batch_size": 32},
 }

@@ -110,6 +110,16 @@ def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array
     return np.require(array, dtype, ["C", "A"])
 
 
+def as_weights(value: Any, n: int) -> Array:
+    """Return ``n`` rows' weights in float64, finite and not negative, or raise ``ValueError``."""
+    weights = as_float(value, "sample_weight", np.dtype(np.float64))
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), a weight a row, got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError("sample_weight must be finite and not negative")
+    return weights
+
+
 def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]:
     """Return two arrays of one shape in their common float dtype; see :func:`as_float`."""
     first, second = as_float(a, names[0]), as_float(b, names[1])

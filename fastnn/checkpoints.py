@@ -198,7 +198,11 @@ def _data_settings(dataset: Dataset, shuffle: bool) -> dict[str, Any]:
     for name, data in _parts(dataset):
         settings |= {
             f"{name} {what}": _fingerprint(array)
-            for what, array in (("data", data.data_), ("targets", data.labels))
+            for what, array in (
+                ("data", data.data_),
+                ("targets", data.labels),
+                ("weights", data._weights),
+            )
         }
     return settings
 

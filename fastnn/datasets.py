@@ -31,6 +31,8 @@ class Data:
     labels : array (n, ...), optional
     out_dim : int, optional
         Number of outputs a model of the labels needs.
+    weights : array (n,), optional
+        What each row counts in training.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Data:
         batch_size: int = 50,
         labels: ArrayLike | None = None,
         out_dim: int | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
         self._data = np.asarray(data)
@@ -47,6 +50,7 @@ class Data:
         self._labels = None if labels is None else np.asarray(labels)
         if self._labels is not None and len(self._labels) != len(self._data):
             raise ValueError(f"data has {len(self._data)} rows, labels have {len(self._labels)}")
+        self._weights = None if weights is None else np.asarray(weights, np.float64)
         self.out_dim = out_dim
         self.iteration = 0
         self.batch_size = require_count("batch_size", batch_size)
@@ -80,6 +84,7 @@ class Data:
         if order is not None:
             self._data = self._data[order]
             self._labels = None if self._labels is None else self._labels[order]
+            self._weights = None if self._weights is None else self._weights[order]
 
     def in_memory(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the data are a matrix of this dtype that lies in memory as a whole."""
@@ -87,13 +92,30 @@ class Data:
         ready = type(X) is np.ndarray and X.ndim == 2 and X.dtype == dtype and X.flags.carray
         return ready and Y is not None and Y.ndim == 2 and Y.dtype.kind in "fiub"
 
-    def start_pass(self, shuffle: bool, rng: np.random.Generator | None) -> tuple[Array, Array, Array]:
-        """Return data, labels, and the order in which to take their rows, new at a pass's start."""
+    def batch_sizes(self) -> Array:
+        """Return how many rows each batch of a pass has."""
+        sizes = np.full(self.samples_per_epoch, self.batch_size)
+        sizes[-1:] = self.n_samples - (self.samples_per_epoch - 1) * self.batch_size
+        return sizes
+
+    def rows_per_weight(self) -> Array:
+        """Return for each batch of the pass under way how many rows there are to a weight of 1."""
+        if self._weights is None:
+            return np.ones(self.samples_per_epoch)
+        sizes = self.batch_sizes()
+        weights = self._weights if self._order is None else self._weights[self._order]
+        totals = np.add.reduceat(weights, np.cumsum(sizes) - sizes)
+        return np.divide(sizes, totals, out=np.zeros(len(sizes)), where=totals != 0)
+
+    def start_pass(
+        self, shuffle: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Array, Array | None, Array]:
+        """Return data, labels, weights, and the order to take rows in, new at a pass's start."""
         if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         assert self._labels is not None
         order = np.arange(self.n_samples) if self._order is None else self._order
-        return self._data, self._labels, order
+        return self._data, self._labels, self._weights, order
 
     def shuffle(self, rng: np.random.Generator | None = None) -> None:
         """Permute data and labels, by NumPy's global generator unless ``rng`` is given."""
@@ -103,12 +125,18 @@ class Data:
 
     def sample(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
         """Return the next batch: ``(data, labels)``, or ``data`` alone if there are no labels."""
+        X, Y, _ = self.sample_weighted(shuffle, rng)
+        return X if self._labels is None else (X, Y)
+
+    def sample_weighted(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
+        """Return the next batch ``(data, labels, weights)``, None for what there is not."""
         if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
         self.iteration = (self.iteration + 1) % max(self.samples_per_epoch, 1)
         rows = batch if self._order is None else self._order[batch]
-        return self._data[rows] if self._labels is None else (self._data[rows], self._labels[rows])
+        parts = (self._data, self._labels, self._weights)
+        return tuple(None if part is None else part[rows] for part in parts)
 
     def reset(self) -> None:
         """Start a new pass at the next :meth:`sample`."""

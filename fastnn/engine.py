@@ -137,7 +137,7 @@ class Engine:
     def _epoch(
         self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Array, Array]]:
-        X, Y, order = data.start_pass(shuffle, model.rng)
+        X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
         while done < data.samples_per_epoch:
@@ -145,7 +145,7 @@ class Engine:
             assert plan is not None
             start = time.perf_counter()
             rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
-            stretch = Stretch(plan, model.optimizer, rows, epoch)
+            stretch = Stretch(plan, model.optimizer, rows, epoch, weights)
             (results,) = stretches.train([stretch], X, Y, plan.pool())[0]
             plan.clear(model)
             seconds = time.perf_counter() - start

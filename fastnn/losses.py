@@ -4,6 +4,7 @@ Both take targets and predictions of one shape, ``(n, ...)``. An empty batch has
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,26 @@ def target_rows(y: Array, smoothing: float, weights: Array | float) -> Array:
     even = smoothing / max(y.shape[-1], 1)
     rows = (1 - smoothing) * y + even * y.sum(axis=-1, keepdims=True)
     return np.ascontiguousarray(rows * weights, dtype=y.dtype)
+
+
+def shares(weights: Array) -> Array:
+    """Return ``weights / sum(weights)``, or zeros for a sum of 0: such a batch counts for nothing."""
+    total = weights.sum()
+    return np.asarray(weights / total if total else weights * 0.0)
+
+
+def weighted(
+    loss: Callable[[Array, Array], tuple[float, Array]], Y: Array, P: Array, weights: Array
+) -> tuple[float, Array]:
+    """Return the mean of a loss over rows, weighted ``(n,)``, and its gradient with respect to ``P``.
+
+    ``loss(Y, P)`` returns both for rows that all count the same.
+    """
+    share = shares(weights)
+    losses = [loss(Y[i : i + 1], P[i : i + 1])[0] for i in range(len(Y))]
+    _, gradient = loss(Y, P)
+    factors = (len(Y) * share).reshape(-1, *[1] * (P.ndim - 1))
+    return float(share @ losses), (gradient * factors).astype(gradient.dtype, copy=False)
 
 
 class CrossEntropy(Loss):

@@ -137,7 +137,7 @@ class _Member:
 
     def start_epoch(self, shuffle: bool) -> None:
         """Draw an epoch's order, which follows those that are under way."""
-        _, _, order = self._data.start_pass(shuffle, self.net.rng)
+        *_, order = self._data.start_pass(shuffle, self.net.rng)
         self._orders.append(self._rows[order])
         self.net._make_parameters(self._X)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn import summary, testing, training
+from fastnn import losses, summary, testing, training
 from fastnn._changes import watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, restore
+from fastnn._validation import as_float, as_weights, restore
 from fastnn.activations import SoftMax
 from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.datasets import Data, Dataset
@@ -138,26 +138,51 @@ class NeuralNetwork(LayerStack):
                     self._log_parameters()
                     yield losses, errors
                 return
-            X, Y = data.sample(shuffle, self.rng)
-            loss, error = self._step(X, Y, epoch)
+            X, Y, weights = data.sample_weighted(shuffle, self.rng)
+            if weights is None:
+                loss, error = self._step(X, Y, epoch)
+            else:
+                loss, error = self._step_by_layers(X, Y, epoch, weights)
             steps -= 1
             yield [loss], [error]
 
-    def _step_by_layers(self, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
+    def _step_by_layers(
+        self, X: Array, Y: Array, epoch: int | None, weights: Array | None = None
+    ) -> tuple[float, float]:
         last = self._fused_layer()
         if last is None:
             out = self.forward(X)
             self._check_target(Y, out)
-            loss = self.loss.forward(Y, out)
-            self._backward_through(self.loss.backward(Y, out))
+            loss, dY = self._weighted(self._loss_of_outputs, Y, out, weights)
+            self._backward_through(dY)
         else:
             Z = last.preactivation(self._forward_hidden(X))
-            loss, dZ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
+            target = as_float(Y, "Y", Z.dtype)
+            loss, dZ = self._weighted(self._loss_from_logits, target, Z, weights)
             self._backward_from(dZ)
             out = Z if type(last.activation) is SoftMax else last.activation.forward(Z)
+        if weights is not None:
+            self._weigh_penalties(weights)
         error = self._error(Y, out)
         self.update(epoch)
         return loss, error
+
+    def _loss_of_outputs(self, Y: Array, out: Array) -> tuple[float, Array]:
+        return self.loss.forward(Y, out), self.loss.backward(Y, out)
+
+    @staticmethod
+    def _weighted(
+        loss: Callable[[Array, Array], tuple[float, Array]], Y: Array, P: Array, weights: Array | None
+    ) -> tuple[float, Array]:
+        return loss(Y, P) if weights is None else losses.weighted(loss, Y, P, weights)
+
+    def _weigh_penalties(self, weights: Array) -> None:
+        """Make penalties' gradients, which are a batch's of n rows, those of the sum of its weights."""
+        total, n = weights.sum(), len(weights)
+        for layer in self.layers:
+            if layer.l2:
+                rate = layer.l2 * ((1.0 / total if total else 0.0) - 1.0 / n)
+                layer.gradients["W"] += (rate * layer.parameters["W"]).astype(layer.dtype, copy=False)
 
     def fit(
         self,
@@ -172,6 +197,7 @@ class NeuralNetwork(LayerStack):
         checkpoint: str | Path | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
+        sample_weight: ArrayLike | None = None,
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -199,6 +225,10 @@ class NeuralNetwork(LayerStack):
         resume : bool
             Go on from the file, if there is one, towards ``epochs`` in all. The network, seed
             included, data, ``batch_size`` and ``shuffle`` must be those it was started with.
+        sample_weight : array_like (n,), optional
+            What each row counts: the loss of a batch is the mean by these weights, and a row of weight
+            2 is as good as two. A batch whose weights are all 0 moves nothing by itself. Errors, and
+            validation, count every row once.
 
         Returns
         -------
@@ -232,6 +262,8 @@ class NeuralNetwork(LayerStack):
                 n_out=y.shape[1],
             )
         dataset = Dataset(x, y, batch_size, x_val, y_val)
+        if sample_weight is not None:
+            dataset.train = Data(x, batch_size, y, dataset.out_dim, as_weights(sample_weight, len(x)))
         if checkpoint is not None:
             from fastnn.checkpoints import Checkpoint  # which imports this file
 

@@ -294,6 +294,15 @@ class Adam(Optimizer):
         step_size, eps = self._corrected(self.lr_scheduler(self.epoch), states[0].t)
         return step_size, self.beta_1, self.beta_2, eps
 
+    def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
+        lr, t = self.lr_scheduler(self.epoch), states[0].t
+        for moments in states:
+            moments.t += count
+        corrected = [self._corrected(lr, t + i) for i in range(1, count + 1)]
+        return np.array([(step, self.beta_1, self.beta_2, eps) for step, eps in corrected]).reshape(
+            -1, 4
+        )
+
     def _corrected(self, lr: float, t: int) -> tuple[float, float]:
         """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""
         correction = math.sqrt(1.0 - self.beta_2**t)

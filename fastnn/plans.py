@@ -33,6 +33,7 @@ LOSSES: dict[type, tuple[str, str]] = {
     losses.L2: ("l2_loss", ""),
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
+_LINE = 64  # bytes of a cache line
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 _CLOSE = 16  # up to so many times as much, a trial decides
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
@@ -127,6 +128,9 @@ class Plan:
             "PHASE_COUNT": len(phases),
             "PRODUCT": parts.part("product", self.dtype),
         }
+        self._write_header(header)
+
+    def _write_header(self, header: dict[str, int]) -> None:
         for name, value in header.items():
             self.words[getattr(dense, name)] = value
 
@@ -168,7 +172,7 @@ class InferencePlan(Plan):
         nothing = (dense.pick_rows, 0, 0)
         near = sum(W.nbytes for W in self.arrays[::2]) <= _NEAR
         if n > _BY_ROWS and near and not self._layers[:, dense.PACKS].any():
-            phases = [(dense.forward_rows, 0, self._row_blocks())]
+            phases = [(dense.forward_rows, last, self._row_blocks())]
         else:
             phases = self._forward_phases()
             phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
@@ -201,10 +205,25 @@ class LossPlan(Plan):
 
     def _loss_phases(self) -> list[tuple[Any, int, int]]:
         last = len(self._layers) - 1
-        phases = self._forward_phases()
-        if self._layers[last, dense.BLOCKS] > 1:
-            phases.append((dense.forward, last, int(self._layers[last, dense.BLOCKS])))
+        blocks = int(self._layers[last, dense.BLOCKS])
+        if self._by_rows():
+            phases = [(dense.forward_rows, last if blocks > 1 else last - 1, self._row_blocks())]
+        else:
+            phases = self._forward_phases()
+            if blocks > 1:
+                phases.append((dense.forward, last, blocks))
         return [*phases, (dense.loss_rows, last, self._row_blocks())]
+
+    def _by_rows(self) -> bool:
+        """Return whether threads take rows through the layers, instead of columns of each.
+
+        So they do if a batch is more to pass on than weights are, or rows of activations are no whole
+        cache lines.
+        """
+        more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
+        apart = not any(b.nbytes % _LINE for b in self.arrays[1:-1:2])
+        packs = bool(self._layers[:, dense.PACKS].any())
+        return self._shared and self.n > _BY_ROWS and (more or not apart) and not packs
 
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {
@@ -212,14 +231,18 @@ class LossPlan(Plan):
             "LOSS": parts.part(self._loss_part(model, fused), self.dtype),
         }
         if isinstance(model.loss, losses.CrossEntropy) and not model.loss.plain:
-            weights = model.loss.class_weight
-            header |= {
-                "TARGETS": parts.part("targets", self.dtype),
-                "T": self._new(self.Y_shape),
-                "SMOOTHING": int(np.float64(model.loss.label_smoothing).view(np.int64)),
-                "CLASS_WEIGHTS": self._keep(np.ones(self.Y_shape[1]) if weights is None else weights),
-            }
+            header |= self._target_header(model.loss)
         return header
+
+    def _target_header(self, loss: losses.CrossEntropy) -> dict[str, int]:
+        """Return the words for targets that are made of those given."""
+        weights = loss.class_weight
+        return {
+            "TARGETS": parts.part("targets", self.dtype),
+            "T": self._new(self.Y_shape),
+            "SMOOTHING": int(np.float64(loss.label_smoothing).view(np.int64)),
+            "CLASS_WEIGHTS": self._keep(np.ones(self.Y_shape[1]) if weights is None else weights),
+        }
 
     def _loss_part(self, model: NeuralNetwork, fused: bool) -> str:
         name = LOSSES[type(model.loss)][fused]
@@ -241,6 +264,7 @@ class TrainingPlan(LossPlan):
     """A whole step: forward, loss, backward, update."""
 
     def _write(self, model: NeuralNetwork, fused: bool) -> None:
+        self._loss = model.loss
         optimizer, last = model.optimizer, len(self._layers) - 1
         self.states = optimizer.states(
             [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters],
@@ -330,6 +354,17 @@ class TrainingPlan(LossPlan):
         self.words[dense.ALL_X], self.words[dense.ALL_Y] = X, Y
         self._rates_written = ()
 
+    def weigh_rows(self) -> None:
+        """Be ready for batches with weights of rows."""
+        if self.words[dense.WEIGHING]:
+            return
+        header = {"WEIGHING": parts.part("weighing", self.dtype)}
+        if (
+            isinstance(self._loss, losses.CrossEntropy) and self._loss.plain
+        ):  # then targets are weighted
+            header |= self._target_header(self._loss)
+        self._write_header(header)
+
     def _write_gradient(self, words: Array, activation: Any, last: bool) -> None:
         shape = (self.n, words[dense.K])
         words[dense.DA] = words[dense.DZ] = self._new(shape)
@@ -358,13 +393,14 @@ def _column_blocks(width: int, itemsize: int, shares: int) -> int:
 def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, ...]]:
     """Cut all weights into blocks, so that each share holds the columns its thread computes.
 
-    A layer too narrow for that is cut by rows instead.
+    A layer too narrow for that is cut by rows instead, and one whose rows are no whole cache lines:
+    those that hold the end of one share and the beginning of another would go back and forth.
     """
     found: list[tuple[int, ...]] = []
     for share in range(shares):
         for i, layer in enumerate(layers):
             d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
-            if blocks == 1:
+            if blocks == 1 or k * itemsize % _LINE:
                 first, end = share * d // shares, (share + 1) * d // shares
                 found.append((i, first, end - first, 0, k))
                 continue

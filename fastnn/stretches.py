@@ -41,9 +41,18 @@ class Stretch:
         what is left.
     epoch : int
         The first one.
+    weights : (rows,), optional
+        What each row of the data counts; a batch's mean is by these weights.
     """
 
-    def __init__(self, plan: TrainingPlan, optimizer: Optimizer, order: Array, epoch: int) -> None:
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        optimizer: Optimizer,
+        order: Array,
+        epoch: int,
+        weights: Array | None = None,
+    ) -> None:
         self.plan = plan
         self._order = np.ascontiguousarray(order, np.int64)
         self._results = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
@@ -51,25 +60,48 @@ class Stretch:
         for optimizer.epoch in range(epoch, epoch + len(order)):
             rates.append(optimizer.advance_by(self._results.shape[1], plan.states))
         self._rates = np.concatenate(rates)
+        self._weights = None if weights is None else self._weights_of_batches(weights)
+
+    def _weights_of_batches(self, weights: Array) -> Array:
+        """Return each batch's rows by the sum of their weights, and the weights times that.
+
+        ``(passes, batches, 1 + n)``; a batch of no weight has zeros, and so has what a last one lacks.
+        """
+        sizes = self._sizes(self.plan.n)
+        out = np.zeros((*self._results.shape[:2], 1 + self.plan.n))
+        rows = np.pad(weights[self._order], ((0, 0), (0, len(sizes) * self.plan.n - sizes.sum())))
+        rows = rows.reshape(out.shape[0], out.shape[1], -1)
+        totals = rows.sum(axis=2)
+        np.divide(sizes, totals, out=out[..., 0], where=totals != 0)
+        np.multiply(out[..., :1], rows, out=out[..., 1:])
+        return out
 
     def words(self, X: int, Y: int, control: int) -> tuple[int, ...]:
         """Return what the compiled loop takes, for arrays at these addresses."""
         self.plan.read_from(X, Y)
+        if self._weights is not None:
+            self.plan.weigh_rows()
         arrays = self._order, self._rates, self._results
         return (
             self.plan.address,
             control,
             *self._order.shape,
             *(array.ctypes.data for array in arrays),
+            0 if self._weights is None else self._weights.ctypes.data,
         )
 
     @property
     def means(self) -> Array:
         """Each batch's mean loss and error, ``(passes, batches, 2)``."""
-        plan, (_, count, _) = self.plan, self._results.shape
-        sizes = np.full((count, 2), (plan.n, plan.errors))
-        sizes[-1] -= (count * plan.n - self._order.shape[1]) * sizes[-1] // plan.n
-        return self._results / sizes
+        plan = self.plan
+        return self._results / np.stack([self._sizes(plan.n), self._sizes(plan.errors)], axis=-1)
+
+    def _sizes(self, of_whole: int) -> Array:
+        """Return a number for each batch of a pass that is ``of_whole`` for those of all rows."""
+        count, n = self._results.shape[1], self.plan.n
+        sizes = np.full(count, of_whole)
+        sizes[-1] -= (count * n - self._order.shape[1]) * of_whole // n
+        return sizes
 
 
 def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Array]:
@@ -83,6 +115,6 @@ def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Ar
     arrays = X.ctypes.data, Y.ctypes.data
     words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
     job = dense.phase_job(dense.stretch).address
-    pool.rouse()  # now: helpers that have waited for this since they were woken may fall asleep
-    dense.run_stretches(0 if single else pool.control, job, words)
+    with pool.held():
+        dense.run_stretches(0 if single else pool.control, job, words)
     return [stretch.means for stretch in together]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,15 +95,22 @@ def run(
         as_real(part.labels, "the dataset's labels")
     net.prepare(dataset.out_dim, *(part.data_.shape for part in parts))
     run = Run(net, dataset, epochs)
+    with under_way(run, callbacks) as check_interrupt:
+        while run.epoch < epochs and run.stopped is None:
+            _epoch(run, shuffle, callbacks, check_interrupt)
+    return run.history
+
+
+@contextmanager
+def under_way(run: Run, callbacks: Sequence[Callback]) -> Iterator[Callable[[], None]]:
+    """Tell callbacks of a run's begin and end; what is yielded raises a Ctrl-C that came meanwhile."""
     with ExitStack() as ends:
         for callback in callbacks:
             callback.on_train_begin(run)
             ends.callback(callback.on_train_end, run)
-        net.history = run.history
+        run.net.history = run.history
         with deferred_interrupt() as check_interrupt:
-            while run.epoch < epochs and run.stopped is None:
-                _epoch(run, shuffle, callbacks, check_interrupt)
-    return run.history
+            yield check_interrupt
 
 
 def _epoch(
@@ -112,7 +119,7 @@ def _epoch(
     history, validate = run.history, run.dataset.validate
     for callback in callbacks:
         callback.on_epoch_begin(run)
-    if run.stopped is not None or not _pass(run, shuffle, callbacks, check_interrupt):
+    if run.stopped is not None or not one_pass(run, shuffle, callbacks, check_interrupt):
         return
     history.loss.append(_mean(run.losses))
     history.error.append(_mean(run.errors))
@@ -127,7 +134,7 @@ def _epoch(
     run.losses, run.errors = [], []
 
 
-def _pass(
+def one_pass(
     run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
 ) -> bool:
     """Train on a pass over the training part; return whether it came to its end."""

@@ -34,13 +34,14 @@ from fastnn.kernels.threads import parallel_for
 # 5): layer, and the block of its weights: rows from, to, columns from, to; PHASES (count, 5): the
 # phase's job, the plan's address, a layer, how many jobs, and whether several threads share them. The
 # first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
+# ROW_WEIGHTS: (1 + N,) float64, the factor of penalties and the rows' weights, whose mean is 1, or 0.
 # Last the parts; RULE is 0 where the optimiser's update is done on the products' tiles.
 (
     N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
-    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS,
-    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE,
-) = range(26)  # fmt: skip
-HEADER_WORDS = 26
+    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS,
+    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, WEIGHING,
+) = range(28)  # fmt: skip
+HEADER_WORDS = 28
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
@@ -57,10 +58,13 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
 ) = range(25)  # fmt: skip
 LAYER_WORDS = 25
 # A stretch: plan, pool or 0, how many passes, and how many row numbers each has, whose last batch may
-# be smaller; addresses of these, of all batches' (batches, 4) rates and (batches, 2) summed losses and
-# errors.
-STRETCH_PLAN, STRETCH_CONTROL, PASSES, PASS_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS = range(7)
-STRETCH_WORDS = 7
+# be smaller; addresses of these, of all batches' (batches, 4) rates, (batches, 2) summed losses and
+# errors, and (batches, 1 + n) ROW_WEIGHTS or 0.
+(
+    STRETCH_PLAN, STRETCH_CONTROL, PASSES, PASS_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS,
+    STRETCH_WEIGHTS,
+) = range(8)  # fmt: skip
+STRETCH_WORDS = 8
 
 _call_words = stack(8 * 16)  # of a part
 
@@ -180,14 +184,57 @@ def activate_rows(at: int, index: int) -> None:
 
 
 def forward_rows(at: int, index: int) -> None:
-    """Write a block of rows of all layers' activations."""
-    plan, _ = _of(at)
+    """Write a block of rows of the activations of all layers up to one."""
+    plan, last = _of(at)
     first, rows = _row_block(plan, index)
-    for i in range(plan[LAYER_COUNT]):
+    for i in range(last + 1):
         layer = _layer(plan, i)
         _forward_block(plan, i, first, rows, 0, layer[K])
         if layer[ROWWISE] != 0:
             _apply(plan, layer, layer[ACTIVATION], first, rows, 0, layer[K], layer[Z], 0, layer[A])
+
+
+@inner
+def _weigh(plan, a, rows, k, weights):
+    at = _call_words()
+    w = words(at)
+    w[parts.HEIGHT], w[parts.WIDTH], w[parts.Z], w[parts.DY] = rows, k, a, weights
+    call_job(plan[WEIGHING], at, 0)
+
+
+@inner
+def _make_targets(plan, first, rows, k, weights):
+    """Write a block of rows of T."""
+    at = _call_words()
+    w, offset = words(at), first * k * plan[SIZE]
+    w[parts.BLOCK_ROWS], w[parts.CLASSES] = rows, k
+    w[parts.Y], w[parts.T] = plan[Y] + offset, plan[T] + offset
+    w[parts.SMOOTHING], w[parts.WEIGHTS] = plan[SMOOTHING], plan[CLASS_WEIGHTS]
+    call_job(plan[TARGETS], at, 0)
+    if weights != 0:
+        _weigh(plan, plan[T] + offset, rows, k, weights)
+
+
+@inner
+def _loss(plan, layer, targets, first, rows, stats):
+    """Write the summed loss and error of some rows, and the gradient of the last activations."""
+    at = _call_words()
+    w, offset = words(at), first * layer[K] * plan[SIZE]
+    w[parts.BLOCK_ROWS], w[parts.CLASSES], w[parts.BATCH] = rows, layer[K], plan[N]
+    w[parts.Y], w[parts.T], w[parts.SCORES] = plan[Y] + offset, targets + offset, layer[A] + offset
+    w[parts.GRADIENT], w[parts.STATS] = layer[DA] + offset, stats
+    call_job(plan[LOSS], at, 0)
+
+
+@inner
+def _loss_row_by_row(plan, layer, first, rows, stats, weights):
+    """Do the same with each row's loss weighted, but not yet the gradients."""
+    loss, error, found = 0.0, 0.0, numbers(stats)
+    for r in range(rows):
+        _loss(plan, layer, plan[Y], first + r, 1, stats)
+        loss += weights[r] * found[0]
+        error += found[1]
+    found[0], found[1] = loss, error
 
 
 def loss_rows(at: int, index: int) -> None:
@@ -200,18 +247,17 @@ def loss_rows(at: int, index: int) -> None:
         _forward_block(plan, i, first, rows, 0, k)
     if layer[ROWWISE] != 0:
         _apply(plan, layer, layer[ACTIVATION], first, rows, 0, k, layer[Z], 0, layer[A])
-    offset = first * k * size
-    call_at = _call_words()
-    w = words(call_at)
-    w[parts.BLOCK_ROWS], w[parts.CLASSES] = rows, k
-    w[parts.Y], w[parts.T] = plan[Y] + offset, plan[Y] + offset
+    stats, weights = plan[STATS] + 16 * index, plan[ROW_WEIGHTS]
+    if weights != 0:
+        weights += 8 * (1 + first)
     if plan[TARGETS] != 0:
-        w[parts.T] = plan[T] + offset
-        w[parts.SMOOTHING], w[parts.WEIGHTS] = plan[SMOOTHING], plan[CLASS_WEIGHTS]
-        call_job(plan[TARGETS], call_at, 0)
-    w[parts.BATCH], w[parts.SCORES] = plan[N], layer[A] + offset
-    w[parts.GRADIENT], w[parts.STATS] = layer[DA] + offset, plan[STATS] + 16 * index
-    call_job(plan[LOSS], call_at, 0)
+        _make_targets(plan, first, rows, k, weights)
+        _loss(plan, layer, plan[T], first, rows, stats)
+    elif weights == 0:
+        _loss(plan, layer, plan[Y], first, rows, stats)
+    else:
+        _loss_row_by_row(plan, layer, first, rows, stats, numbers(weights))
+        _weigh(plan, layer[DA] + first * k * size, rows, k, weights)
     if layer[GRADIENT] != 0:
         _apply(plan, layer, layer[GRADIENT], first, rows, 0, k, layer[Z], layer[DA], layer[DZ])
 
@@ -252,12 +298,14 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _rule(plan, count, gradient, first, second, values, clip, penalty):
+def _rule(plan, rows, row, count, gradient, first, second, values, clip, penalty):
     at = _call_words()
     w = words(at)
-    w[parts.COUNT], w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = count, gradient, first, second
+    w[parts.RULE_ROWS], w[parts.RULE_ROW], w[parts.COUNT] = rows, row, count
+    w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = gradient, first, second
     w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
-    numbers(at)[parts.CLIP], numbers(at)[parts.PENALTY] = clip, penalty / plan[N]
+    factor = numbers(plan[ROW_WEIGHTS])[0] if plan[ROW_WEIGHTS] != 0 else 1.0
+    numbers(at)[parts.CLIP], numbers(at)[parts.PENALTY] = clip, penalty * factor / plan[N]
     call_job(plan[RULE], at, 0)
 
 
@@ -292,15 +340,10 @@ def update(at: int, index: int) -> None:
     if numbers(words(at)[PLAN])[CLIP] != np.inf:  # then the whole gradient's norm comes first
         return
     m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
-    penalty = _penalty(plan, i)
-    whole = columns == k
-    for r in range(1 if whole else rows):
-        row = r * k * size
-        count = rows * k if whole else columns
-        _rule(plan, count, dw + row, m + row, v + row, w + row, np.inf, penalty)
+    _rule(plan, rows, k, columns, dw, m, v, w, np.inf, _penalty(plan, i))
     if first == 0:
         m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
-        _rule(plan, columns, db, m, v, b, np.inf, 0.0)
+        _rule(plan, 1, 0, columns, db, m, v, b, np.inf, 0.0)
 
 
 def clipped_update(at: int, index: int) -> None:
@@ -311,9 +354,9 @@ def clipped_update(at: int, index: int) -> None:
     d, k = layer[D], layer[K]
     if index % 2 == 0:
         m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
-        _rule(plan, d * k, layer[DW], m, v, w, clip, _penalty(plan, index // 2))
+        _rule(plan, 1, 0, d * k, layer[DW], m, v, w, clip, _penalty(plan, index // 2))
     else:
-        _rule(plan, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
+        _rule(plan, 1, 0, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
 
 
 def pick_rows(at: int, index: int) -> None:
@@ -392,12 +435,14 @@ def stretch(at: int, index: int) -> None:
         begin = b % batches * n
         plan[N] = min(n, rows - begin)
         plan[ORDER] = s[STRETCH_ORDER] + (b // batches * rows + begin) * 8
+        if s[STRETCH_WEIGHTS] != 0:
+            plan[ROW_WEIGHTS] = s[STRETCH_WEIGHTS] + b * (1 + n) * 8
         for r in range(4):
             rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
         _run(s[STRETCH_CONTROL], plan, 0)
         loss, error = _results(plan)
         numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
-    plan[N] = n
+    plan[N], plan[ROW_WEIGHTS] = n, 0
 
 
 @kernel

@@ -75,6 +75,15 @@ def target_rows(y: Array, smoothing: float, weights: Array, out: Array) -> None:
 
 
 @kernel
+def weigh_rows(a: Array, weights: Array) -> None:
+    """Do ``a *= weights`` by rows, weights ``(n,)``."""
+    for i in range(a.shape[0]):
+        weight = a.dtype.type(weights[i])
+        for j in range(a.shape[1]):
+            a[i, j] *= weight
+
+
+@kernel
 def binary_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     """Return ``sum(y softplus(-z) + (1 - y) softplus(z))``; write its gradient ``(s - y) / n``.
 

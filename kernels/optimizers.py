@@ -1,6 +1,7 @@
 """Optimiser updates over flat arrays of ``m`` parameters.
 
-Each rule twice: into an array of its own, for ``optimizer.update``, and applied to the weights.
+Each rule writes its step to an array, for ``optimizer.update``; what applies it to weights is in
+:mod:`fastnn.kernels.rule_microkernel`.
 """
 
 import math
@@ -44,26 +45,6 @@ def add_penalty(gradient: Array, rate: float, weights: Array) -> None:
 
 
 @kernel
-def sgd_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
-    """``velocity = momentum * velocity + lr * gradient``; ``weights -= velocity``."""
-    lr = gradient.dtype.type(lr)
-    momentum = gradient.dtype.type(momentum)
-    for i in range(gradient.size):
-        velocity[i] = momentum * velocity[i] + lr * gradient[i]
-        weights[i] -= velocity[i]
-
-
-@exact
-def nesterov_step(gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array) -> None:
-    """Do :func:`sgd_step`, but ``weights -= momentum * velocity + lr * gradient`` of its velocity."""
-    lr = gradient.dtype.type(lr)
-    momentum = gradient.dtype.type(momentum)
-    for i in range(gradient.size):
-        velocity[i] = momentum * velocity[i] + lr * gradient[i]
-        weights[i] -= momentum * velocity[i] + lr * gradient[i]
-
-
-@kernel
 def adam(
     gradient: Array,
     m: Array,
@@ -91,17 +72,3 @@ def adam(
         m[i] = b1 * m[i] + c1 * g
         v[i] = b2 * v[i] + c2 * (g * g)
         out[i] = step_size * m[i] / (math.sqrt(v[i]) + eps)
-
-
-@kernel
-def adam_step(gradient: Array, m: Array, v: Array, scale: float, rates: Array, weights: Array) -> None:
-    """As :func:`adam` with ``rates = step_size, beta_1, beta_2, eps``; ``weights -= out``.
-
-    The gradient is written to: it becomes the step.
-    """
-    scale = gradient.dtype.type(scale)
-    for i in range(gradient.size):
-        gradient[i] *= scale
-    adam(gradient, m, v, rates[0], rates[1], rates[2], rates[3], gradient)
-    for i in range(gradient.size):
-        weights[i] -= gradient[i]

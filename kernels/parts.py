@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
-from fastnn.kernels._jit import inner
+from fastnn.kernels._jit import VECTOR_BYTES, inner
 from fastnn.kernels._memory import array_at, numbers, words
 from fastnn.kernels.gemm_microkernel import DESCENT, gemm, transpose
+from fastnn.kernels.rule_microkernel import adam_vector, nesterov_vector, sgd_vector
 
 _NUMBER = np.float64(0)
 _kernel: Any = None  # what a template calls, and
@@ -167,38 +168,40 @@ def _targets(at: int, _: int) -> None:
     )
 
 
-# An optimiser's update of a parameter by its gradient, which is scaled down to the norm CLIP if it is
-# longer, and written to; FIRST, SECOND: the optimiser's arrays; RULE_RATES: four numbers; PENALTY: what
-# of the parameter is added to its gradient first.
-COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES, PENALTY = range(8)
+# Each of HEIGHT rows of WIDTH elements at Z times its float64 weight at DY.
 
 
-@inner
-def _scale(gradient, at, values):
-    """Add the penalty to a gradient; return the factor that takes it to the clip norm."""
-    clip, penalty = numbers(at)[CLIP], numbers(at)[PENALTY]
-    if penalty != 0:
-        optimizers.add_penalty(gradient, penalty, values)
-    if clip == np.inf:
-        return 1.0
-    size = optimizers.norm(gradient)
-    return clip / size if size > clip else 1.0
+def _weighing(at: int, _: int) -> None:
+    w = words(at)
+    n, k = w[HEIGHT], w[WIDTH]
+    losses.weigh_rows(array_at(w[Z], n, k, _like), array_at(w[DY], 1, n, _NUMBER)[0])
 
 
-def _sgd(at: int, _: int) -> None:
+# An optimiser's update of a block of a parameter, RULE_ROWS rows of COUNT elements, RULE_ROW elements
+# apart, by its gradient, which is scaled down to the norm CLIP if it is longer (then the block is the
+# whole, in one row, and the gradient is written to); FIRST, SECOND: the optimiser's arrays; RULE_RATES:
+# four numbers; PENALTY: what of the parameter is added to its gradient first.
+COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES, PENALTY, RULE_ROWS, RULE_ROW = range(10)
+
+
+def _rule(at: int, _: int) -> None:
     w, rates = words(at), numbers(words(at)[RULE_RATES])
-    m = w[COUNT]
-    g, velocity = array_at(w[SLOPE], 1, m, _like)[0], array_at(w[FIRST], 1, m, _like)[0]
-    values = array_at(w[VALUES], 1, m, _like)[0]
-    _kernel(g, velocity, rates[0] * _scale(g, at, values), rates[1], values)
-
-
-def _adam(at: int, _: int) -> None:
-    w, rates = words(at), numbers(words(at)[RULE_RATES])
-    m = w[COUNT]
-    g, values = array_at(w[SLOPE], 1, m, _like)[0], array_at(w[VALUES], 1, m, _like)[0]
-    first, second = array_at(w[FIRST], 1, m, _like)[0], array_at(w[SECOND], 1, m, _like)[0]
-    optimizers.adam_step(g, first, second, _scale(g, at, values), rates, values)
+    clip, penalty, factor = numbers(at)[CLIP], numbers(at)[PENALTY], 1.0
+    if clip != np.inf:
+        gradient = array_at(w[SLOPE], 1, w[COUNT], _like)[0]
+        if penalty != 0:
+            optimizers.add_penalty(gradient, penalty, array_at(w[VALUES], 1, w[COUNT], _like)[0])
+            penalty = 0.0
+        size = optimizers.norm(gradient)
+        factor = clip / size if size > clip else 1.0
+    element = array_at(w[SLOPE], 1, 1, _like)
+    scale, penalty = element.dtype.type(factor), element.dtype.type(penalty)
+    lanes, columns = VECTOR_BYTES // element.itemsize, w[COUNT]
+    for r in range(w[RULE_ROWS]):
+        for j in range(0, columns, lanes):
+            o = (r * w[RULE_ROW] + j) * element.itemsize
+            g, first, second, values = w[SLOPE] + o, w[FIRST] + o, w[SECOND] + o, w[VALUES] + o
+            _kernel(g, first, second, values, columns - j, scale, penalty, rates)
 
 
 # Rows HEIGHT of WIDTH elements, picked from the array at Z by the row numbers at DY, to OUT.
@@ -224,15 +227,16 @@ _FIXED = {
     "transposition": (_transposition, transpose),
     "rows_picked": (_rows_picked, _copy),
     "targets": (_targets, losses.target_rows),
+    "weighing": (_weighing, losses.weigh_rows),
     "softmax_loss_short": (_softmax_loss, cross_entropy.softmax_cross_entropy_short),
     "softmax_loss_long": (_softmax_loss, cross_entropy.softmax_cross_entropy_long),
     "probability_loss": (_probability_loss, losses.cross_entropy),
     "sigmoid_loss": (_sigmoid_loss, losses.binary_cross_entropy),
     "yes_no_loss": (_yes_no_loss, losses.yes_no_cross_entropy),
     "l2_loss": (_l2_loss, losses.l2),
-    "sgd": (_sgd, optimizers.sgd_step),
-    "nesterov": (_sgd, optimizers.nesterov_step),
-    "adam": (_adam, optimizers.adam_step),
+    "sgd": (_rule, sgd_vector),
+    "nesterov": (_rule, nesterov_vector),
+    "adam": (_rule, adam_vector),
 }
 
 

@@ -16,12 +16,14 @@ helper that comes late, with an old number. So loops need not be closed.
 Helpers are Python threads that spend their time in one compiled call without the GIL. Between loops
 they spin for a while, then go to sleep in Python until :meth:`Pool.wake`. They spin without the
 processor's ``pause``: a virtual machine's host takes a run of those for a thread that waits in vain,
-and stops it for longer than a whole loop lasts.
+and stops it for longer than a whole loop lasts. While a call of many loops is under way, which cannot
+wake them, they have more patience: between two loops may lie a long job of another thread's.
 """
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 
@@ -38,6 +40,7 @@ from fastnn.kernels._jit import (
 # The control block, in bytes. Helpers watch the first line; each share has two, what is taken of it and
 # what its own thread, in any share, has finished.
 _LOOP, _JOB, _ARGUMENTS, _COUNT, _THREADS, _STOP = range(0, 48, 8)
+_PATIENCE = 48  # of helpers: how many turns they spin
 _LINE = 128
 _BUSY = _LINE  # whether somebody runs a loop
 _AWAKE = 2 * _LINE  # helpers that are not asleep
@@ -45,6 +48,7 @@ _SHARES = 3 * _LINE
 _TAKEN, _FINISHED, _SHARE = 0, _LINE, 2 * _LINE
 _NUMBER = 2**20  # a loop's number is kept in units of this, beside a number of jobs below it
 _SPINS = 400_000  # some hundreds of microseconds
+_SPINS_HELD = 50 * _SPINS
 
 
 @inner
@@ -117,18 +121,23 @@ def parallel_for(control, job, arguments, count):
 
 
 @kernel
-def _help(control, thread, spins):
-    """Take jobs from the loops that come by, until none has come for ``spins`` turns."""
+def _help(control, thread):
+    """Take jobs from the loops that come by, until none has come for as long as patience lasts."""
     atomic_add(control + _AWAKE, 1)
     last = atomic_load(control + _LOOP) - 1  # a loop that is under way is joined
     idle = 0
-    while idle < spins and atomic_load(control + _STOP) == 0:
+    while atomic_load(control + _STOP) == 0:
         loop = atomic_load(control + _LOOP)
         if loop != last:
             _work_through(control, loop, thread, 0)
             last = loop
             idle = 0
         idle += 1
+        if idle >= atomic_load(control + _PATIENCE):
+            atomic_add(control + _AWAKE, -1)
+            if idle >= atomic_load(control + _PATIENCE):  # nor was it renewed by one who counted us
+                return
+            atomic_add(control + _AWAKE, 1)
     atomic_add(control + _AWAKE, -1)
 
 
@@ -151,7 +160,9 @@ class Pool:
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
         self._beds: list[threading.Lock] = []
-        _help(self.control, 0, 0)  # compiled now, not while helpers are waited for
+        self._calls: list[None] = []  # one entry for each that holds the helpers
+        _help(self.control, 0)  # compiled now, not while helpers are waited for
+        self._block[self._start + _PATIENCE // 8] = _SPINS
         for thread in range(1, n_threads):
             bed = threading.Lock()
             bed.acquire()
@@ -167,7 +178,20 @@ class Pool:
             bed.acquire()
             if self._block[self._start + _STOP // 8]:
                 return
-            _help(self.control, thread, _SPINS)
+            _help(self.control, thread)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wake helpers and keep them awake for a call of many loops."""
+        patience = self._block[self._start + _PATIENCE // 8 :][:1]
+        self._calls.append(None)
+        patience[0] = _SPINS_HELD
+        try:
+            self.rouse()  # now: helpers that have waited for this since they were woken may fall asleep
+            yield
+        finally:
+            self._calls.pop()
+            patience[0] = _SPINS_HELD if self._calls else _SPINS
 
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
@@ -241,10 +265,7 @@ class Alone:
     """What stands for a pool where a loop is serial."""
 
     control = 0
-
-    @staticmethod
-    def rouse() -> None:
-        """Wake nobody."""
+    held = nullcontext
 
 
 def pool() -> Pool:

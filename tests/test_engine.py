@@ -16,6 +16,8 @@ OPTIMIZERS = (
     {"name": "SGD", "lr": 0.1, "momentum": 0.9, "clip_norm": 0.05},
     {"name": "Adam", "lr": 0.01},
     {"name": "Adam", "lr": 0.01, "clip_norm": 0.05},
+    {"name": "Adam", "lr": 0.01, "beta_1": 0.5, "beta_2": 0.9, "eps": 0.1},
+    {"name": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True},
 )
 
 
@@ -263,6 +265,90 @@ def test_detours_change_no_bit(thresholds, expected, rule, dtype, rng, monkeypat
         assert detours(net, X) == expected
     for a, b in zip(other + parameters(net), found + parameters(plain), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS, ids=lambda rule: "-".join(map(str, rule.values())))
+def test_rules_of_penalised_blocks_of_any_width(rule, dtype, rng):
+    """Widths of whole vectors, of none, and of one and a part; by rows of X where those are more."""
+    X = rng.normal(size=(150, 400)).astype(dtype)
+    Y = np.eye(3, dtype=dtype)[rng.integers(0, 3, 150)]
+    layers = [fastnn.FullyConnected(k, "tanh", l2=5.0) for k in (64, 17)]
+    layers.append(fastnn.FullyConnected(3, "softmax", l2=2.0))
+    one = fastnn.NeuralNetwork("cross_entropy", layers, rule, seed=1, dtype=dtype)
+    two, slow = copy.deepcopy(one), copy.deepcopy(one)
+    slow._make_parameters(X)
+    for _ in range(3):
+        with fastnn.set_num_threads(1):
+            one.train_step(X, Y)
+        with fastnn.set_num_threads(2):
+            two.train_step(X, Y)
+        slow._step_by_layers(X, Y, None)
+    for a, b, c in zip(parameters(one), parameters(two), parameters(slow), strict=True):
+        np.testing.assert_array_equal(a, b)
+        tolerance = 1e-3 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("n", [11, 90])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[::2])
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS[:8])
+def test_weighted_rows_are_the_same_on_both_roads(output, loss, optimizer, n, rng):
+    X, Y = batch(rng, np.float64, n)
+    weights = rng.uniform(0, 2, n)
+    weights[:4] = 0  # the first batch's, with this order
+    fast, slow = twins("tanh", output, LOSSES[loss](), optimizer, np.float64)
+    for net in (fast, slow):
+        net.prepare(3, X.shape)
+        net._make_parameters(X)
+        net.layers[0].l2 = 0.5
+    for _ in range(2):
+        data = fastnn.datasets.Data(X, 4, Y, weights=weights)
+        found = list(fast._batches(data, False, 0))
+        assert len(found) < data.samples_per_epoch  # in stretches
+        found = [np.concatenate(part) for part in zip(*found, strict=True)]
+        for i in range(0, n, 4):
+            expected = slow._step_by_layers(X[i : i + 4], Y[i : i + 4], 0, weights[i : i + 4])
+            np.testing.assert_allclose(
+                [part[i // 4] for part in found], expected, rtol=1e-12, atol=1e-15
+            )
+    for a, b in zip(parameters(fast), parameters(slow), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_row_of_weight_two_counts_as_two(dtype, rng):
+    X, Y = batch(rng, dtype, 40)
+    weighted, repeated = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], dtype)
+    for net in (weighted, repeated):
+        net.layers[1].l2 = 0.3
+    settings = {"epochs": 3, "shuffle": False, "verbose": False}
+    counts = rng.integers(0, 3, 40)
+    weighted.fit(X, Y, batch_size=40, sample_weight=counts, **settings)
+    rows = np.repeat(np.arange(40), counts)
+    repeated.fit(X[rows], Y[rows], batch_size=len(rows), **settings)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(weighted.history.loss, repeated.history.loss, rtol=tolerance)
+    for a, b in zip(parameters(weighted), parameters(repeated), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_steps_without_weights_follow_steps_with(rng):
+    X, Y = batch(rng, np.float64, 40)
+    net, plain = twins("relu", "softmax", "l2", OPTIMIZERS[2], np.float64)
+    settings = {"epochs": 2, "batch_size": 8, "verbose": False}
+    net.fit(X, Y, sample_weight=np.full(40, 3.0), **settings)
+    plain.fit(X, Y, **settings)
+    for road in (net, plain):
+        road.fit(X, Y, **settings)
+        road.train_step(X[:8], Y[:8])
+    for a, b in zip(parameters(net), parameters(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [-1.0, 1.0], [np.nan, 1.0]])
+def test_weights_that_are_none_are_named(wrong):
+    net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(1, "linear")], {"name": "SGD"})
+    with pytest.raises(ValueError, match="sample_weight must"):
+        net.fit([[1.0], [2.0]], [1.0, 2.0], sample_weight=wrong)
 
 
 def test_one_setting_asks_for_blas(dtype, rng, monkeypatch):

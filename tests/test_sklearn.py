@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastnn
 from fastnn import sklearn as ours
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -85,6 +86,15 @@ def test_weighted_rows_and_poisson(solver):
         assert_alike(expected, model)
 
 
+@pytest.mark.parametrize("stopping", [False, True])
+def test_weighted_rows_go_through_compiled_code(stopping, monkeypatch):
+    monkeypatch.setattr(fastnn.NeuralNetwork, "_step_by_layers", None)
+    for kind, y in (("MLPClassifier", Y), ("MLPClassifier", MANY), ("MLPRegressor", REAL)):
+        settings = {"epsilon": 1e-12, "max_iter": 4, "early_stopping": stopping, "batch_size": 33}
+        expected, model = (m.fit(X, y, WEIGHTS) for m in pair(kind, **settings))
+        assert_alike(expected, model)
+
+
 def test_class_weights_are_weights_of_rows():
     weights = {0: 1.0, 1: 0.2, 2: 3.0}
     expected, model = pair("MLPClassifier", solver="sgd")
@@ -145,6 +155,68 @@ def test_early_stopping_by_a_scorer_ends_with_the_best_weights():
     assert len(losses) == model.n_iter_ == np.argmin(losses) + 1 + 5
     assert model.best_validation_score_ == max(model.validation_scores_)
     np.testing.assert_array_equal(model.coefs_[0], model._best_coefs[0])
+
+
+class Told(fastnn.Callback):
+    """Notes what it is told, and ends the run in an epoch, at its end or amid it."""
+
+    def __init__(self, last=99, amid=99):
+        self.last, self.amid, self.noted = last, amid, []
+
+    def on_train_begin(self, run):
+        self.noted.append("begin")
+
+    def on_batches_end(self, run, losses, errors):
+        self.noted.append(len(losses))
+        if run.epoch == self.amid:
+            run.stop()
+
+    def on_epoch_end(self, run):
+        self.noted.append(run.figures)
+        if run.epoch == self.last:
+            run.stop()
+
+    def on_train_end(self, run):
+        self.noted.append("end")
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_callbacks_hear_of_every_epoch_and_end_the_fit(kind, stopping):
+    told, weights = Told(last=2), WEIGHTS if stopping else None
+    model = pair(kind, early_stopping=stopping)[1].set_params(callbacks=[told])
+    model.fit(X, Y if kind == "MLPClassifier" else REAL, weights)
+    epochs = [entry for entry in told.noted if isinstance(entry, dict)]
+    assert (told.noted[0], told.noted[-1], len(epochs)) == ("begin", "end", model.n_iter_ == 3 and 3)
+    assert [epoch["loss"] for epoch in epochs] == model.loss_curve_
+    steps = -(-(len(X) - stopping * 21) // 40)
+    assert sum(entry for entry in told.noted if isinstance(entry, int)) == 3 * steps
+    found = [epoch["validation_loss"] for epoch in epochs] if stopping else None
+    assert found == model.validation_loss_curve_
+    assert all(np.isfinite(list(epoch.values())).all() for epoch in epochs)
+
+
+def test_an_epoch_a_callback_breaks_off_does_not_count():
+    model = pair("MLPRegressor", batch_size=1)[1].set_params(callbacks=[Told(amid=2)])
+    assert (
+        model.fit(X, REAL).n_iter_ == len(model.loss_curve_) in (2, 3)
+    )  # 3 if the stretch was the epoch's last
+
+
+def test_callbacks_are_cloned_shown_and_checked(capsys):
+    bar = fastnn.callbacks.ProgressBar()
+    stopping = fastnn.EarlyStopping("loss", patience=1, min_delta=1e9)
+    model = pair("MLPClassifier")[1].set_params(callbacks=[bar, stopping]).fit(X, Y)
+    assert model.n_iter_ == 2
+    assert "stopped after 2 epochs" in capsys.readouterr().out
+    other = pickle.loads(pickle.dumps(clone(model)))
+    assert type(other.callbacks[0]) is type(bar)
+    assert other.callbacks[1] is not stopping
+    with pytest.raises(TypeError, match=r"callbacks\[0\] must be a Callback"):
+        model.set_params(callbacks=["bar"]).fit(X, Y)
+    model.set_params(callbacks=(told := Told(),)).partial_fit(X, Y)
+    epochs = [entry for entry in told.noted if isinstance(entry, dict)]
+    assert (told.noted[0], told.noted[-1], len(epochs)) == ("begin", "end", 1)
 
 
 def test_pipelines_searches_and_clones():

@@ -44,6 +44,7 @@ class ProgressBar(Callback):
     def on_train_end(self, run: Run) -> None:
         if self._bar is not None:
             self._bar.close()
+            self._bar = None  # which cannot be copied
         if run.stopped is not None:
             print(f"stopped after {len(run.history.loss)} epochs: {run.stopped}")
 

@@ -84,6 +84,11 @@ def target_rows(y: Array, smoothing: float, weights: Array) -> Array:
     return np.asarray(weights * ((1 - smoothing) * y + even))
 
 
+def weigh_rows(a: Array, weights: Array) -> Array:
+    """``weights a`` by rows."""
+    return np.asarray(weights[:, None] * a)
+
+
 def l2(y: Array, y_hat: Array) -> Any:
     """``sum((y - y_hat)**2)``."""
     return np.sum((y - y_hat) ** 2)
@@ -107,22 +112,6 @@ def norm(gradient: Array) -> Any:
 def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float) -> Array:
     """``momentum velocity + lr gradient``."""
     return momentum * velocity + lr * gradient
-
-
-def sgd_step(
-    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    """Velocity as in ``sgd_momentum``, and the weights less it."""
-    velocity = momentum * velocity + lr * gradient
-    return velocity, weights - velocity
-
-
-def nesterov_step(
-    gradient: Array, velocity: Array, lr: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    """Velocity as in ``sgd_momentum``, and the weights less the step after it."""
-    velocity = momentum * velocity + lr * gradient
-    return velocity, weights - (momentum * velocity + lr * gradient)
 
 
 def add_penalty(gradient: Array, rate: float, weights: Array) -> Array:
@@ -152,11 +141,3 @@ def adam(
     m = beta_1 * m + (1 - beta_1) * gradient
     v = beta_2 * v + (1 - beta_2) * gradient**2
     return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
-
-
-def adam_step(
-    gradient: Array, m: Array, v: Array, scale: float, rates: Array, weights: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Both moments and the step, of a gradient times ``scale``; the weights less the step."""
-    m, v, step = adam(gradient * scale, m, v, *rates)
-    return step, m, v, weights - step

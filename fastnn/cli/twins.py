@@ -167,11 +167,6 @@ def row(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.normal(size=(1, k))
 
 
-def adam_rates(rng: np.random.Generator, n: int, k: int) -> Array:
-    """Return Adam's step size, betas and eps."""
-    return np.array([0.001, 0.9, 0.999, 1e-8])
-
-
 def batch(rng: np.random.Generator, n: int, k: int) -> int:
     """Return the batch size."""
     return n
@@ -224,6 +219,7 @@ _ROWS: dict[str, Twin] = {
     ),
     "losses.wrong_answers": Twin(naive.wrong_answers, (positive, flat, 0.0)),
     "losses.target_rows": Twin(naive.target_rows, (one_hot, 0.1, class_weight)),
+    "losses.weigh_rows": Twin(naive.weigh_rows, (rows, sample_weight)),
     "losses.l2": Twin(naive.l2, (flat, flat)),
     "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
     "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),
@@ -232,13 +228,8 @@ _ROWS: dict[str, Twin] = {
     "gemm.input_gradient": Twin(naive.input_gradient, (rows, square), outputs=(rows,)),
     "optimizers.norm": Twin(naive.norm, (flat,)),
     "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
-    "optimizers.sgd_step": Twin(naive.sgd_step, (flat, flat, 0.1, 0.9, flat)),
-    "optimizers.nesterov_step": Twin(naive.nesterov_step, (flat, flat, 0.1, 0.9, flat)),
     "optimizers.add_penalty": Twin(naive.add_penalty, (flat, 0.1, flat)),
     "optimizers.adam": Twin(naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8)),
-    "optimizers.adam_step": Twin(
-        naive.adam_step, (flat, flat, positive, 0.5, adam_rates, flat), (naive.adam,)
-    ),
 }
 
 

@@ -32,7 +32,8 @@ class FullyConnected(Layer):
         A name for ``initialize_weights``, or an initialiser.
     l2 : float
         Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so
-        ``l2 / n * W`` to ``W``'s gradient. The loss that is reported is without it.
+        ``l2 / n * W`` to ``W``'s gradient; for rows with weights n is their sum. The loss that is
+        reported is without it.
     """
 
     def __init__(

@@ -37,7 +37,6 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     fastnn's by name, or a list of them, one a hidden layer. What differs: the penalty in ``loss_`` is
     the mean of those before and after some batches; Adam's ``epsilon`` is that of the paper's
     algorithm, before the correction of its moments; sparse matrices are made dense to be trained on.
-    With weights of rows or classes, training goes over the layers' methods.
 
     Parameters
     ----------
@@ -46,6 +45,9 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
         frequencies among the rows given, in ``partial_fit`` too.
     scoring : str, callable or None
         What early stopping goes by, as in ``cross_val_score``; by default accuracy.
+    callbacks : list of :class:`fastnn.callbacks.Callback` or None
+        Told of a fit with sgd or adam as it goes, in ``partial_fit`` of one epoch; they may end it.
+        ``fastnn.callbacks.ProgressBar()`` shows how far it is. A clone has copies of them.
 
     Attributes
     ----------
@@ -68,7 +70,7 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    __init__ = _init(neural_network.MLPClassifier, class_weight=None, scoring=None)
+    __init__ = _init(neural_network.MLPClassifier, class_weight=None, scoring=None, callbacks=None)
 
     def _row_weights(self, y: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
@@ -81,7 +83,7 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
 class MLPRegressor(OnEngine, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's ``MLPRegressor``, trained by fastnn.
 
-    As :class:`MLPClassifier` is to scikit-learn's, with ``scoring`` (by default R2) and
+    As :class:`MLPClassifier` is to scikit-learn's, with ``scoring`` (by default R2), ``callbacks`` and
     ``validation_loss_curve_``. Poisson's loss is trained over the layers' methods.
 
     Examples
@@ -99,4 +101,4 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):  # type: ignore[misc]
         **CONSTRAINTS,
     }
 
-    __init__ = _init(neural_network.MLPRegressor, scoring=None)
+    __init__ = _init(neural_network.MLPRegressor, scoring=None, callbacks=None)

@@ -8,35 +8,44 @@ from operator import is_
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float
-from fastnn.activations import ACTIVATIONS, Activation
+from fastnn.activations import ACTIVATIONS
 from fastnn.layers import FullyConnected
 from fastnn.layers.base import Parameters
+from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import SGD
 
 
-class Exponential(Activation):
-    """``f(z) = exp(z)``: the output for Poisson's loss."""
+class Poisson(Loss):
+    """Half of Poisson's deviance for predictions ``exp(Z)``, from ``Z``: its gradient cancels nothing.
 
-    def forward(self, Z: ArrayLike) -> Array:
-        return np.exp(as_float(Z, "Z"))
+    ``sum(Y log(Y) - Y - Y Z + exp(Z)) / n``, with gradient ``(exp(Z) - Y) / n``.
+    """
 
-    def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
-        return np.asarray(dY * self.forward(Z))
+    name = "poisson"
+
+    def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
+        y, z = np.asarray(Y), np.asarray(Y_hat)
+        return float(np.sum(xlogy(y, y) - y - y * z + np.exp(z)) / len(y))
+
+    def backward(self, Y: ArrayLike, Y_hat: ArrayLike) -> Array:
+        z = np.asarray(Y_hat)
+        return np.asarray((np.exp(z) - Y) / z.dtype.type(len(z)))
 
 
 # scikit-learn's names that are not fastnn's
 _NAMES: dict[str, str] = {"logistic": "sigmoid"}
 ACTIVATION_NAMES = frozenset((*ACTIVATIONS, *_NAMES))
 # For each output activation of scikit-learn's: the layer's, and the loss.
-_OUTPUTS: dict[str, tuple[Any, str]] = {
+_OUTPUTS: dict[str, tuple[str, str | Loss]] = {
     "softmax": ("softmax", "cross_entropy"),
     "logistic": ("sigmoid", "binary_cross_entropy"),
     "identity": ("linear", "l2"),
-    "exp": (Exponential(), "l2"),
+    "exp": ("linear", Poisson()),
 }
 
 
@@ -65,6 +74,7 @@ class Network:
         self.net = NeuralNetwork(loss, layers, SGD(), dtype=dtype)
         self.net._flatten()
         self.dtype = dtype
+        self._link = np.exp if output == "exp" else np.asarray
         self.coefs = tuple(layer.parameters["W"] for layer in layers)
         self.intercepts = tuple(layer.parameters["b"].reshape(-1) for layer in layers)
         self._lock = threading.Lock()  # the net's scratch arrays are for one call at a time
@@ -82,7 +92,7 @@ class Network:
         """Return the outputs ``(n, k)``; from any number of threads."""
         rows = self.rows(X)
         with self._lock:
-            out: Array = self.net.predict(rows)
+            out: Array = self._link(self.net.predict(rows))
         return out
 
     def penalise(self, l2: float) -> None:
@@ -101,7 +111,7 @@ class Network:
         Every output activation is the one that belongs to its loss, so that the gradient of what goes
         into it is ``weights (out - y) / sum(weights)``, whatever the two are.
         """
-        out = self.net.forward(X)
+        out: Array = self._link(self.net.forward(X))
         dZ, total = out - y, float(len(X))
         if weights is not None:
             dZ, total = dZ * weights[:, None], float(weights.sum())

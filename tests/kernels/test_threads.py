@@ -84,6 +84,26 @@ assert pool._block[pool._start] >= before + 3
 """)
 
 
+def test_helpers_that_are_held_stay_awake_between_loops():
+    run("""
+from fastnn.kernels import threads
+
+def wait_until(awake):
+    end = time.monotonic() + 60
+    while pool._awake[0] != awake:
+        assert time.monotonic() < end
+        time.sleep(0.0001)
+
+with fastnn.set_num_threads(2):
+    pool = threads.pool()
+    with pool.held(), pool.held():
+        wait_until(1)
+        time.sleep(0.003)  # many times as long as they spin otherwise
+        assert pool._awake[0] == 1
+    wait_until(0)
+""")
+
+
 def test_many_python_threads_at_once():
     run("""
 wanted = [train(seed) for seed in range(4)]
