@@ -107,11 +107,14 @@ class Plan:
         words[dense.A] = self._new((self.n, words[dense.K]))
 
     def _finish(self, phases: list[tuple[Any, int, int]], **header: int) -> None:
-        """Write the header and the phases ``(phase, layer, jobs)``, the first of which picks rows."""
-        table = np.zeros((len(phases), dense.PHASE_WORDS), np.int64)
-        for row, (phase, layer, count) in zip(table, phases, strict=True):
+        """Write the header and the phases ``(phase, layer, jobs)``.
+
+        The first of them picks rows; its job is compiled when there are any to pick.
+        """
+        self._phases = np.zeros((len(phases), dense.PHASE_WORDS), np.int64)
+        for row, (phase, layer, count) in zip(self._phases, phases, strict=True):
             row[:] = (
-                dense.phase_job(phase).address,
+                0 if phase is dense.pick_rows else dense.phase_job(phase).address,
                 self.address,
                 layer,
                 count,
@@ -124,7 +127,7 @@ class Plan:
             "LAYERS": self._layers.ctypes.data,
             "LAYER_COUNT": len(self._layers),
             "RATES": self._rates.ctypes.data,
-            "PHASES": self._keep(table),
+            "PHASES": self._phases.ctypes.data,
             "PHASE_COUNT": len(phases),
             "PRODUCT": parts.part("product", self.dtype),
         }
@@ -350,6 +353,7 @@ class TrainingPlan(LossPlan):
         if not self._picked:
             self._picked = self._new(self.X_shape), self._new(self.Y_shape)
             self.words[dense.PICKED] = parts.part("rows_picked", self.dtype)
+            self._phases[0, dense.JOB] = dense.phase_job(dense.pick_rows).address
         self.words[dense.X], self.words[dense.Y] = self._picked
         self.words[dense.ALL_X], self.words[dense.ALL_Y] = X, Y
         self._rates_written = ()

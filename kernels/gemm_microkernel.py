@@ -193,6 +193,10 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
     summed_up = builder.append_basic_block("summed_up")
     builder.cbranch(builder.icmp_signed("<", following, k), loop, summed_up)
     builder.position_at_end(summed_up)
+    own = [[emit.pointer(c, _I64(m), c_row, offset) for offset in offsets] for m in range(rows)]
+    besides = [
+        [emit.pointer(other, _I64(m), other_row, offset) for offset in offsets] for m in range(rows)
+    ]
     kinds = (PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD)
     stores = {kind: builder.append_basic_block("store") for kind in kinds}
     done = builder.append_basic_block("done")
@@ -202,9 +206,7 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
             switch.add_case(_I64(kind), block)
         builder.position_at_end(block)
         for m in range(rows):
-            for value, offset, mask in zip(summed[m], offsets, masks, strict=True):
-                at = emit.pointer(c, _I64(m), c_row, offset)
-                beside = emit.pointer(other, _I64(m), other_row, offset)
+            for value, at, beside, mask in zip(summed[m], own[m], besides[m], masks, strict=True):
                 if kind == RELU:
                     value = emit.relu(value)
                 elif kind == RELU_GRADIENT:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import exact, kernel
+from fastnn.kernels._jit import kernel
 
 
 @kernel
