@@ -94,8 +94,8 @@ class Stretch:
     def means(self) -> Array:
         """Each batch's mean loss and error, ``(passes, batches, 2)``."""
         plan = self.plan
-        means: Array = self._results / np.stack([self._sizes(plan.n), self._sizes(plan.errors)], axis=-1)
-        return means
+        sizes: Array = np.stack([self._sizes(plan.n), self._sizes(plan.errors)], axis=-1)
+        return self._results / sizes
 
     def _sizes(self, of_whole: int) -> Array:
         """Return a number for each batch of a pass that is ``of_whole`` for those of all rows."""
