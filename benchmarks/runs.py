@@ -34,7 +34,7 @@ def main():
     for threads in options.threads or dict.fromkeys((1, machine.cores())):
         run.results += measure(threads, options.rounds)
     report.show(run, Console())
-    report.save(run, options.json, options.markdown)
+    report.save(run, options.json, options.markdown, "Whole runs and start-up")
 
 
 def measure(threads, rounds, names=NAMES):

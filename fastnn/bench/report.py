@@ -60,22 +60,22 @@ def _rich(table: Table) -> RichTable:
     return drawn
 
 
-def markdown(run: Record) -> str:
+def markdown(run: Record, title: str = "Benchmarks") -> str:
     """Return the tables in Markdown, with the machine they are of."""
     about = run.machine
     head = f"{about['processor']}, {about['cores']} cores; commit {run.commit}, {run.date}."
     versions = ", ".join(f"{name} {version}" for name, version in run.contestants.items())
     return "\n".join(
-        ["# Benchmarks\n", f"{head} {versions}.\n", *(table.markdown() for table in tables(run))]
+        [f"# {title}\n", f"{head} {versions}.\n", *(table.markdown() for table in tables(run))]
     )
 
 
-def save(run: Record, json: Path | None, markdown_file: Path | None) -> None:
+def save(run: Record, json: Path | None, markdown_file: Path | None, title: str = "Benchmarks") -> None:
     """Write the files asked for."""
     if json is not None:
         run.save(json)
     if markdown_file is not None:
-        markdown_file.write_text(markdown(run))
+        markdown_file.write_text(markdown(run, title))
 
 
 def _rates(bounds: Bounds) -> str:
