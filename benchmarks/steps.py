@@ -24,7 +24,7 @@ import fastnn
 from fastnn.bench import machine, record, timing
 from fastnn.bench.bounds import Meter
 from fastnn.bench.networks import TrainingStep
-from fastnn.kernels import dense, probes
+from fastnn.kernels import dense, probes, steps
 
 CASES = [
     TrainingStep(25, (4, 25, 16, 3)),
@@ -163,7 +163,7 @@ def python(network, plan, X, Y):
     plan.words[dense.PHASE_COUNT] = 0
     pool = plan.pool()
     calls = {
-        "compiled call": partial(dense.step, pool.control, plan.address, X, Y),
+        "compiled call": partial(steps.step, pool.control, plan.address, X, Y),
         "threads, results": partial(plan.run, X, Y),
         "optimiser": partial(plan.train, network, X, Y, None),
         "checks": partial(network.train_step, X, Y),

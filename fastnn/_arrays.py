@@ -8,14 +8,14 @@ import numpy as np
 
 from fastnn._typing import Array
 
-_LINE = 64  # bytes
+LINE = 64  # bytes
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return zeros whose first element is at an address divisible by 64."""
     size = math.prod(shape) * dtype.itemsize
-    buffer = np.zeros(size + _LINE, np.uint8)
-    start = -buffer.ctypes.data % _LINE
+    buffer = np.zeros(size + LINE, np.uint8)
+    start = -buffer.ctypes.data % LINE
     return buffer[start : start + size].view(dtype).reshape(shape)
 
 
@@ -31,7 +31,7 @@ def aligned_views(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> tu
 
     Between two arrays the flat one has zeros that belong to neither, up to the next cache line.
     """
-    step = _LINE // dtype.itemsize
+    step = LINE // dtype.itemsize
     sizes = [math.prod(shape) for shape in shapes]
     starts = [0]
     for size in sizes:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import activations, losses, optimizers
-from fastnn._arrays import aligned_views, aligned_zeros
+from fastnn._arrays import LINE, aligned_views, aligned_zeros
+from fastnn._blocks import column_blocks, update_blocks
 from fastnn._changes import Changes
 from fastnn._trial import Trial
 from fastnn._typing import Array
 from fastnn.kernels import activations as kernels
-from fastnn.kernels import dense, parts, threads
+from fastnn.kernels import dense, parts, steps, threads
 from fastnn.kernels.gemm_microkernel import PLAIN, RELU
 from fastnn.kernels.rows import SHORT
 from fastnn.stretches import first_count
@@ -33,7 +34,6 @@ LOSSES: dict[type, tuple[str, str]] = {
     losses.L2: ("l2_loss", ""),
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
-_LINE = 64  # bytes of a cache line
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 _CLOSE = 16  # up to so many times as much, a trial decides
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
@@ -84,7 +84,7 @@ class Plan:
         for i, words in enumerate(self._layers):
             k = self.arrays[2 * i].shape[1]
             words[dense.D], words[dense.K] = self.arrays[2 * i].shape
-            words[dense.BLOCKS] = _column_blocks(k, self.dtype.itemsize, self._shares)
+            words[dense.BLOCKS] = column_blocks(k, self.dtype.itemsize, self._shares)
             if self.n >= _OFTEN and k * self.dtype.itemsize >= _FAR and words[dense.BLOCKS] > 1:
                 words[dense.PACKS] = True
                 words[dense.WORK] = self._new((max(self.n, words[dense.D]), k))
@@ -187,9 +187,9 @@ class InferencePlan(Plan):
         """Write the outputs for X."""
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
-            dense.infer(pool.control, self.address, X, out)
+            steps.infer(pool.control, self.address, X, out)
         else:
-            self.trial.time(dense.infer, pool.control, self.address, X, out)
+            self.trial.time(steps.infer, pool.control, self.address, X, out)
 
 
 class LossPlan(Plan):
@@ -224,7 +224,7 @@ class LossPlan(Plan):
         cache lines.
         """
         more = self.n * self.X_shape[1] > sum(W.size for W in self.arrays[::2])
-        apart = not any(b.nbytes % _LINE for b in self.arrays[1:-1:2])
+        apart = not any(b.nbytes % LINE for b in self.arrays[1:-1:2])
         packs = bool(self._layers[:, dense.PACKS].any())
         return self._shared and self.n > _BY_ROWS and (more or not apart) and not packs
 
@@ -257,9 +257,9 @@ class LossPlan(Plan):
         """Return the mean loss and error of a batch, having done the plan's step on it."""
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
-            loss, error = dense.step(pool.control, self.address, X, Y)
+            loss, error = steps.step(pool.control, self.address, X, Y)
         else:
-            loss, error = self.trial.time(dense.step, pool.control, self.address, X, Y)
+            loss, error = self.trial.time(steps.step, pool.control, self.address, X, Y)
         return loss / self.n, error / self.errors
 
 
@@ -297,7 +297,7 @@ class TrainingPlan(LossPlan):
                 words[dense.DW], words[dense.DB] = (g.ctypes.data for g in gradients[2 * i : 2 * i + 2])
             if not (fused and i == last):
                 self._write_gradient(words, layer.activation, i == last)
-        updates = _update_blocks(self._layers, self.dtype.itemsize, self._shares)
+        updates = update_blocks(self._layers, self.dtype.itemsize, self._shares)
         header = self._loss_header(model, fused) | {
             "CLIP": int(np.float64(clip).view(np.int64)),
             "ONE": self._keep(np.ones(1, self.dtype)),
@@ -312,7 +312,7 @@ class TrainingPlan(LossPlan):
                 phases.append((dense.gradient_rows, i - 1, self._row_blocks()))
         for i, words in enumerate(self._layers):
             if words[dense.XT]:
-                blocks = _column_blocks(words[dense.D], self.dtype.itemsize, self._shares)
+                blocks = column_blocks(words[dense.D], self.dtype.itemsize, self._shares)
                 phases.append((dense.transpose_input, i, blocks))
         phases.append((dense.update, 0, len(updates)))
         if optimizer.clip_norm is not None:
@@ -363,9 +363,8 @@ class TrainingPlan(LossPlan):
         if self.words[dense.WEIGHING]:
             return
         header = {"WEIGHING": parts.part("weighing", self.dtype)}
-        if (
-            isinstance(self._loss, losses.CrossEntropy) and self._loss.plain
-        ):  # then targets are weighted
+        if isinstance(self._loss, losses.CrossEntropy) and self._loss.plain:
+            # the loss is of targets that are weighted
             header |= self._target_header(self._loss)
         self._write_header(header)
 
@@ -386,29 +385,3 @@ class TrainingPlan(LossPlan):
             True,
             activation.parameter is not None,
         )
-
-
-def _column_blocks(width: int, itemsize: int, shares: int) -> int:
-    """Return into how many blocks to cut columns: a multiple of the shares, of about 3 lines each."""
-    lines = -(-width * itemsize // 64)
-    return 1 if lines < 2 * shares else -(-lines // (3 * shares)) * shares
-
-
-def _update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, ...]]:
-    """Cut all weights into blocks, so that each share holds the columns its thread computes.
-
-    A layer too narrow for that is cut by rows instead, and one whose rows are no whole cache lines:
-    those that hold the end of one share and the beginning of another would go back and forth.
-    """
-    found: list[tuple[int, ...]] = []
-    for share in range(shares):
-        for i, layer in enumerate(layers):
-            d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
-            if blocks == 1 or k * itemsize % _LINE:
-                first, end = share * d // shares, (share + 1) * d // shares
-                found.append((i, first, end - first, 0, k))
-                continue
-            for block in range(share * blocks // shares, (share + 1) * blocks // shares):
-                begin, end = dense.cut(k, blocks, block, itemsize)
-                found.append((i, 0, d, begin, end - begin))
-    return found

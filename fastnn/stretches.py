@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import dense
+from fastnn.kernels import dense, steps
 
 if TYPE_CHECKING:
     from fastnn.optimizers import Optimizer
@@ -115,7 +115,7 @@ def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Ar
     single = len(together) == 1
     arrays = X.ctypes.data, Y.ctypes.data
     words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
-    job = dense.phase_job(dense.stretch).address
+    job = dense.phase_job(steps.stretch).address
     with pool.held():
-        dense.run_stretches(0 if single else pool.control, job, words)
+        steps.run_stretches(0 if single else pool.control, job, words)
     return [stretch.means for stretch in together]

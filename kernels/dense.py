@@ -1,4 +1,4 @@
-"""Steps of a stack of fully connected layers: training, inference, whole stretches of an epoch.
+"""The phases of a step of fully connected layers, of which :mod:`fastnn.kernels.steps` makes steps.
 
 A step is a row of parallel loops, its *phases*: forward through each layer, the loss and its gradient,
 backward through each layer, all updates. Activations are cut by columns: the thread that computes some
@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._typing import Array
 from fastnn.kernels import parts
-from fastnn.kernels._jit import call_job, inner, job, kernel
+from fastnn.kernels._jit import call_job, inner, job
 from fastnn.kernels._memory import numbers, stack, words
 from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
 from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
-from fastnn.kernels.threads import parallel_for
 
 # The plan's header: the batch's rows, the size of an element, the rows of a block; addresses of the
 # layers; X, Y, and the targets T of which the loss is, those of Y unless TARGETS makes them; STATS
@@ -378,74 +376,3 @@ def pick_rows(at: int, index: int) -> None:
 def phase_job(phase: Any) -> Any:
     """Return a phase's job, compiled; its ``address`` is what a plan takes."""
     return job(phase)
-
-
-# Whole steps.
-
-
-@inner
-def _run(control, plan, begin):
-    for p in range(begin, plan[PHASE_COUNT]):
-        at = plan[PHASES] + p * PHASE_WORDS * 8
-        phase = words(at)
-        parallel_for(control if phase[SHARED] != 0 else 0, phase[JOB], at, phase[COUNT])
-
-
-@inner
-def _results(plan):
-    loss, error = 0.0, 0.0
-    stats = numbers(plan[STATS])
-    for i in range((plan[N] + plan[BLOCK] - 1) // plan[BLOCK]):
-        loss += stats[2 * i]
-        error += stats[2 * i + 1]
-    return loss, error
-
-
-@kernel
-def step(control: int, at: int, x: Array, y: Array) -> tuple[float, float]:
-    """Do the step of the plan at an address on a batch; return the summed loss and error.
-
-    ``control`` is a pool's, or 0 for no helpers.
-    """
-    plan = words(at)
-    plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
-    _run(control, plan, 1)
-    return _results(plan)
-
-
-@kernel
-def infer(control: int, at: int, x: Array, out: Array) -> None:
-    """Do the phases of a plan that has neither loss nor updates; write the last activations."""
-    plan = words(at)
-    last = _layer(plan, plan[LAYER_COUNT] - 1)
-    plan[X] = x.ctypes.data
-    if last[ACTIVATION] == 0:
-        last[Z] = out.ctypes.data
-    last[A] = out.ctypes.data
-    _run(control, plan, 1)
-
-
-def stretch(at: int, index: int) -> None:
-    """Do a plan's step on one batch after the other of a dataset."""
-    s = words(at + index * STRETCH_WORDS * 8)
-    plan = words(s[STRETCH_PLAN])
-    n, rows, rates = plan[N], s[PASS_ROWS], numbers(plan[RATES])
-    batches = (rows + n - 1) // n  # of a pass
-    for b in range(s[PASSES] * batches):
-        begin = b % batches * n
-        plan[N] = min(n, rows - begin)
-        plan[ORDER] = s[STRETCH_ORDER] + (b // batches * rows + begin) * 8
-        if s[STRETCH_WEIGHTS] != 0:
-            plan[ROW_WEIGHTS] = s[STRETCH_WEIGHTS] + b * (1 + n) * 8
-        for r in range(4):
-            rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
-        _run(s[STRETCH_CONTROL], plan, 0)
-        loss, error = _results(plan)
-        numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
-    plan[N], plan[ROW_WEIGHTS] = n, 0
-
-
-@kernel
-def run_stretches(control: int, job: int, stretches: Array) -> None:
-    """Run stretches ``(count, STRETCH_WORDS)``, each on a thread if a pool is given."""
-    parallel_for(control, job, stretches.ctypes.data, stretches.shape[0])

@@ -73,7 +73,7 @@ def phases(control: int, plan: Array, clock: int, which: int, out: Array) -> Non
 
     ``clock``: the address of C's ``clock_gettime(which, timespec)``, which is called as a job is. out
     ``(times, phases, 2)``: seconds and nanoseconds, before the first phase and after each. The phase
-    that picks rows is left out, as in :func:`dense.step`.
+    that picks rows is left out, as in :func:`steps.step`.
     """
     row = out.shape[1] * 16
     for i in range(out.shape[0]):
