@@ -25,7 +25,7 @@ from fastnn import stretches
 from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.kernels import threads
-from fastnn.kernels.gemm_microkernel import AVAILABLE
+from fastnn.kernels._vectors import AVAILABLE
 from fastnn.layers import FullyConnected
 from fastnn.optimizers import SGD, Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan

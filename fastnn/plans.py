@@ -274,14 +274,9 @@ class TrainingPlan(LossPlan):
             self.arrays,
         )
         state = [array for state in self.states for array in optimizers.state_arrays(state)]
-        clip = np.inf if optimizer.clip_norm is None else optimizer.clip_norm
-        on_tile = (
-            type(optimizer) is optimizers.SGD
-            and optimizer.clip_norm is None
-            and not optimizer.nesterov
-            and not any(layer.l2 for layer in model.layers)
-        )
-        gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if not on_tile else []
+        clips = optimizer.clip_norm is not None
+        plain = optimizer.rule == "sgd" and not any(layer.l2 for layer in model.layers)
+        gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if clips else []
         self._kept += gradients
         for i, (words, layer) in enumerate(zip(self._layers, model.layers, strict=True)):
             words[dense.WEIGHTS_1 : dense.BIAS_2 + 1] = [
@@ -299,11 +294,14 @@ class TrainingPlan(LossPlan):
                 self._write_gradient(words, layer.activation, i == last)
         updates = update_blocks(self._layers, self.dtype.itemsize, self._shares)
         header = self._loss_header(model, fused) | {
-            "CLIP": int(np.float64(clip).view(np.int64)),
+            "CLIP": int(np.float64(optimizer.clip_norm if clips else np.inf).view(np.int64)),
             "ONE": self._keep(np.ones(1, self.dtype)),
             "UPDATES": self._keep(np.array(updates, np.int64)),
             "TRANSPOSITION": parts.part("transposition", self.dtype),
-            "RULE": 0 if on_tile else parts.part(optimizer.rule, self.dtype),
+            "RULE": parts.part(optimizer.rule, self.dtype) if clips else 0,
+            "RULE_PRODUCT": (
+                0 if clips or plain else parts.part(f"{optimizer.rule}_product", self.dtype)
+            ),
         }
         phases = [(dense.pick_rows, 0, self._row_blocks()), *self._loss_phases()]
         for i in range(last, 0, -1):
@@ -315,7 +313,7 @@ class TrainingPlan(LossPlan):
                 blocks = column_blocks(words[dense.D], self.dtype.itemsize, self._shares)
                 phases.append((dense.transpose_input, i, blocks))
         phases.append((dense.update, 0, len(updates)))
-        if optimizer.clip_norm is not None:
+        if clips:
             phases.append((dense.clipped_update, 0, len(self.arrays)))
         self._finish(phases, **header)
         self.at_once = first_count(self.work)  # batches of the next stretch

@@ -33,13 +33,14 @@ from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 # phase's job, the plan's address, a layer, how many jobs, and whether several threads share them. The
 # first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
 # ROW_WEIGHTS: (1 + N,) float64, the factor of penalties and the rows' weights, whose mean is 1, or 0.
-# Last the parts; RULE is 0 where the optimiser's update is done on the products' tiles.
+# Last the parts: RULE updates a parameter by its gradient where that is clipped, else RULE_PRODUCT
+# multiplies and updates, or is 0 where PRODUCT does SGD.
 (
     N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
     ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS,
-    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, WEIGHING,
-) = range(28)  # fmt: skip
-HEADER_WORDS = 28
+    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, RULE_PRODUCT, WEIGHING,
+) = range(29)  # fmt: skip
+HEADER_WORDS = 29
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
@@ -99,16 +100,21 @@ def _row_block(plan, index):
 
 
 @inner
+def _write_factors(w, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, packed):
+    w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
+    w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
+    w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER], w[parts.PACKED] = rows, columns, inner, packed
+
+
+@inner
 def _multiply(
     plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
 ):
     at = _call_words()
     w = words(at)
-    w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
-    w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
-    w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER] = rows, columns, inner
+    _write_factors(w, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, packed)
     w[parts.START], w[parts.START_ROW], w[parts.MODE] = start, start_row, mode
-    w[parts.RATES], w[parts.PACKED] = plan[RATES], packed
+    w[parts.RATES] = plan[RATES]
     call_job(plan[PRODUCT], at, 0)
 
 
@@ -296,21 +302,49 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _rule(plan, rows, row, count, gradient, first, second, values, clip, penalty):
+def _penalty_of_batch(plan, i):
+    factor = numbers(plan[ROW_WEIGHTS])[0] if plan[ROW_WEIGHTS] != 0 else 1.0
+    return _penalty(plan, i) * factor / plan[N]
+
+
+@inner
+def _multiply_and_update(
+    plan, a, a_row, a_column, dz, row, values, first, second, rows, columns, penalty, packed
+):
+    """Take ``A dZ`` as the gradient of a block of a parameter, whose rows are as far apart as dZ's."""
+    if plan[RULE_PRODUCT] == 0:
+        mode = SGD_TILE if numbers(plan[RATES])[2] != 0 else DESCENT
+        _multiply(
+            plan,
+            a,
+            a_row,
+            a_column,
+            dz,
+            row,
+            values,
+            row,
+            rows,
+            columns,
+            plan[N],
+            first,
+            row,
+            mode,
+            packed,
+        )
+        return
     at = _call_words()
     w = words(at)
-    w[parts.RULE_ROWS], w[parts.RULE_ROW], w[parts.COUNT] = rows, row, count
-    w[parts.SLOPE], w[parts.FIRST], w[parts.SECOND] = gradient, first, second
-    w[parts.VALUES], w[parts.RULE_RATES] = values, plan[RATES]
-    factor = numbers(plan[ROW_WEIGHTS])[0] if plan[ROW_WEIGHTS] != 0 else 1.0
-    numbers(at)[parts.CLIP], numbers(at)[parts.PENALTY] = clip, penalty * factor / plan[N]
-    call_job(plan[RULE], at, 0)
+    _write_factors(w, a, a_row, a_column, dz, row, values, row, rows, columns, plan[N], packed)
+    w[parts.FIRST], w[parts.SECOND], w[parts.RULE_RATES] = first, second, plan[RATES]
+    numbers(at)[parts.PENALTY] = penalty
+    call_job(plan[RULE_PRODUCT], at, 0)
 
 
 def update(at: int, index: int) -> None:
     """``dW = X^T dZ`` and the update, for a block of weights, and its share of the bias.
 
-    The bias is one more row of weights, for an input that is always one.
+    The bias is one more row of weights, for an input that is always one. Where gradients are clipped,
+    they are written down, as their norm is that of all of them.
     """
     plan, _ = _of(at)
     n, size = plan[N], plan[SIZE]
@@ -323,38 +357,38 @@ def update(at: int, index: int) -> None:
     if layer[XT] != 0:
         x, x_row, x_column = layer[XT] + first * layer[XT_ROW] * size, layer[XT_ROW], 1
     dz, one, packed = layer[DZ] + along, plan[ONE], _packed(layer, begin, n, size)
-    if plan[RULE] == 0:
-        mode = SGD_TILE if numbers(plan[RATES])[2] != 0 else DESCENT
-        w, v = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block
-        _multiply(plan, x, x_row, x_column, dz, k, w, k, rows, columns, n, v, k, mode, packed)
+    if numbers(words(at)[PLAN])[CLIP] != np.inf:
+        dw, db = layer[DW] + at_block, layer[DB] + along
+        _multiply(plan, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
         if first == 0:
-            b, v = layer[BIAS] + along, layer[BIAS_1] + along
-            _multiply(plan, one, 0, 0, dz, k, b, k, 1, columns, n, v, k, mode, 0)
+            _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
         return
-    dw, db = layer[DW] + at_block, layer[DB] + along
-    _multiply(plan, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
+    w, w_1, w_2 = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block
+    penalty = _penalty_of_batch(plan, i)
+    _multiply_and_update(plan, x, x_row, x_column, dz, k, w, w_1, w_2, rows, columns, penalty, packed)
     if first == 0:
-        _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
-    if numbers(words(at)[PLAN])[CLIP] != np.inf:  # then the whole gradient's norm comes first
-        return
-    m, v, w = layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block, layer[WEIGHTS] + at_block
-    _rule(plan, rows, k, columns, dw, m, v, w, np.inf, _penalty(plan, i))
-    if first == 0:
-        m, v, b = layer[BIAS_1] + along, layer[BIAS_2] + along, layer[BIAS] + along
-        _rule(plan, 1, 0, columns, db, m, v, b, np.inf, 0.0)
+        b, b_1, b_2 = layer[BIAS] + along, layer[BIAS_1] + along, layer[BIAS_2] + along
+        _multiply_and_update(plan, one, 0, 0, dz, k, b, b_1, b_2, 1, columns, 0.0, 0)
 
 
 def clipped_update(at: int, index: int) -> None:
     """Update one parameter, weights if the index is even, by its gradient scaled to the clip norm."""
     plan, _ = _of(at)
-    clip = numbers(words(at)[PLAN])[CLIP]
-    layer = _layer(plan, index // 2)
-    d, k = layer[D], layer[K]
+    i = index // 2
+    layer = _layer(plan, i)
+    call_at = _call_words()
+    w, penalty = words(call_at), 0.0
     if index % 2 == 0:
-        m, v, w = layer[WEIGHTS_1], layer[WEIGHTS_2], layer[WEIGHTS]
-        _rule(plan, 1, 0, d * k, layer[DW], m, v, w, clip, _penalty(plan, index // 2))
+        w[parts.COUNT], w[parts.SLOPE], w[parts.VALUES] = layer[D] * layer[K], layer[DW], layer[WEIGHTS]
+        w[parts.FIRST], w[parts.SECOND] = layer[WEIGHTS_1], layer[WEIGHTS_2]
+        penalty = _penalty_of_batch(plan, i)
     else:
-        _rule(plan, 1, 0, k, layer[DB], layer[BIAS_1], layer[BIAS_2], layer[BIAS], clip, 0.0)
+        w[parts.COUNT], w[parts.SLOPE], w[parts.VALUES] = layer[K], layer[DB], layer[BIAS]
+        w[parts.FIRST], w[parts.SECOND] = layer[BIAS_1], layer[BIAS_2]
+    w[parts.RULE_RATES] = plan[RATES]
+    numbers(call_at)[parts.CLIP] = numbers(words(at)[PLAN])[CLIP]
+    numbers(call_at)[parts.PENALTY] = penalty
+    call_job(plan[RULE], call_at, 0)
 
 
 def pick_rows(at: int, index: int) -> None:

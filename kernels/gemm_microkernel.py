@@ -11,7 +11,7 @@ last vector. Every element of C is one chain of fused multiply-adds in the order
 falls in, so results do not depend on how the work is cut up.
 
 What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT` or :data:`SGD`. ReLU writes -0 for what was
+:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's rule. ReLU writes -0 for what was
 negative and +0 for what was zero: the same number, whose sign tells the gradient all it needs, so that
 ``z`` need not be kept.
 
@@ -22,210 +22,194 @@ dtype.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, inner_exact
+from fastnn.kernels._jit import VECTOR_BYTES, inner_exact
+from fastnn.kernels._vectors import I32, I64, Emitter
+from fastnn.kernels.rule_microkernel import emit_rule, rule_numbers
 
-AVAILABLE = COMPILED and VECTOR_BYTES > 0
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
 AHEAD = 8  # rows
 _LINE = 64  # bytes
 PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD = range(5)  # what is done to a tile before it is stored
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+class _Tile:
+    """Some rows and vectors of columns of C: where they lie, and which lanes of the last there are."""
+
+    def __init__(self, emit: Emitter, rows: int, vectors: int, columns: Any) -> None:
+        last = emit.mask(emit.builder.sub(columns, I64((vectors - 1) * emit.lanes)))
+        self.emit, self.rows = emit, range(rows)
+        self.masks = [None] * (vectors - 1) + [last]
+        self.offsets = [v * emit.lanes for v in range(vectors)]
+
+    def pointers(self, matrix: Any, stride: Any) -> list[list[Any]]:
+        """Return where the vectors of a matrix's first rows are."""
+        return [[self.emit.pointer(matrix, I64(m), stride, o) for o in self.offsets] for m in self.rows]
+
+    def load(self, pointers: list[list[Any]], present: Any = None) -> list[list[Any]]:
+        """Return vectors; ``present``: flags of all lanes, zeros for those that are not."""
+        masks = self.masks
+        if present is not None:
+            both = self.emit.builder.and_
+            masks = [present if mask is None else both(present, mask) for mask in masks]
+        return [list(map(self.emit.load, row, masks)) for row in pointers]
+
+    def store(self, values: list[list[Any]], pointers: list[list[Any]]) -> None:
+        """Write vectors."""
+        for row in zip(values, pointers, strict=True):
+            for value, at, mask in zip(*row, self.masks, strict=True):
+                self.emit.store(value, at, mask)
 
 
-class _Emitter:
-    """Vector operations on one element type, written with one IR builder."""
+def _emit_start(tile: _Tile, b: Any, start: Any, start_row: Any, mode: Any) -> list[list[Any]]:
+    """Return what C begins as: `start`, or zero where that is a null address or something else.
 
-    def __init__(self, builder: Any, like: Any) -> None:
-        self.builder = builder
-        self.size = like.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.size
-        self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
-        self.vector = ir.VectorType(self.element, self.lanes)
-        self.flags = ir.VectorType(ir.IntType(1), self.lanes)
-        self.suffix = f"v{self.lanes}f{8 * self.size}"
-        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
-
-    def function(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        return cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(result, arguments), f"{name}.{self.suffix}"
-        )
-
-    def pointer(self, address: Any, row: Any, stride: Any, column: int) -> Any:
-        """Return the address of ``matrix[row, column]`` as a pointer to a vector."""
-        at = self.at(address, row, stride, column)
-        return self.builder.inttoptr(at, self.vector.as_pointer())
-
-    def at(self, address: Any, row: Any, stride: Any, column: int) -> Any:
-        """Return the address of ``matrix[row, column]``."""
-        elements = self.builder.add(self.builder.mul(row, stride), _I64(column))
-        return self.builder.add(address, self.builder.mul(elements, _I64(self.size)))
-
-    def broadcast(self, value: Any, vector: Any) -> Any:
-        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
-        lanes = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes)
-
-    def mask(self, count: Any) -> Any:
-        """Return which lanes are below ``count``."""
-        integers = ir.VectorType(_I64, self.lanes)
-        lane = ir.Constant(integers, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lane, self.broadcast(count, integers))
-
-    def load(self, pointer: Any, mask: Any) -> Any:
-        if mask is None:
-            value = self.builder.load(pointer)
-            value.align = self.size
-            return value
-        arguments = [pointer.type, _I32, self.flags, self.vector]
-        load = self.function("llvm.masked.load", self.vector, arguments)
-        return self.builder.call(load, [pointer, _I32(self.size), mask, self.zero])
-
-    def prefetch(self, address: Any, write: bool = False) -> None:
-        byte = ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
-            "llvm.prefetch.p0i8",
-        )
-        keep, data = _I32(3), _I32(1)
-        pointer = self.builder.inttoptr(address, byte)
-        self.builder.call(function, [pointer, _I32(int(write)), keep, data])
-
-    def relu(self, z: Any) -> Any:
-        """Return z, -0 where it is negative, +0 where it is zero of either sign."""
-        negative = self.builder.fcmp_ordered("<", z, self.zero)
-        minus_zero = ir.Constant(self.vector, [-0.0] * self.lanes)
-        return self.builder.select(negative, minus_zero, self.builder.fadd(z, self.zero))
-
-    def relu_gradient(self, dy: Any, y: Any) -> Any:
-        """Return ``dy`` times 0 where :meth:`relu` gave y a minus sign, else times 1."""
-        integers = ir.VectorType(ir.IntType(8 * self.size), self.lanes)
-        bits = self.builder.bitcast(y, integers)
-        positive = self.builder.icmp_signed(">=", bits, ir.Constant(integers, [0] * self.lanes))
-        one = ir.Constant(self.vector, [1.0] * self.lanes)
-        return self.builder.fmul(dy, self.builder.select(positive, one, self.zero))
-
-    def store(self, value: Any, pointer: Any, mask: Any) -> None:
-        if mask is None:
-            self.builder.store(value, pointer).align = self.size
-            return
-        arguments = [self.vector, pointer.type, _I32, self.flags]
-        store = self.function("llvm.masked.store", ir.VoidType(), arguments)
-        self.builder.call(store, [value, pointer, _I32(self.size), mask])
-
-
-def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
-    a, a_row, a_column, b, b_row, c, c_row, k, columns, start, start_row, mode, lr, momentum = arguments
-    emit = _Emitter(builder, like)
-    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
-    element_size = _I64(emit.size)
-    last = emit.mask(builder.sub(columns, _I64((vectors - 1) * emit.lanes)))
-    masks = [None] * (vectors - 1) + [last]
-    offsets = [v * emit.lanes for v in range(vectors)]
-
-    # C begins as `start`, or as zero where that is a null address or something else: then no lane is
-    # loaded, from an address that is mapped all the same, as a masked load that would fault costs a
-    # microsecond
-    other, other_row = start, start_row
+    Then no lane is loaded, from an address that is mapped all the same, as a masked load that would
+    fault costs a microsecond.
+    """
+    builder = tile.emit.builder
     has_start = builder.and_(
-        builder.icmp_signed("!=", start, _I64(0)), builder.icmp_signed("<", mode, _I64(RELU_GRADIENT))
+        builder.icmp_signed("!=", start, I64(0)), builder.icmp_signed("<", mode, I64(RELU_GRADIENT))
     )
-    present = emit.broadcast(has_start, emit.flags)
-    start = builder.select(has_start, start, b)
-    start_row = builder.select(has_start, start_row, _I64(0))
-    begin = [
-        [
-            emit.load(
-                emit.pointer(start, _I64(m), start_row, offset),
-                present if mask is None else builder.and_(present, mask),
-            )
-            for offset, mask in zip(offsets, masks, strict=True)
-        ]
-        for m in range(rows)
-    ]
-    a_rows = [
-        builder.add(a, builder.mul(builder.mul(_I64(m), a_row), element_size)) for m in range(rows)
-    ]
+    at = builder.select(has_start, start, b), builder.select(has_start, start_row, I64(0))
+    return tile.load(tile.pointers(*at), tile.emit.broadcast(has_start, tile.emit.flags))
+
+
+def _emit_sums(tile: _Tile, begin: list[list[Any]], arguments: list[Any]) -> list[list[Any]]:
+    """Return ``begin + A B``."""
+    a, a_row, a_column, b, b_row, c, c_row, k = arguments
+    emit, builder, rows = tile.emit, tile.emit.builder, len(tile.rows)
+    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
+    element_size = I64(emit.size)
+    a_rows = [builder.add(a, builder.mul(builder.mul(I64(m), a_row), element_size)) for m in tile.rows]
 
     # What another core has written, or has read since this one wrote it, takes as long to come as
     # dozens of steps: B some rows ahead, A where the next tile will read it (or, where k runs down a
     # column, some rows ahead too), C now, for when k is through.
-    in_rows = builder.icmp_signed("==", a_column, _I64(1))
-    ahead_in_rows = builder.mul(builder.mul(_I64(rows), a_row), element_size)
-    next_stride = builder.select(in_rows, _I64(_LINE), builder.mul(a_column, element_size))
+    in_rows = builder.icmp_signed("==", a_column, I64(1))
+    ahead_in_rows = builder.mul(builder.mul(I64(rows), a_row), element_size)
+    next_stride = builder.select(in_rows, I64(_LINE), builder.mul(a_column, element_size))
     next_a = builder.add(
-        a, builder.select(in_rows, ahead_in_rows, builder.mul(_I64(AHEAD), next_stride))
+        a, builder.select(in_rows, ahead_in_rows, builder.mul(I64(AHEAD), next_stride))
     )
-    for m in range(rows):
-        for offset in offsets:
-            emit.prefetch(emit.at(c, _I64(m), c_row, offset), write=True)
+    for m in tile.rows:
+        for offset in tile.offsets:
+            emit.prefetch(emit.at(c, I64(m), c_row, offset), write=True)
 
     entry, loop = builder.block, builder.append_basic_block("k")
     builder.branch(loop)
     builder.position_at_end(loop)
-    step = builder.phi(_I64)
-    step.add_incoming(_I64(0), entry)
-    tile = [[builder.phi(emit.vector) for _ in range(vectors)] for _ in range(rows)]
+    step = builder.phi(I64)
+    step.add_incoming(I64(0), entry)
+    sums = [[builder.phi(emit.vector) for _ in tile.offsets] for _ in tile.rows]
     row_of_b = [
         emit.load(emit.pointer(b, step, b_row, offset), mask)
-        for offset, mask in zip(offsets, masks, strict=True)
+        for offset, mask in zip(tile.offsets, tile.masks, strict=True)
     ]
-    ahead = builder.add(step, _I64(AHEAD))
-    for offset in offsets:
+    ahead = builder.add(step, I64(AHEAD))
+    for offset in tile.offsets:
         emit.prefetch(emit.at(b, ahead, b_row, offset))
     emit.prefetch(builder.add(next_a, builder.mul(step, next_stride)))
     along = builder.mul(builder.mul(step, a_column), element_size)
     summed = []
-    for m in range(rows):
+    for m in tile.rows:
         pointer = builder.inttoptr(builder.add(a_rows[m], along), emit.element.as_pointer())
         factor = emit.broadcast(builder.load(pointer), emit.vector)
-        summed.append([builder.call(fma, [factor, row_of_b[v], tile[m][v]]) for v in range(vectors)])
-    following = builder.add(step, _I64(1))
+        summed.append(
+            [builder.call(fma, [factor, *pair]) for pair in zip(row_of_b, sums[m], strict=True)]
+        )
+    following = builder.add(step, I64(1))
     step.add_incoming(following, loop)
-    for m in range(rows):
-        for v in range(vectors):
-            tile[m][v].add_incoming(begin[m][v], entry)
-            tile[m][v].add_incoming(summed[m][v], loop)
+    for m in tile.rows:
+        for phi, first, later in zip(sums[m], begin[m], summed[m], strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(later, loop)
     summed_up = builder.append_basic_block("summed_up")
     builder.cbranch(builder.icmp_signed("<", following, k), loop, summed_up)
     builder.position_at_end(summed_up)
-    own = [[emit.pointer(c, _I64(m), c_row, offset) for offset in offsets] for m in range(rows)]
-    besides = [
-        [emit.pointer(other, _I64(m), other_row, offset) for offset in offsets] for m in range(rows)
-    ]
+    return summed
+
+
+def _emit_change(
+    emit: Emitter, kind: int, value: Any, at: Any, beside: Any, mask: Any, rates: Any
+) -> Any:
+    """Return what a vector of the product becomes in a mode."""
+    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
+    builder = emit.builder
+    lr, momentum = (emit.broadcast(rate, emit.vector) for rate in rates)
+    if kind == RELU:
+        return emit.relu(value)
+    if kind == RELU_GRADIENT:
+        return emit.relu_gradient(value, emit.load(beside, mask))
+    if kind == DESCENT:
+        change = builder.call(fma, [lr, value, emit.zero])  # rounded as SGD's velocity
+        return builder.fsub(emit.load(at, mask), change)
+    if kind == SGD:
+        velocity = builder.call(fma, [lr, value, builder.fmul(emit.load(beside, mask), momentum)])
+        emit.store(velocity, beside, mask)
+        return builder.fsub(emit.load(at, mask), velocity)
+    return value
+
+
+def _emit_modes(
+    tile: _Tile, summed: list[list[Any]], c: Any, other: Any, mode: Any, rates: Any
+) -> None:
+    """Write the product as its mode says; c, other: address and stride."""
+    emit, builder = tile.emit, tile.emit.builder
+    own, besides = tile.pointers(*c), tile.pointers(*other)
     kinds = (PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD)
     stores = {kind: builder.append_basic_block("store") for kind in kinds}
     done = builder.append_basic_block("done")
     switch = builder.switch(mode, stores[PLAIN])
     for kind, block in stores.items():
         if kind != PLAIN:
-            switch.add_case(_I64(kind), block)
+            switch.add_case(I64(kind), block)
         builder.position_at_end(block)
-        for m in range(rows):
-            for value, at, beside, mask in zip(summed[m], own[m], besides[m], masks, strict=True):
-                if kind == RELU:
-                    value = emit.relu(value)
-                elif kind == RELU_GRADIENT:
-                    value = emit.relu_gradient(value, emit.load(beside, mask))
-                elif kind == DESCENT:
-                    rate = emit.broadcast(lr, emit.vector)
-                    change = builder.call(fma, [rate, value, emit.zero])  # rounded as SGD's velocity
-                    value = builder.fsub(emit.load(at, mask), change)
-                elif kind == SGD:
-                    velocity = builder.fmul(
-                        emit.load(beside, mask), emit.broadcast(momentum, emit.vector)
-                    )
-                    rate = emit.broadcast(lr, emit.vector)
-                    velocity = builder.call(fma, [rate, value, velocity])
-                    emit.store(velocity, beside, mask)
-                    value = builder.fsub(emit.load(at, mask), velocity)
-                emit.store(value, at, mask)
+        for row in zip(summed, own, besides, strict=True):
+            for value, at, beside, mask in zip(*row, tile.masks, strict=True):
+                emit.store(_emit_change(emit, kind, value, at, beside, mask, rates), at, mask)
         builder.branch(done)
     builder.position_at_end(done)
+
+
+def _emit_update(
+    tile: _Tile, rule: str, summed: list[list[Any]], c: Any, first: Any, apart: Any, numbers: Any
+) -> None:
+    """Update C by an optimiser's rule, with the product as its gradient.
+
+    All new weights are written at the end, at once: stores of lines that another core has read take
+    long, and only those that wait together are done together.
+    """
+    at = first[0], tile.emit.builder.add(first[0], apart)
+    pointers = [tile.pointers(c[0], c[1]), *(tile.pointers(a, first[1]) for a in at)]
+    scalars = rule_numbers(tile.emit, numbers)
+    new = [
+        [
+            emit_rule(tile.emit, rule, scalars, value, *places, mask)
+            for value, *places, mask in zip(*row, tile.masks, strict=True)
+        ]
+        for row in zip(summed, *pointers, strict=True)
+    ]
+    tile.store(new, pointers[0])
+
+
+def _emit_tile(
+    builder: Any, like: Any, rows: int, vectors: int, rule: Any, arguments: list[Any]
+) -> None:
+    *factors, columns, start, start_row, mode, lr, more = arguments
+    b, c = factors[3], factors[5:7]
+    emit = Emitter(builder, like)
+    tile = _Tile(emit, rows, vectors, columns)
+    if rule is None:
+        begin = _emit_start(tile, b, start, start_row, mode)
+        summed = _emit_sums(tile, begin, factors)
+        _emit_modes(tile, summed, c, (start, start_row), mode, (lr, more))
+    else:
+        summed = _emit_sums(tile, [[emit.zero] * vectors] * rows, factors)
+        apart, numbers = (builder.extract_value(more, i) for i in range(2))
+        _emit_update(tile, rule.name, summed, c, (start, start_row), apart, numbers)
 
 
 def _tile(rows: int, vectors: int) -> Any:
@@ -233,11 +217,14 @@ def _tile(rows: int, vectors: int) -> Any:
 
     @intrinsic
     def tile(context, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, lr, mu):
+        rule = getattr(mode, "value", None)
+
         def codegen(context, builder, signature, arguments):
-            _emit_tile(builder, lr, rows, vectors, list(arguments))
+            _emit_tile(builder, lr, rows, vectors, rule, list(arguments))
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 12, lr, lr), codegen
+        rest = (types.int64, lr, lr) if rule is None else (mode, lr, mu)
+        return types.void(*[types.int64] * 11, *rest), codegen
 
     return tile
 
@@ -301,6 +288,10 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     is no start, and its address is that of what :data:`RELU` wrote. :data:`DESCENT` does
     ``C -= lr A B``; :data:`SGD` ``V = mu V + lr A B``, ``C -= V``, with the velocity in the place of
     the start. ``size``: of an element in bytes.
+
+    Where the mode is a :class:`~fastnn.kernels.rule_microkernel.Rule`, ``start`` is the address of the optimiser's first array, ``lr``
+    any number of the dtype, and ``mu`` two integers: how far its second array is from the first, in
+    bytes, and the address of what :func:`~fastnn.kernels.rule_microkernel.write_numbers` wrote.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -322,9 +313,9 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
     row i has come to element i of row j.
     """
     a, a_row, c, c_row, rows, columns = arguments
-    emit = _Emitter(builder, like)
+    emit = Emitter(builder, like)
     lanes = emit.lanes
-    indices = ir.VectorType(_I32, lanes)
+    indices = ir.VectorType(I32, lanes)
     halves = [
         ir.Constant(indices, [x for j in range(lanes // 2) for x in (first + j, first + j + lanes)])
         for first in (0, lanes // 2)
@@ -337,8 +328,8 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
         Out there a page may not be mapped, a thread's unused stack for one. Access to it without a
         lane does not fault, so that it stays so, and takes a microsecond every time.
         """
-        present = builder.icmp_signed("<", _I64(index), count)
-        at = builder.select(present, _I64(index), _I64(0))
+        present = builder.icmp_signed("<", I64(index), count)
+        at = builder.select(present, I64(index), I64(0))
         lanes_there = builder.and_(mask, emit.broadcast(present, emit.flags))
         return emit.pointer(matrix, at, stride, 0), lanes_there
 

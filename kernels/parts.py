@@ -12,9 +12,9 @@ import numpy as np
 
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
 from fastnn.kernels._jit import VECTOR_BYTES, inner
-from fastnn.kernels._memory import array_at, numbers, words
+from fastnn.kernels._memory import array_at, numbers, stack, words
+from fastnn.kernels import rule_microkernel as rules
 from fastnn.kernels.gemm_microkernel import DESCENT, gemm, transpose
-from fastnn.kernels.rule_microkernel import adam_vector, nesterov_vector, sgd_vector
 
 _NUMBER = np.float64(0)
 _kernel: Any = None  # what a template calls, and
@@ -29,6 +29,19 @@ _like: Any = None  # a number of its arrays' dtype: see `_jit.job_from`
 ) = range(15)  # fmt: skip
 
 
+@inner
+def _packed(w, like):
+    """Return B's address and stride, having copied it to where it is to be packed, if it is."""
+    if w[PACKED] == 0:
+        return w[B], w[B_ROW]
+    columns, packed = w[COLUMNS], array_at(w[PACKED], w[INNER], w[COLUMNS], like)
+    for r in range(w[INNER]):
+        row = array_at(w[B] + r * w[B_ROW] * packed.itemsize, 1, columns, like)[0]
+        for j in range(columns):
+            packed[r, j] = row[j]
+    return w[PACKED], columns
+
+
 def _product(at: int, _: int) -> None:
     w = words(at)
     dtype, size = array_at(w[A], 1, 1, _like).dtype, array_at(w[A], 1, 1, _like).itemsize
@@ -36,16 +49,9 @@ def _product(at: int, _: int) -> None:
     if w[MODE] >= DESCENT:
         rates = numbers(w[RATES])
         lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
-    b, b_row, columns = w[B], w[B_ROW], w[COLUMNS]
-    if w[PACKED] != 0:
-        packed = array_at(w[PACKED], w[INNER], columns, _like)
-        for r in range(w[INNER]):
-            row = array_at(b + r * b_row * size, 1, columns, _like)[0]
-            for j in range(columns):
-                packed[r, j] = row[j]
-        b, b_row = w[PACKED], columns
+    b, b_row = _packed(w, _like)
     gemm(
-        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], columns, w[INNER],
+        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
         w[START], w[START_ROW], w[MODE], size, lr, momentum,
     )  # fmt: skip
 
@@ -177,31 +183,45 @@ def _weighing(at: int, _: int) -> None:
     losses.weigh_rows(array_at(w[Z], n, k, _like), array_at(w[DY], 1, n, _NUMBER)[0])
 
 
-# An optimiser's update of a block of a parameter, RULE_ROWS rows of COUNT elements, RULE_ROW elements
-# apart, by its gradient, which is scaled down to the norm CLIP if it is longer (then the block is the
-# whole, in one row, and the gradient is written to); FIRST, SECOND: the optimiser's arrays; RULE_RATES:
-# four numbers; PENALTY: what of the parameter is added to its gradient first.
-COUNT, CLIP, SLOPE, FIRST, SECOND, VALUES, RULE_RATES, PENALTY, RULE_ROWS, RULE_ROW = range(10)
+# C updated by an optimiser's rule, with A B as its gradient: what a product takes up to INNER, PACKED,
+# FIRST, SECOND: the optimiser's arrays, whose rows are C_ROW apart; RULE_RATES: four numbers; PENALTY:
+# what of C is added to its gradient first.
+FIRST, SECOND, RULE_RATES, PENALTY = range(10, 14)
+_rule_numbers = stack(8 * rules.NUMBERS)
+
+
+def _rule_product(at: int, _: int) -> None:
+    w = words(at)
+    b, b_row = _packed(w, _like)
+    own_at = _rule_numbers()
+    own = array_at(own_at, 1, rules.NUMBERS, _like)[0]
+    rules.write_numbers(own, 1.0, numbers(at)[PENALTY], numbers(w[RULE_RATES]))
+    gemm(
+        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
+        w[FIRST], w[C_ROW], _kernel(), own.itemsize, own[0], (w[SECOND] - w[FIRST], own_at),
+    )  # fmt: skip
+
+
+# An optimiser's update of a whole parameter at VALUES of COUNT elements by its gradient at SLOPE, to
+# which the penalty is added, and which is scaled down to the norm CLIP if it is longer.
+COUNT, CLIP, SLOPE, VALUES = range(4)
 
 
 def _rule(at: int, _: int) -> None:
     w, rates = words(at), numbers(words(at)[RULE_RATES])
-    clip, penalty, factor = numbers(at)[CLIP], numbers(at)[PENALTY], 1.0
-    if clip != np.inf:
-        gradient = array_at(w[SLOPE], 1, w[COUNT], _like)[0]
-        if penalty != 0:
-            optimizers.add_penalty(gradient, penalty, array_at(w[VALUES], 1, w[COUNT], _like)[0])
-            penalty = 0.0
-        size = optimizers.norm(gradient)
-        factor = clip / size if size > clip else 1.0
-    element = array_at(w[SLOPE], 1, 1, _like)
-    scale, penalty = element.dtype.type(factor), element.dtype.type(penalty)
-    lanes, columns = VECTOR_BYTES // element.itemsize, w[COUNT]
-    for r in range(w[RULE_ROWS]):
-        for j in range(0, columns, lanes):
-            o = (r * w[RULE_ROW] + j) * element.itemsize
-            g, first, second, values = w[SLOPE] + o, w[FIRST] + o, w[SECOND] + o, w[VALUES] + o
-            _kernel(g, first, second, values, columns - j, scale, penalty, rates)
+    count, clip, penalty = w[COUNT], numbers(at)[CLIP], numbers(at)[PENALTY]
+    gradient = array_at(w[SLOPE], 1, count, _like)[0]
+    if penalty != 0:
+        optimizers.add_penalty(gradient, penalty, array_at(w[VALUES], 1, count, _like)[0])
+    size = optimizers.norm(gradient)
+    own_at = _rule_numbers()
+    own = array_at(own_at, 1, rules.NUMBERS, _like)[0]
+    rules.write_numbers(own, clip / size if size > clip else 1.0, 0.0, rates)
+    lanes = VECTOR_BYTES // own.itemsize
+    for j in range(0, count, lanes):
+        o = j * own.itemsize
+        g, first, second, values = w[SLOPE] + o, w[FIRST] + o, w[SECOND] + o, w[VALUES] + o
+        rules.apply_rule(_kernel(), g, first, second, values, count - j, own_at, own[0])
 
 
 # Rows HEIGHT of WIDTH elements, picked from the array at Z by the row numbers at DY, to OUT.
@@ -234,9 +254,12 @@ _FIXED = {
     "sigmoid_loss": (_sigmoid_loss, losses.binary_cross_entropy),
     "yes_no_loss": (_yes_no_loss, losses.yes_no_cross_entropy),
     "l2_loss": (_l2_loss, losses.l2),
-    "sgd": (_rule, sgd_vector),
-    "nesterov": (_rule, nesterov_vector),
-    "adam": (_rule, adam_vector),
+    "sgd": (_rule, rules.sgd),
+    "nesterov": (_rule, rules.nesterov),
+    "adam": (_rule, rules.adam),
+    "sgd_product": (_rule_product, rules.sgd),
+    "nesterov_product": (_rule_product, rules.nesterov),
+    "adam_product": (_rule_product, rules.adam),
 }
 
 

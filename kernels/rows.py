@@ -13,7 +13,8 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels._jit import inlined, inner, inner_exact
 from fastnn.kernels._memory import array_at, stack
-from fastnn.kernels.gemm_microkernel import AVAILABLE, transpose
+from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels.gemm_microkernel import transpose
 from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
 
 SHORT = 64 if AVAILABLE else 0

@@ -1,12 +1,10 @@
-"""An optimiser's rule on one vector of weights, emitted as LLVM vector IR.
+"""Optimisers' rules on vectors of weights, emitted as LLVM IR.
 
-A step updates blocks of weights whose rows are a few vectors long. A compiled loop over so short a row
-first finds out whether its arrays overlap, then does most of it an element at a time, with a scalar
-square root and division for each: ten times slower than this.
+A rule is applied where the gradient is: on the tile that has just been multiplied
+(:mod:`fastnn.kernels.gemm_microkernel`), or on whole arrays, where their norm has to be known first.
+The gradient becomes ``scale (gradient + penalty values)``.
 
-``gradient, first, second, values``: addresses of the gradient, the optimiser's arrays and the weights;
-``count``: how many elements there are from there on. The gradient becomes ``scale (gradient + penalty
-values)``, in registers; ``rates``: four numbers of the optimiser's.
+Which rule it is, compiled code knows by its type (:class:`Rule`), and compiles that one alone.
 """
 
 from typing import Any
@@ -15,22 +13,75 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import inner_exact
-from fastnn.kernels.gemm_microkernel import _I64, _Emitter
+from fastnn.kernels._constants import constants
+from fastnn.kernels._jit import inlined, inner_exact
+from fastnn.kernels._vectors import I64, Emitter
 
-_SGD, _NESTEROV, _ADAM = range(3)
+NUMBERS = 8  # of a rule: scale, penalty, the optimiser's four, two of them from 1
 
 
-def _emit_rule(emit: _Emitter, rule: int, at: list[Any], mask: Any, numbers: list[Any]) -> None:
-    """Read, compute, write one vector."""
+@constants
+class Rule:
+    """An optimiser's rule."""
+
+    name: str
+
+
+_SGD, _NESTEROV, _ADAM = Rule("sgd"), Rule("nesterov"), Rule("adam")
+
+
+@inlined
+def sgd():
+    """Return the rule ``velocity = momentum velocity + lr gradient``; ``weights -= velocity``."""
+    return _SGD
+
+
+@inlined
+def nesterov():
+    """Return :func:`sgd`, but ``weights -= momentum velocity + lr gradient`` of its velocity."""
+    return _NESTEROV
+
+
+@inlined
+def adam():
+    """Return ``optimizers.adam``, of ``step_size, beta_1, beta_2, eps``, and ``weights -= out``."""
+    return _ADAM
+
+
+@inner_exact
+def write_numbers(out, scale, penalty, rates):
+    """Write a rule's ``NUMBERS`` numbers in the dtype of ``out``."""
+    out[0], out[1] = scale, penalty
+    for i in range(4):
+        out[2 + i] = rates[i]
+    out[6], out[7] = 1.0 - rates[1], 1.0 - rates[2]
+
+
+def rule_numbers(emit: Emitter, address: Any) -> list[Any]:
+    """Read what :func:`write_numbers` wrote."""
     b = emit.builder
-    gradient, first, second, values = (b.inttoptr(a, emit.vector.as_pointer()) for a in at)
+    at = b.inttoptr(address, emit.element.as_pointer())
+    return [b.load(b.gep(at, [I64(i)])) for i in range(NUMBERS)]
+
+
+def emit_rule(
+    emit: Emitter,
+    rule: str,
+    numbers: list[Any],
+    g: Any,
+    values: Any,
+    first: Any,
+    second: Any,
+    mask: Any,
+) -> Any:
+    """Return new weights, given their gradient; write the optimiser's arrays, given as pointers."""
+    b = emit.builder
     scale, penalty, *rates = (emit.broadcast(x, emit.vector) for x in numbers)
     fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
-    g, w = emit.load(gradient, mask), emit.load(values, mask)
+    w = emit.load(values, mask)
     none = b.fcmp_ordered("==", numbers[1], ir.Constant(emit.element, 0.0))
     g = b.fmul(scale, b.select(none, g, b.call(fma, [penalty, w, g])))  # 0 times infinity is NaN
-    if rule == _ADAM:
+    if rule == _ADAM.name:
         step_size, beta_1, beta_2, eps, rest_1, rest_2 = rates
         m = b.call(fma, [beta_1, emit.load(first, mask), b.fmul(rest_1, g)])
         v = b.call(fma, [beta_2, emit.load(second, mask), b.fmul(rest_2, b.fmul(g, g))])
@@ -43,55 +94,32 @@ def _emit_rule(emit: _Emitter, rule: int, at: list[Any], mask: Any, numbers: lis
         scaled = b.fmul(lr, g)
         step = b.call(fma, [momentum, emit.load(first, mask), scaled])
         emit.store(step, first, mask)
-        if rule == _NESTEROV:
+        if rule == _NESTEROV.name:
             step = b.call(fma, [momentum, step, scaled])
-    emit.store(b.fsub(w, step), values, mask)
+    return b.fsub(w, step)
 
 
-def _vector(rule: int) -> Any:
-    """Return the rule on the first vector of ``count`` elements, as a call."""
+@intrinsic
+def apply_rule(context, rule, gradient, first, second, values, count, numbers, like):
+    """Update the first vector of ``count`` elements at these addresses."""
 
-    @intrinsic
-    def vector(context, gradient, first, second, values, count, scale, penalty, a, b, c, d, e, f):
-        def codegen(context, builder, signature, arguments):
-            emit = _Emitter(builder, scale)
-            at, count, numbers = arguments[:4], arguments[4], arguments[5:]
-            with builder.if_else(builder.icmp_signed(">=", count, _I64(emit.lanes))) as (whole, part):
-                with whole:
-                    _emit_rule(emit, rule, at, None, numbers)
-                with part:
-                    _emit_rule(emit, rule, at, emit.mask(count), numbers)
-            return context.get_dummy_value()
+    def codegen(context, builder, signature, arguments):
+        emit = Emitter(builder, like)
+        g, first, second, values = (
+            builder.inttoptr(a, emit.vector.as_pointer()) for a in arguments[1:5]
+        )
+        count, scalars = arguments[5], rule_numbers(emit, arguments[6])
 
-        return types.void(*[types.int64] * 5, *[scale] * 8), codegen
+        def update(mask: Any) -> None:
+            gradient = emit.load(g, mask)
+            new = emit_rule(emit, rule.value.name, scalars, gradient, values, first, second, mask)
+            emit.store(new, values, mask)
 
-    return vector
+        with builder.if_else(builder.icmp_signed(">=", count, I64(emit.lanes))) as (whole, part):
+            with whole:
+                update(None)
+            with part:
+                update(emit.mask(count))
+        return context.get_dummy_value()
 
-
-_sgd, _nesterov, _adam = _vector(_SGD), _vector(_NESTEROV), _vector(_ADAM)
-
-
-@inner_exact
-def sgd_vector(gradient, first, second, values, count, scale, penalty, rates):
-    """``velocity = momentum * velocity + lr * gradient``; ``weights -= velocity``."""
-    t, n = type(scale), scale - scale
-    _sgd(gradient, first, second, values, count, scale, penalty, t(rates[0]), t(rates[1]), n, n, n, n)
-
-
-@inner_exact
-def nesterov_vector(gradient, first, second, values, count, scale, penalty, rates):
-    """Do :func:`sgd_vector`, but ``weights -= momentum * velocity + lr * gradient`` of its velocity."""
-    t, n = type(scale), scale - scale
-    _nesterov(
-        gradient, first, second, values, count, scale, penalty, t(rates[0]), t(rates[1]), n, n, n, n
-    )
-
-
-@inner_exact
-def adam_vector(gradient, first, second, values, count, scale, penalty, rates):
-    """``optimizers.adam`` with ``rates = step_size, beta_1, beta_2, eps``; ``weights -= out``."""
-    t = type(scale)
-    _adam(
-        gradient, first, second, values, count, scale, penalty, t(rates[0]), t(rates[1]), t(rates[2]),
-        t(rates[3]), t(1.0 - rates[1]), t(1.0 - rates[2]),
-    )  # fmt: skip
+    return types.void(rule, *[types.int64] * 6, like), codegen

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 import fastnn
 from fastnn import functional
 from fastnn.kernels import threads
-from fastnn.kernels.gemm_microkernel import AVAILABLE
+from fastnn.kernels._vectors import AVAILABLE
 
 COUNTS = (1, 2, 3, 7)
 

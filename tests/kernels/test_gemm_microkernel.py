@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import _jit, gemm_microkernel
+from fastnn.kernels._vectors import AVAILABLE
 from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN, RELU, RELU_GRADIENT, SGD
 
-pytestmark = pytest.mark.skipif(
-    not gemm_microkernel.AVAILABLE, reason="this processor has no vector unit that is known"
-)
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this processor has no vector unit that is known")
 SHAPES = tuple(itertools.product(range(1, 18), range(1, 66), (1, 2, 37)))
 LARGEST = {4: 2**23, 8: 2**28}  # integers whose sums of 37 products int64 holds, and no float does
 FORMS = ("x w", "x^T dz", "dz w^T")
