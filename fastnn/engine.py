@@ -146,14 +146,15 @@ class Engine:
             start = time.perf_counter()
             rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
             stretch = Stretch(plan, model.optimizer, rows, epoch, weights)
-            (results,) = stretches.train([stretch], X, Y, plan.pool())[0]
+            pool = plan.pool()
+            (results,) = stretches.train([stretch], X, Y, pool)[0]
             plan.clear(model)
             seconds = time.perf_counter() - start
             done += len(results)
             data.iteration = done % data.samples_per_epoch
             plan.at_once = stretches.next_count(plan.at_once, len(results), seconds)
             if plan.trial:
-                plan.trial.report(seconds / len(results))
+                plan.trial.report(pool.control != 0, seconds / len(results))
                 plan.at_once = min(plan.at_once, plan.trial.most)
             yield results[:, 0], results[:, 1]
 

@@ -298,10 +298,10 @@ class Adam(Optimizer):
         lr, t = self.lr_scheduler(self.epoch), states[0].t
         for moments in states:
             moments.t += count
-        corrected = [self._corrected(lr, t + i) for i in range(1, count + 1)]
-        return np.array([(step, self.beta_1, self.beta_2, eps) for step, eps in corrected]).reshape(
-            -1, 4
-        )
+        rates = np.empty((count, 4))
+        rates[:, 1], rates[:, 2] = self.beta_1, self.beta_2
+        rates[:, ::3] = [self._corrected(lr, t + i) for i in range(1, count + 1)]
+        return rates
 
     def _corrected(self, lr: float, t: int) -> tuple[float, float]:
         """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""

@@ -14,7 +14,7 @@ from fastnn import activations, losses, optimizers
 from fastnn._arrays import LINE, aligned_views, aligned_zeros
 from fastnn._blocks import column_blocks, update_blocks
 from fastnn._changes import Changes
-from fastnn._trial import Trial
+from fastnn._trial import Trial, trial
 from fastnn._typing import Array
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import dense, parts, steps, threads
@@ -35,7 +35,7 @@ LOSSES: dict[type, tuple[str, str]] = {
 }
 _SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
 _SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
-_CLOSE = 16  # up to so many times as much, a trial decides
+_CLOSE = 200  # up to so many times as much, a trial decides
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
 # Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache: blocks
 # of them are packed before they are multiplied, for a batch of at least so many rows.
@@ -62,7 +62,7 @@ class Plan:
         self.work = n * sum(W.size for W in weights)
         self._shared = shared and self.work > self._serial
         self._shares = threads.count() if self._shared else 1
-        self.trial = Trial() if self._shares > 1 and self.work < _CLOSE * self._serial else None
+        self.trial = self._trial() if self._shares > 1 and self.work < _CLOSE * self._serial else None
         self._block = 64 if not self._shared or n > 256 else 16 if n <= 32 else 32  # rows of a job
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
@@ -70,6 +70,11 @@ class Plan:
         self.address = self.words.ctypes.data
         self._layers = np.zeros((len(weights), dense.LAYER_WORDS), np.int64)
         self._write_layers(model, fused)
+
+    def _trial(self) -> Trial:
+        widths = tuple(W.shape for W in self.arrays[::2])
+        steps = min(max(first_count(self.work) // 20, 1), 8)
+        return trial((type(self).__name__, self.n, widths, self.dtype, self._shares), steps)
 
     def pool(self) -> type[threads.Alone] | threads.Pool:
         """Return who shares the work, awake; to be held on to meanwhile, as it may be replaced."""
@@ -198,7 +203,6 @@ class LossPlan(Plan):
     def __init__(self, model: NeuralNetwork, n: int, shared: bool = True) -> None:
         fused = model._fused_layer() is not None
         super().__init__(model, n, shared, fused)
-        self.errors = n * (1 if type(model.loss) is losses.CrossEntropy else self.Y_shape[1])
         last = self._layers[-1]
         last[dense.DA] = last[dense.DZ] = self._new(self.Y_shape)
         self._write(model, fused)
@@ -231,6 +235,7 @@ class LossPlan(Plan):
     def _loss_header(self, model: NeuralNetwork, fused: bool) -> dict[str, int]:
         header = {
             "STATS": self._new((self._row_blocks(), 2), np.float64),
+            "ANSWERS": 1 if type(model.loss) is losses.CrossEntropy else self.Y_shape[1],
             "LOSS": parts.part(self._loss_part(model, fused), self.dtype),
         }
         if isinstance(model.loss, losses.CrossEntropy) and not model.loss.plain:
@@ -257,10 +262,10 @@ class LossPlan(Plan):
         """Return the mean loss and error of a batch, having done the plan's step on it."""
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
-            loss, error = steps.step(pool.control, self.address, X, Y)
+            means: tuple[float, float] = steps.step(pool.control, self.address, X, Y)
         else:
-            loss, error = self.trial.time(steps.step, pool.control, self.address, X, Y)
-        return loss / self.n, error / self.errors
+            means = self.trial.time(steps.step, pool.control, self.address, X, Y)
+        return means
 
 
 class TrainingPlan(LossPlan):

@@ -32,6 +32,8 @@ def next_count(count: int, done: int, seconds: float) -> int:
 class Stretch:
     """A network's next batches, and what came of them; making it counts their updates.
 
+    ``means``: each batch's mean loss and error, ``(passes, batches, 2)``, once it has been trained on.
+
     Parameters
     ----------
     plan : TrainingPlan
@@ -55,10 +57,10 @@ class Stretch:
     ) -> None:
         self.plan = plan
         self._order = np.ascontiguousarray(order, np.int64)
-        self._results = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
+        self.means = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
         rates = []
         for optimizer.epoch in range(epoch, epoch + len(order)):
-            rates.append(optimizer.advance_by(self._results.shape[1], plan.states))
+            rates.append(optimizer.advance_by(self.means.shape[1], plan.states))
         self._rates = np.concatenate(rates)
         self._weights = None if weights is None else self._weights_of_batches(weights)
 
@@ -67,8 +69,9 @@ class Stretch:
 
         ``(passes, batches, 1 + n)``; a batch of no weight has zeros, and so has what a last one lacks.
         """
-        sizes = self._sizes(self.plan.n)
-        out = np.zeros((*self._results.shape[:2], 1 + self.plan.n))
+        sizes = np.full(self.means.shape[1], self.plan.n)
+        sizes[-1] = self._order.shape[1] - (len(sizes) - 1) * self.plan.n
+        out = np.zeros((*self.means.shape[:2], 1 + self.plan.n))
         rows = np.pad(weights[self._order], ((0, 0), (0, len(sizes) * self.plan.n - sizes.sum())))
         rows = rows.reshape(out.shape[0], out.shape[1], -1)
         totals = rows.sum(axis=2)
@@ -81,7 +84,7 @@ class Stretch:
         self.plan.read_from(X, Y)
         if self._weights is not None:
             self.plan.weigh_rows()
-        arrays = self._order, self._rates, self._results
+        arrays = self._order, self._rates, self.means
         return (
             self.plan.address,
             control,
@@ -89,20 +92,6 @@ class Stretch:
             *(array.ctypes.data for array in arrays),
             0 if self._weights is None else self._weights.ctypes.data,
         )
-
-    @property
-    def means(self) -> Array:
-        """Each batch's mean loss and error, ``(passes, batches, 2)``."""
-        plan = self.plan
-        sizes: Array = np.stack([self._sizes(plan.n), self._sizes(plan.errors)], axis=-1)
-        return self._results / sizes
-
-    def _sizes(self, of_whole: int) -> Array:
-        """Return a number for each batch of a pass that is ``of_whole`` for those of all rows."""
-        count, n = self._results.shape[1], self.plan.n
-        sizes = np.full(count, of_whole)
-        sizes[-1] -= (count * n - self._order.shape[1]) * of_whole // n
-        return sizes
 
 
 def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Array]:

@@ -33,14 +33,15 @@ from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 # phase's job, the plan's address, a layer, how many jobs, and whether several threads share them. The
 # first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
 # ROW_WEIGHTS: (1 + N,) float64, the factor of penalties and the rows' weights, whose mean is 1, or 0.
-# Last the parts: RULE updates a parameter by its gradient where that is clipped, else RULE_PRODUCT
-# multiplies and updates, or is 0 where PRODUCT does SGD.
+# ANSWERS: over how many of a row the error is a mean. Last the parts: RULE updates a parameter by its
+# gradient where that is clipped, else RULE_PRODUCT multiplies and updates, or is 0 where PRODUCT does
+# SGD.
 (
     N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
-    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS,
+    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS, ANSWERS,
     PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, RULE_PRODUCT, WEIGHING,
-) = range(29)  # fmt: skip
-HEADER_WORDS = 29
+) = range(30)  # fmt: skip
+HEADER_WORDS = 30
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the
@@ -57,7 +58,7 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
 ) = range(25)  # fmt: skip
 LAYER_WORDS = 25
 # A stretch: plan, pool or 0, how many passes, and how many row numbers each has, whose last batch may
-# be smaller; addresses of these, of all batches' (batches, 4) rates, (batches, 2) summed losses and
+# be smaller; addresses of these, of all batches' (batches, 4) rates, (batches, 2) mean losses and
 # errors, and (batches, 1 + n) ROW_WEIGHTS or 0.
 (
     STRETCH_PLAN, STRETCH_CONTROL, PASSES, PASS_ROWS, STRETCH_ORDER, STRETCH_RATES, RESULTS,

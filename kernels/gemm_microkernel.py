@@ -11,9 +11,9 @@ last vector. Every element of C is one chain of fused multiply-adds in the order
 falls in, so results do not depend on how the work is cut up.
 
 What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's rule. ReLU writes -0 for what was
-negative and +0 for what was zero: the same number, whose sign tells the gradient all it needs, so that
-``z`` need not be kept.
+:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's rule
+(:mod:`fastnn.kernels.rule_microkernel`). ReLU writes -0 for what was negative and +0 for what was zero:
+the same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
 
 Matrices come as addresses and strides in elements; ``lr`` and ``mu`` are numbers of their
 dtype.
@@ -21,12 +21,11 @@ dtype.
 
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from fastnn.kernels._jit import VECTOR_BYTES, inner_exact
-from fastnn.kernels._vectors import I32, I64, Emitter
+from fastnn.kernels._vectors import I64, Emitter
 from fastnn.kernels.rule_microkernel import emit_rule, rule_numbers
 
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
@@ -289,9 +288,9 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     ``C -= lr A B``; :data:`SGD` ``V = mu V + lr A B``, ``C -= V``, with the velocity in the place of
     the start. ``size``: of an element in bytes.
 
-    Where the mode is a :class:`~fastnn.kernels.rule_microkernel.Rule`, ``start`` is the address of the optimiser's first array, ``lr``
-    any number of the dtype, and ``mu`` two integers: how far its second array is from the first, in
-    bytes, and the address of what :func:`~fastnn.kernels.rule_microkernel.write_numbers` wrote.
+    Where the mode is a rule, ``start`` is the address of the optimiser's first array, whose rows are
+    ``start_row`` apart, as are its second's; ``lr`` is any number of the dtype, ``mu`` two integers:
+    how far the second array is from the first, in bytes, and where the rule's numbers are.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -304,64 +303,3 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         C = c + j * size
         _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, lr, mu)
         j += width
-
-
-def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
-    """Read a square as rows, ride log2(lanes) perfect shuffles, write it as columns.
-
-    A shuffle deals row i and row i + lanes / 2 into one another; done log2(lanes) times, element j of
-    row i has come to element i of row j.
-    """
-    a, a_row, c, c_row, rows, columns = arguments
-    emit = Emitter(builder, like)
-    lanes = emit.lanes
-    indices = ir.VectorType(I32, lanes)
-    halves = [
-        ir.Constant(indices, [x for j in range(lanes // 2) for x in (first + j, first + j + lanes)])
-        for first in (0, lanes // 2)
-    ]
-    in_columns, in_rows = emit.mask(columns), emit.mask(rows)
-
-    def row(matrix: Any, stride: Any, index: int, count: Any, mask: Any) -> tuple[Any, Any]:
-        """Return where a row is and which lanes of it there are; one beyond the last, at row 0.
-
-        Out there a page may not be mapped, a thread's unused stack for one. Access to it without a
-        lane does not fault, so that it stays so, and takes a microsecond every time.
-        """
-        present = builder.icmp_signed("<", I64(index), count)
-        at = builder.select(present, I64(index), I64(0))
-        lanes_there = builder.and_(mask, emit.broadcast(present, emit.flags))
-        return emit.pointer(matrix, at, stride, 0), lanes_there
-
-    square = [emit.load(*row(a, a_row, i, rows, in_columns)) for i in range(lanes)]
-    for _ in range(lanes.bit_length() - 1):
-        pairs = zip(square[: lanes // 2], square[lanes // 2 :], strict=True)
-        square = [builder.shuffle_vector(x, y, half) for x, y in pairs for half in halves]
-    for j in range(lanes):
-        emit.store(square[j], *row(c, c_row, j, columns, in_rows))
-
-
-@intrinsic
-def _transpose_square(context, a, a_row, c, c_row, rows, columns, like):
-    def codegen(context, builder, signature, arguments):
-        _emit_transposition(builder, like, list(arguments[:-1]))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6, like), codegen
-
-
-@inner_exact
-def transpose(a, a_row, c, c_row, rows, columns, size, like):
-    """``C = A^T``: A ``(rows, columns)``, C ``(columns, rows)``."""
-    lanes = VECTOR_BYTES // size
-    for i in range(0, rows, lanes):
-        for j in range(0, columns, lanes):
-            _transpose_square(
-                a + (i * a_row + j) * size,
-                a_row,
-                c + (j * c_row + i) * size,
-                c_row,
-                min(rows - i, lanes),
-                min(columns - j, lanes),
-                like,
-            )

@@ -124,7 +124,7 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
 
 @inner_exact
 def _wrong_lanes(t: Array, d: Array, own: Array) -> int:
-    """Return in how many lanes the arg-maxes of t and d differ; own is five numbers a lane of scratch."""
+    """Return in how many lanes the arg-maxes differ; own is scratch, five numbers a lane."""
     lanes, dtype = rows.lanes_in(t), t.dtype.type
     best, guesses, most, targets, known = own[0], own[1], own[2], own[3], own[4]
     for r in range(lanes):

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import _jit, cross_entropy, losses, optimizers
+from fastnn.kernels import rule_microkernel as rules
 from fastnn.kernels._jit import VECTOR_BYTES, inner
 from fastnn.kernels._memory import array_at, numbers, stack, words
-from fastnn.kernels import rule_microkernel as rules
-from fastnn.kernels.gemm_microkernel import DESCENT, gemm, transpose
+from fastnn.kernels.gemm_microkernel import DESCENT, gemm
+from fastnn.kernels.transposition import transpose
 
 _NUMBER = np.float64(0)
 _kernel: Any = None  # what a template calls, and

@@ -14,8 +14,8 @@ from fastnn._typing import Array
 from fastnn.kernels._jit import inlined, inner, inner_exact
 from fastnn.kernels._memory import array_at, stack
 from fastnn.kernels._vectors import AVAILABLE
-from fastnn.kernels.gemm_microkernel import transpose
 from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
+from fastnn.kernels.transposition import transpose
 
 SHORT = 64 if AVAILABLE else 0
 LANES = 64

@@ -8,6 +8,7 @@ from fastnn.kernels._jit import inner, kernel
 from fastnn.kernels._memory import numbers, words
 from fastnn.kernels.dense import (
     ACTIVATION,
+    ANSWERS,
     BLOCK,
     COUNT,
     JOB,
@@ -48,25 +49,25 @@ def _run(control, plan, begin):
 
 
 @inner
-def _results(plan):
+def _means(plan):
     loss, error = 0.0, 0.0
     stats = numbers(plan[STATS])
     for i in range((plan[N] + plan[BLOCK] - 1) // plan[BLOCK]):
         loss += stats[2 * i]
         error += stats[2 * i + 1]
-    return loss, error
+    return loss / plan[N], error / (plan[N] * plan[ANSWERS])
 
 
 @kernel
 def step(control: int, at: int, x: Array, y: Array) -> tuple[float, float]:
-    """Do the step of the plan at an address on a batch; return the summed loss and error.
+    """Do the step of the plan at an address on a batch; return the mean loss and error.
 
     ``control`` is a pool's, or 0 for no helpers.
     """
     plan = words(at)
     plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
     _run(control, plan, 1)
-    return _results(plan)
+    return _means(plan)
 
 
 @kernel
@@ -96,7 +97,7 @@ def stretch(at: int, index: int) -> None:
         for r in range(4):
             rates[r] = numbers(s[STRETCH_RATES])[4 * b + r]
         _run(s[STRETCH_CONTROL], plan, 0)
-        loss, error = _results(plan)
+        loss, error = _means(plan)
         numbers(s[RESULTS])[2 * b], numbers(s[RESULTS])[2 * b + 1] = loss, error
     plan[N], plan[ROW_WEIGHTS] = n, 0
 

@@ -22,6 +22,7 @@ wake them, they have more patience: between two loops may lie a long job of anot
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -142,7 +143,9 @@ def _help(control, thread):
 
 
 class Pool:
-    """Helper threads and their control block; ``control`` is its address.
+    """Helper threads and their control block.
+
+    ``control`` is the block's address, ``born`` when the threads were started (``time.perf_counter``).
 
     Who runs a loop holds on to the pool: it may be replaced meanwhile, see :func:`set_count`.
 
@@ -159,6 +162,7 @@ class Pool:
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
+        self.born = time.perf_counter()
         self._beds: list[threading.Lock] = []
         self._calls: list[None] = []  # one entry for each that holds the helpers
         _help(self.control, 0)  # compiled now, not while helpers are waited for

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import _trial
 from fastnn._trial import Trial
 
@@ -17,48 +18,69 @@ class Clock:
         return self.now
 
 
-def run(trial, clock, calls, shared, alone):
-    """Report so many calls; return which of them went which way."""
-    ways = []
-    for _ in range(calls):
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_trial, "time", clock)
+    monkeypatch.setattr(_trial.threads.pool(), "born", 0.0)
+    return clock
+
+
+def run(trial, clock, seconds, shared, alone):
+    """Report calls for so long; return which of them went which way."""
+    ways, end = [], clock.now + seconds
+    while clock.now < end:
         ways.append(trial.shared)
-        seconds = shared if trial.shared else alone
-        clock.now += seconds
-        trial.report(seconds)
+        clock.now += shared if trial.shared else alone
+        trial.report(ways[-1], shared if ways[-1] else alone)
     return ways
 
 
 @pytest.mark.parametrize(("shared", "alone"), [(3e-5, 6e-5), (6e-5, 3e-5)])
-def test_the_faster_way_is_taken_until_the_next_trial(monkeypatch, shared, alone):
-    clock = Clock()
-    monkeypatch.setattr(_trial, "time", clock)
-    trial = Trial()
-    waking = int(_trial._WAKING / shared) + 2
-    assert all(run(trial, clock, waking, shared, alone))
-    run(trial, clock, 2 * _trial._TURNS, shared, alone)
-    assert trial.most > _trial._STEPS
-    settled = run(trial, clock, _trial._PERIOD // 2, shared, alone)
-    assert set(settled) == {shared < alone}
-    after = run(trial, clock, _trial._PERIOD, shared, alone)
-    assert set(after) == {True, False}
+def test_the_faster_way_is_taken_until_the_next_trial(clock, shared, alone):
+    trial = Trial(8)
+    assert all(run(trial, clock, _trial._WAKING - shared, shared, alone))
+    assert trial.most == 8
+    assert set(run(trial, clock, 0.01, shared, alone)) == {True, False}
+    assert trial.most > 8
+    assert set(run(trial, clock, _trial._PERIOD / 2, shared, alone)) == {shared < alone}
+    assert set(run(trial, clock, _trial._PERIOD, shared, alone)) == {True, False}
 
 
-def test_calls_while_helpers_wake_do_not_count(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_trial, "time", clock)
-    trial = Trial()
-    run(trial, clock, int(_trial._WAKING / 1e-3) + 1, 1e-3, 3e-5)  # slow while helpers wake
-    run(trial, clock, 2 * _trial._TURNS, 1e-5, 3e-5)
+def test_calls_while_helpers_wake_do_not_count(clock):
+    trial = Trial(1)
+    run(trial, clock, _trial._WAKING - 1e-3, 1e-3, 3e-5)  # slow while helpers wake
+    run(trial, clock, 0.01, 1e-5, 3e-5)
     assert trial.shared
+
+
+def test_reports_of_calls_that_began_in_another_thread_s_turn(clock):
+    trial = Trial(1)
+    clock.now = 1.0
+    for shared in [True] * 20 + [True, False] * 20:
+        trial.report(shared, 1.0 if shared else 2.0)
+    assert trial.shared
+
+
+def test_networks_alike_share_what_was_found_out():
+    one, other, wider = (
+        fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(k, "relu")], fastnn.SGD(0.01))
+        for k in (100, 100, 101)
+    )
+    X, Y = np.ones((512, 64), np.float32), {k: np.ones((512, k), np.float32) for k in (100, 101)}
+    with fastnn.set_num_threads(2):
+        for net, k in ((one, 100), (other, 100), (wider, 101)):
+            net.train_step(X, Y[k])
+        a, b, c = (net._engine._training.get(X.shape).trial for net in (one, other, wider))
+    assert a is b
+    assert a is not c
 
 
 def test_results_are_the_same_both_ways(monkeypatch, dtype, networks, rng):
     X, Y = rng.normal(size=(64, 64)).astype(dtype), np.eye(10)[rng.integers(0, 10, 64)]
     found = []
     for way in (True, False):
-        monkeypatch.setattr(
-            Trial, "report", lambda trial, seconds, way=way: setattr(trial, "shared", way)
-        )
+        monkeypatch.setattr(Trial, "report", lambda trial, *_, way=way: setattr(trial, "shared", way))
         net, _ = networks([(128, "relu"), (10, "softmax")], seed=0, dtype=dtype)
         history = net.fit(X, Y, epochs=3, batch_size=32)
         steps = [net.train_step(X, Y) for _ in range(3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -159,7 +160,7 @@ class Stochastic:
         self.t_ += train.n_samples
         self.loss_curve_.append(self.loss_)
         history.loss.append(self.loss_)
-        history.error.append(float(np.mean(run.errors)))
+        history.error.append(math.fsum(run.errors) / len(run.errors))
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
         X = labels = weights = None

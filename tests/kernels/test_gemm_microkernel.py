@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn.kernels import _jit, gemm_microkernel
+from fastnn.kernels import _jit, gemm_microkernel, transposition
 from fastnn.kernels._vectors import AVAILABLE
 from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN, RELU, RELU_GRADIENT, SGD
 
@@ -33,7 +33,7 @@ def product(*arguments):
 
 @_jit.exact
 def transpose(*arguments):
-    gemm_microkernel.transpose(*arguments)
+    transposition.transpose(*arguments)
 
 
 def operands(form, m, n, k, dtype, rng):
