@@ -343,6 +343,11 @@ def test_one_progress_bar_counts_the_steps_of_a_whole_run(monkeypatch):
     assert bars[0] == ("epoch 2/3: ", 7, 7)  # short of its total it would be left on the screen, red
 
 
+def test_a_progress_bar_of_ones_own_is_the_only_one(capsys):
+    network().fit(X, Y, 2, batch_size=20, callbacks=[fastnn.ProgressBar()])
+    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["epoch 1:", "epoch 2:"]
+
+
 def test_a_notebook_without_widgets_shows_lines_and_no_remains_of_bars(shown, capsys):
     network().fit(X, Y, 3, batch_size=20)
     out, err = capsys.readouterr()
