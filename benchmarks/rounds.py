@@ -29,6 +29,7 @@ def main():
     parser.add_argument("--contestants", help="by commas")
     parser.add_argument("--json", type=Path, help="write the merged record here")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
+    parser.add_argument("--title", default="Benchmarks", help="of the tables")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     names = list(contestants.TABLE) if options.full else HOME
@@ -44,7 +45,7 @@ def main():
             if options.full and not options.pytest:
                 run.results += runs.measure(count, options.rounds)
     report.show(run, Console())
-    report.save(run, options.json, options.markdown)
+    report.save(run, options.json, options.markdown, options.title)
 
 
 def rounds(run, threads, count, chosen, folder):

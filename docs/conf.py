@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",  # formulas are drawn without network
 ]
-exclude_patterns = ["_build", "**/_build"]
+exclude_patterns = ["_build", "**/_build", "**/*.ipynb"]  # a reader's notebooks
 
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_heading_anchors = 3

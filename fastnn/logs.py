@@ -9,7 +9,7 @@ from typing import Any
 from fastnn._files import write_atomically
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What a training run measured, one entry an epoch; validation lists are empty without data.
 
@@ -22,8 +22,14 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
     validation_error: list[float] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        last = (f"{name}={values[-1]:.4g}" for name, values in vars(self).items() if values)
+        return f"<{', '.join([f'History of {len(self.loss)} epochs', *last])}>"
+
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the learning curves; write them to ``path`` if given. Returns the figure.
+
+        In a notebook with pictures between its cells it is shown where it is a cell's value.
 
         Raises ``ImportError`` if matplotlib is not installed.
         """
@@ -36,6 +42,8 @@ class History:
             _curves(axis, name, {"training": train, "validation": validation})
         if path is not None:
             figure.savefig(path)
+        if "inline" in pyplot().get_backend():  # which shows open figures, this one a second time
+            pyplot().close(figure)
         return figure
 
     def to_json(self, path: str | Path) -> None:

@@ -280,7 +280,9 @@ class NeuralNetwork(LayerStack):
     def _train(
         self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool, callbacks: Sequence[Callback]
     ) -> History:
-        told = [*([ProgressBar()] if verbose else []), *as_callbacks(callbacks)]
+        told = [*as_callbacks(callbacks)]
+        if verbose and not any(isinstance(callback, ProgressBar) for callback in told):
+            told.insert(0, ProgressBar())
         return training.run(self, dataset, epochs, shuffle, told)
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:

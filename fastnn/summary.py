@@ -65,11 +65,12 @@ def _rows(model: NeuralNetwork) -> list[tuple[str, ...]]:
 
 def _notes(model: NeuralNetwork) -> tuple[str, str]:
     total = sum(p.size for layer in model.layers for p in layer.parameters.values())
+    parameters = f"{total:,} parameters" if total else "parameters are drawn with the first batch"
     dtype = next((str(layer.dtype) for layer in model.layers if layer.dtype), "dtype of the data")
     reason = obstacle(model)
     road = "one compiled call" if reason is None else f"layer by layer ({reason})"
     return (
-        f"{total:,} parameters, {dtype}; loss {model.loss.name}, {model.optimizer!r}",
+        f"{parameters}, {dtype}; loss {model.loss.name}, {model.optimizer!r}",
         f"a training step is {road}",
     )
 

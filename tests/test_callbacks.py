@@ -259,9 +259,9 @@ net.fit(np.ones((9, 2)), np.ones(9), 9, verbose=False, callbacks=told)
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
 
 
-def test_a_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
-    plt = pytest.importorskip("matplotlib.pyplot")
-    plt.switch_backend("agg")  # before it meets an IPython that has no events
+@pytest.fixture
+def shown(monkeypatch):
+    """What a notebook is given to show, ``(how, what)``."""
     shown = []
     display = types.ModuleType("IPython.display")
     display.display = lambda figure, display_id: (shown.append(("display", figure)), handle)[1]
@@ -271,6 +271,13 @@ def test_a_live_curve_redraws_one_picture_in_a_notebook(monkeypatch):
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown
+
+
+def test_a_live_curve_redraws_one_picture_in_a_notebook(request):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")  # before it meets an IPython that has no events
+    shown = request.getfixturevalue("shown")
     history = network().fit(X, Y, 3, callbacks=[fastnn.LiveCurve(seconds=0)], **QUIET)
     assert [how for how, _ in shown] == ["display", "update", "update"]
     (curve,) = shown[-1][1].axes[0].lines
@@ -295,6 +302,17 @@ def test_a_live_curve_needs_matplotlib(monkeypatch):
         fastnn.LiveCurve()
 
 
+def on_screen(text):
+    """The lines that a terminal shows, in which a carriage return goes back to a line's begin."""
+    lines = []
+    for line in text.split("\n"):
+        cells = []
+        for part in line.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells).rstrip())
+    return lines
+
+
 def test_the_progress_bar_says_how_it_went_and_why_it_ended(capsys):
     stop = Recorder("epoch end", lambda run: run.stop("enough"), 2)
     history = network().fit(X, Y, 5, batch_size=20, validation_data=(X, Y), callbacks=[stop])
@@ -302,7 +320,39 @@ def test_the_progress_bar_says_how_it_went_and_why_it_ended(capsys):
     assert out.splitlines()[1].startswith(f"epoch 2: training loss {history.loss[1]:.4f}, accuracy")
     assert f"validation loss {history.validation_loss[1]:.4f}" in out
     assert out.splitlines()[-1] == "stopped after 2 epochs: enough"
-    assert "epoch 2/5" in err
+    assert "epoch 1/5" in err
+    assert on_screen(err) == [""]
+
+
+def test_one_progress_bar_counts_the_steps_of_a_whole_run(monkeypatch):
+    import tqdm.auto
+
+    bars = []
+
+    class Bar(tqdm.auto.tqdm):
+        def close(self):
+            bars.append((self.desc, self.n, self.total))
+            super().close()
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    network().fit(X, Y, 3, batch_size=20)
+    assert bars[0] == ("epoch 3/3: ", 15, 15)
+    bars.clear()
+    stop = Recorder("batches end", lambda run: run.stop(), 7)
+    network(Twice()).fit(X, Y, 3, batch_size=20, callbacks=[stop])
+    assert bars[0] == ("epoch 2/3: ", 7, 7)  # short of its total it would be left on the screen, red
+
+
+def test_a_progress_bar_of_ones_own_is_the_only_one(capsys):
+    network().fit(X, Y, 2, batch_size=20, callbacks=[fastnn.ProgressBar()])
+    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["epoch 1:", "epoch 2:"]
+
+
+def test_a_notebook_without_widgets_shows_lines_and_no_remains_of_bars(shown, capsys):
+    network().fit(X, Y, 3, batch_size=20)
+    out, err = capsys.readouterr()
+    assert err == ""  # would be painted red
+    assert [line[:8] for line in on_screen(out)] == ["epoch 1:", "epoch 2:", "epoch 3:", ""]
 
 
 def test_model_checkpoint_keeps_the_best_epoch_or_each(tmp_path):

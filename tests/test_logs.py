@@ -59,6 +59,23 @@ def test_a_history_is_written_as_json(tmp_path):
     assert json.loads((tmp_path / "h.json").read_text())["validation_loss"] == [1.5]
 
 
+def test_a_history_says_in_a_line_what_the_last_epoch_came_to():
+    history = fastnn.History([1.0, 0.123456], [0.5, 0.25])
+    assert repr(history) == "<History of 2 epochs, loss=0.1235, error=0.25>"
+    assert repr(fastnn.History()) == "<History of 0 epochs>"
+
+
+@pytest.mark.parametrize(("backend", "kept"), [("inline", 0), ("agg", 1)])
+def test_a_notebook_shows_a_drawn_history_once(backend, kept, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    plt.close("all")
+    monkeypatch.setattr(plt, "get_backend", lambda: backend)
+    figure = fastnn.History([1.0], [0.5]).plot()
+    assert len(plt.get_fignums()) == kept
+    plt.close(figure)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "kept"
     path.write_bytes(b"old")

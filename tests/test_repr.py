@@ -102,6 +102,7 @@ class Cells(HTMLParser):
 def test_a_summary_is_text_at_the_prompt_and_a_table_in_a_notebook():
     layers = [fastnn.FullyConnected(1000, "relu"), fastnn.FullyConnected(3, "softmax")]
     net = fastnn.NeuralNetwork("cross_entropy", layers, fastnn.Adam(), seed=0)
+    assert "\nparameters are drawn with the first batch, dtype of the data;" in net.summary()
     net.train_step(np.ones((2, 4)), [0, 1])
     summary = net.summary()
     assert repr(summary) == summary  # lines, no \n

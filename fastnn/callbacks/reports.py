@@ -23,26 +23,39 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Callback):
-    """A tqdm bar per epoch, replaced by one line when the epoch is done: ``verbose=True``."""
+    """One tqdm bar for the whole run, and a line for every epoch that is done: ``verbose=True``.
+
+    In a notebook the bar is a widget, with ipywidgets; without, it is text among the lines.
+    """
 
     _bar: Any = None
 
     def on_epoch_begin(self, run: Run) -> None:
-        from tqdm.auto import tqdm  # slow to import
+        name = f"epoch {run.epoch + 1}/{run.epochs}"
+        if self._bar is None:
+            from tqdm.auto import tqdm  # slow to import
 
-        name, done = f"epoch {run.epoch + 1}/{run.epochs}", len(run.losses)
-        self._bar = tqdm(total=run.steps, initial=done, desc=name, leave=False)
+            self._bar = tqdm(
+                total=run.epochs * run.steps,
+                initial=run.epoch * run.steps + len(run.losses),
+                desc=name,
+                leave=False,
+                file=sys.stdout if _notebook() else sys.stderr,  # which a notebook paints red
+            )
+        self._bar.set_description(name, refresh=False)
 
     def on_batches_end(self, run: Run, losses: Array, errors: Array) -> None:
         self._bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
         self._bar.update(len(losses))
 
     def on_epoch_end(self, run: Run) -> None:
-        self._bar.close()
+        self._bar.clear()
         print(f"epoch {run.epoch + 1}: {run.summary}")
 
     def on_train_end(self, run: Run) -> None:
         if self._bar is not None:
+            if run.stopped is not None:
+                self._bar.total = self._bar.n  # there is no more to come
             self._bar.close()
             self._bar = None  # which cannot be copied
         if run.stopped is not None:

@@ -155,7 +155,7 @@ def profile(
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="A few cases, in under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few cases, in two minutes.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the record to this JSON file.", dir_okay=False)

@@ -18,8 +18,8 @@ from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_we
 class FullyConnected(Layer):
     """``Y = f(X W + b)``: an affine map, then an activation.
 
-    ``W (d, k)`` and ``b (1, k)``, zeros at first, are made at the first ``forward`` in the dtype of
-    its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
+    ``W (d, k)`` and ``b (1, k)``, which begins as zeros, are made at the first ``forward`` in the dtype
+    of its input (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``Z``
     and ``X``.
 
     Parameters
