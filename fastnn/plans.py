@@ -53,6 +53,7 @@ class Plan:
     """What all plans have: the words, the arrays they point to, whether threads share the work."""
 
     _serial = _SERIAL
+    _product = "product"  # the part that multiplies
 
     def __init__(self, model: NeuralNetwork, n: int, shared: bool = True, fused: bool = False) -> None:
         self.arrays = [p for layer in model.layers for p in layer.parameters.values()]
@@ -134,7 +135,8 @@ class Plan:
             "RATES": self._rates.ctypes.data,
             "PHASES": self._phases.ctypes.data,
             "PHASE_COUNT": len(phases),
-            "PRODUCT": parts.part("product", self.dtype),
+            "PRODUCT": parts.part(self._product, self.dtype),
+            "BY_RULE": self._product != "product",
         }
         self._write_header(header)
 
@@ -304,10 +306,9 @@ class TrainingPlan(LossPlan):
             "UPDATES": self._keep(np.array(updates, np.int64)),
             "TRANSPOSITION": parts.part("transposition", self.dtype),
             "RULE": parts.part(optimizer.rule, self.dtype) if clips else 0,
-            "RULE_PRODUCT": (
-                0 if clips or plain else parts.part(f"{optimizer.rule}_product", self.dtype)
-            ),
         }
+        if not (clips or plain):
+            self._product = f"{optimizer.rule}_product"
         phases = [(dense.pick_rows, 0, self._row_blocks()), *self._loss_phases()]
         for i in range(last, 0, -1):
             phases.append((dense.backward, i, int(self._layers[i - 1, dense.BLOCKS])))

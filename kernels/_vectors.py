@@ -24,6 +24,7 @@ class Emitter:
         self.flags = ir.VectorType(ir.IntType(1), self.lanes)
         self.suffix = f"v{self.lanes}f{8 * self.size}"
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        self.fma = self.function("llvm.fma", self.vector, [self.vector] * 3)
 
     def function(self, name: str, result: Any, arguments: list[Any]) -> Any:
         return cgutils.get_or_insert_function(

@@ -23,6 +23,7 @@ from fastnn.kernels._memory import numbers, stack, words
 from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN
 from fastnn.kernels.gemm_microkernel import RELU as RELU_TILE
 from fastnn.kernels.gemm_microkernel import RELU_GRADIENT as RELU_GRADIENT_TILE
+from fastnn.kernels.gemm_microkernel import RULE as RULE_TILE
 from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 
 # The plan's header: the batch's rows, the size of an element, the rows of a block; addresses of the
@@ -33,13 +34,12 @@ from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 # phase's job, the plan's address, a layer, how many jobs, and whether several threads share them. The
 # first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
 # ROW_WEIGHTS: (1 + N,) float64, the factor of penalties and the rows' weights, whose mean is 1, or 0.
-# ANSWERS: over how many of a row the error is a mean. Last the parts: RULE updates a parameter by its
-# gradient where that is clipped, else RULE_PRODUCT multiplies and updates, or is 0 where PRODUCT does
-# SGD.
+# ANSWERS: over how many of a row the error is a mean; BY_RULE: whether PRODUCT updates weights by a
+# rule, else by plain SGD. Last the parts; RULE updates a parameter by its clipped gradient.
 (
     N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
-    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS, ANSWERS,
-    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, RULE_PRODUCT, WEIGHING,
+    ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS, ANSWERS, BY_RULE,
+    PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, WEIGHING,
 ) = range(30)  # fmt: skip
 HEADER_WORDS = 30
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
@@ -66,7 +66,7 @@ LAYER_WORDS = 25
 ) = range(8)  # fmt: skip
 STRETCH_WORDS = 8
 
-_call_words = stack(8 * 16)  # of a part
+_call_words = stack(8 * parts.CALL_WORDS)
 
 
 @inner
@@ -101,10 +101,15 @@ def _row_block(plan, index):
 
 
 @inner
-def _write_factors(w, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, packed):
+def _write_product(
+    plan, w, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode,
+    packed,
+):  # fmt: skip
     w[parts.A], w[parts.A_ROW], w[parts.A_COLUMN] = a, a_row, a_column
     w[parts.B], w[parts.B_ROW], w[parts.C], w[parts.C_ROW] = b, b_row, c, c_row
-    w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER], w[parts.PACKED] = rows, columns, inner, packed
+    w[parts.ROWS], w[parts.COLUMNS], w[parts.INNER] = rows, columns, inner
+    w[parts.START], w[parts.START_ROW], w[parts.MODE] = start, start_row, mode
+    w[parts.RATES], w[parts.PACKED] = plan[RATES], packed
 
 
 @inner
@@ -112,10 +117,10 @@ def _multiply(
     plan, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
 ):
     at = _call_words()
-    w = words(at)
-    _write_factors(w, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, packed)
-    w[parts.START], w[parts.START_ROW], w[parts.MODE] = start, start_row, mode
-    w[parts.RATES] = plan[RATES]
+    _write_product(
+        plan, words(at), a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row,
+        mode, packed,
+    )  # fmt: skip
     call_job(plan[PRODUCT], at, 0)
 
 
@@ -313,32 +318,16 @@ def _multiply_and_update(
     plan, a, a_row, a_column, dz, row, values, first, second, rows, columns, penalty, packed
 ):
     """Take ``A dZ`` as the gradient of a block of a parameter, whose rows are as far apart as dZ's."""
-    if plan[RULE_PRODUCT] == 0:
-        mode = SGD_TILE if numbers(plan[RATES])[2] != 0 else DESCENT
-        _multiply(
-            plan,
-            a,
-            a_row,
-            a_column,
-            dz,
-            row,
-            values,
-            row,
-            rows,
-            columns,
-            plan[N],
-            first,
-            row,
-            mode,
-            packed,
-        )
-        return
     at = _call_words()
-    w = words(at)
-    _write_factors(w, a, a_row, a_column, dz, row, values, row, rows, columns, plan[N], packed)
-    w[parts.FIRST], w[parts.SECOND], w[parts.RULE_RATES] = first, second, plan[RATES]
-    numbers(at)[parts.PENALTY] = penalty
-    call_job(plan[RULE_PRODUCT], at, 0)
+    w, mode = words(at), RULE_TILE
+    if plan[BY_RULE] == 0:
+        mode = SGD_TILE if numbers(plan[RATES])[2] != 0 else DESCENT
+    _write_product(
+        plan, w, a, a_row, a_column, dz, row, values, row, rows, columns, plan[N], first, row, mode,
+        packed,
+    )  # fmt: skip
+    w[parts.SECOND], numbers(at)[parts.PENALTY] = second, penalty
+    call_job(plan[PRODUCT], at, 0)
 
 
 def update(at: int, index: int) -> None:
@@ -386,7 +375,7 @@ def clipped_update(at: int, index: int) -> None:
     else:
         w[parts.COUNT], w[parts.SLOPE], w[parts.VALUES] = layer[K], layer[DB], layer[BIAS]
         w[parts.FIRST], w[parts.SECOND] = layer[BIAS_1], layer[BIAS_2]
-    w[parts.RULE_RATES] = plan[RATES]
+    w[parts.RATES] = plan[RATES]
     numbers(call_at)[parts.CLIP] = numbers(words(at)[PLAN])[CLIP]
     numbers(call_at)[parts.PENALTY] = penalty
     call_job(plan[RULE], call_at, 0)

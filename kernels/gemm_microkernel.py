@@ -11,7 +11,7 @@ last vector. Every element of C is one chain of fused multiply-adds in the order
 falls in, so results do not depend on how the work is cut up.
 
 What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
-:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's rule
+:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's :data:`RULE`
 (:mod:`fastnn.kernels.rule_microkernel`). ReLU writes -0 for what was negative and +0 for what was zero:
 the same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
 
@@ -21,7 +21,7 @@ dtype.
 
 from typing import Any
 
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastnn.kernels._jit import VECTOR_BYTES, inner_exact
@@ -31,7 +31,7 @@ from fastnn.kernels.rule_microkernel import emit_rule, rule_numbers
 TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
 AHEAD = 8  # rows
 _LINE = 64  # bytes
-PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD = range(5)  # what is done to a tile before it is stored
+PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD, RULE = range(6)  # what is done to a tile before it is stored
 
 
 class _Tile:
@@ -80,7 +80,6 @@ def _emit_sums(tile: _Tile, begin: list[list[Any]], arguments: list[Any]) -> lis
     """Return ``begin + A B``."""
     a, a_row, a_column, b, b_row, c, c_row, k = arguments
     emit, builder, rows = tile.emit, tile.emit.builder, len(tile.rows)
-    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
     element_size = I64(emit.size)
     a_rows = [builder.add(a, builder.mul(builder.mul(I64(m), a_row), element_size)) for m in tile.rows]
 
@@ -117,7 +116,7 @@ def _emit_sums(tile: _Tile, begin: list[list[Any]], arguments: list[Any]) -> lis
         pointer = builder.inttoptr(builder.add(a_rows[m], along), emit.element.as_pointer())
         factor = emit.broadcast(builder.load(pointer), emit.vector)
         summed.append(
-            [builder.call(fma, [factor, *pair]) for pair in zip(row_of_b, sums[m], strict=True)]
+            [builder.call(emit.fma, [factor, *pair]) for pair in zip(row_of_b, sums[m], strict=True)]
         )
     following = builder.add(step, I64(1))
     step.add_incoming(following, loop)
@@ -135,9 +134,7 @@ def _emit_change(
     emit: Emitter, kind: int, value: Any, at: Any, beside: Any, mask: Any, rates: Any
 ) -> Any:
     """Return what a vector of the product becomes in a mode."""
-    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
-    builder = emit.builder
-    lr, momentum = (emit.broadcast(rate, emit.vector) for rate in rates)
+    builder, fma, (lr, momentum) = emit.builder, emit.fma, rates
     if kind == RELU:
         return emit.relu(value)
     if kind == RELU_GRADIENT:
@@ -153,22 +150,27 @@ def _emit_change(
 
 
 def _emit_modes(
-    tile: _Tile, summed: list[list[Any]], c: Any, other: Any, mode: Any, rates: Any
+    tile: _Tile, summed: list[list[Any]], c: Any, other: Any, mode: Any, rates: Any, rule: Any
 ) -> None:
     """Write the product as its mode says; c, other: address and stride."""
     emit, builder = tile.emit, tile.emit.builder
     own, besides = tile.pointers(*c), tile.pointers(*other)
-    kinds = (PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD)
+    kinds = (PLAIN, RELU, RELU_GRADIENT, *((DESCENT, SGD) if rule is None else (RULE,)))
     stores = {kind: builder.append_basic_block("store") for kind in kinds}
     done = builder.append_basic_block("done")
+    lr, momentum, *others = rates
+    vectors = [emit.broadcast(rate, emit.vector) for rate in (lr, momentum)]
     switch = builder.switch(mode, stores[PLAIN])
     for kind, block in stores.items():
         if kind != PLAIN:
             switch.add_case(I64(kind), block)
         builder.position_at_end(block)
-        for row in zip(summed, own, besides, strict=True):
-            for value, at, beside, mask in zip(*row, tile.masks, strict=True):
-                emit.store(_emit_change(emit, kind, value, at, beside, mask, rates), at, mask)
+        if kind == RULE:
+            _emit_update(tile, rule.name, summed, c, other, *others[:2])
+        else:
+            for row in zip(summed, own, besides, strict=True):
+                for value, at, beside, mask in zip(*row, tile.masks, strict=True):
+                    emit.store(_emit_change(emit, kind, value, at, beside, mask, vectors), at, mask)
         builder.branch(done)
     builder.position_at_end(done)
 
@@ -176,54 +178,53 @@ def _emit_modes(
 def _emit_update(
     tile: _Tile, rule: str, summed: list[list[Any]], c: Any, first: Any, apart: Any, numbers: Any
 ) -> None:
-    """Update C by an optimiser's rule, with the product as its gradient.
+    """Update C by an optimiser's rule, with the product as its gradient; row by row, so compiled once.
 
     All new weights are written at the end, at once: stores of lines that another core has read take
     long, and only those that wait together are done together.
     """
-    at = first[0], tile.emit.builder.add(first[0], apart)
-    pointers = [tile.pointers(c[0], c[1]), *(tile.pointers(a, first[1]) for a in at)]
-    scalars = rule_numbers(tile.emit, numbers)
-    new = [
-        [
-            emit_rule(tile.emit, rule, scalars, value, *places, mask)
-            for value, *places, mask in zip(*row, tile.masks, strict=True)
-        ]
-        for row in zip(summed, *pointers, strict=True)
-    ]
-    tile.store(new, pointers[0])
+    emit, builder = tile.emit, tile.emit.builder
+    with builder.goto_entry_block():
+        space = builder.alloca(emit.vector, I64(len(tile.rows) * len(tile.offsets)))
+    vectors = len(tile.offsets)
+    kept = [[builder.gep(space, [I64(m * vectors + v)]) for v in range(vectors)] for m in tile.rows]
+    for values, places in zip(summed, kept, strict=True):
+        for value, place in zip(values, places, strict=True):
+            builder.store(value, place)
+    own = rule_numbers(emit, numbers)
+    second = builder.add(first[0], apart)
+    with cgutils.for_range(builder, I64(len(tile.rows))) as row:
+        for v, (offset, mask) in enumerate(zip(tile.offsets, tile.masks, strict=True)):
+            place = builder.gep(space, [builder.add(builder.mul(row.index, I64(vectors)), I64(v))])
+            values, m, n = (
+                emit.pointer(address, row.index, stride, offset)
+                for address, stride in (c, first, (second, first[1]))
+            )
+            builder.store(emit_rule(emit, rule, own, builder.load(place), values, m, n, mask), place)
+    tile.store([[builder.load(place) for place in row] for row in kept], tile.pointers(*c))
 
 
 def _emit_tile(
-    builder: Any, like: Any, rows: int, vectors: int, rule: Any, arguments: list[Any]
+    builder: Any, types_of_rates: Any, rows: int, vectors: int, arguments: list[Any]
 ) -> None:
-    *factors, columns, start, start_row, mode, lr, more = arguments
-    b, c = factors[3], factors[5:7]
-    emit = Emitter(builder, like)
-    tile = _Tile(emit, rows, vectors, columns)
-    if rule is None:
-        begin = _emit_start(tile, b, start, start_row, mode)
-        summed = _emit_sums(tile, begin, factors)
-        _emit_modes(tile, summed, c, (start, start_row), mode, (lr, more))
-    else:
-        summed = _emit_sums(tile, [[emit.zero] * vectors] * rows, factors)
-        apart, numbers = (builder.extract_value(more, i) for i in range(2))
-        _emit_update(tile, rule.name, summed, c, (start, start_row), apart, numbers)
+    *factors, columns, start, start_row, mode, rates = arguments
+    tile = _Tile(Emitter(builder, types_of_rates[0]), rows, vectors, columns)
+    rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
+    summed = _emit_sums(tile, _emit_start(tile, factors[3], start, start_row, mode), factors)
+    numbers = [builder.extract_value(rates, i) for i in range(len(types_of_rates))]
+    _emit_modes(tile, summed, factors[5:7], (start, start_row), mode, numbers, rule)
 
 
 def _tile(rows: int, vectors: int) -> Any:
     """Return ``C = start + A B`` for ``rows`` rows and ``vectors`` vectors of columns, as a call."""
 
     @intrinsic
-    def tile(context, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, lr, mu):
-        rule = getattr(mode, "value", None)
-
+    def tile(context, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, rates):
         def codegen(context, builder, signature, arguments):
-            _emit_tile(builder, lr, rows, vectors, rule, list(arguments))
+            _emit_tile(builder, rates, rows, vectors, list(arguments))
             return context.get_dummy_value()
 
-        rest = (types.int64, lr, lr) if rule is None else (mode, lr, mu)
-        return types.void(*[types.int64] * 11, *rest), codegen
+        return types.void(*[types.int64] * 12, rates), codegen
 
     return tile
 
@@ -235,7 +236,7 @@ _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
 @inner_exact
-def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, lr, mu):
+def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, rates):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
     i = 0
@@ -246,40 +247,40 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
         S = start + i * start_row * size if start != 0 else start
         if left >= 8 and TILE_ROWS == 8:
             if columns > 2 * lanes:
-                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_8_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             elif columns > lanes:
-                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_8_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             else:
-                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_8_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             i += 8
         elif left >= 4:
             if columns > 2 * lanes:
-                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_4_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             elif columns > lanes:
-                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_4_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             else:
-                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_4_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             i += 4
         elif left >= 2:
             if columns > 2 * lanes:
-                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_2_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             elif columns > lanes:
-                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_2_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             else:
-                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_2_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             i += 2
         else:
             if columns > 2 * lanes:
-                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_1_3(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             elif columns > lanes:
-                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_1_2(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             else:
-                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, lr, mu)
+                _tile_1_1(A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)
             i += 1
 
 
 @inner_exact
-def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, lr, mu):
+def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, rates):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 
     ``start`` is the address of a matrix whose rows are ``start_row`` elements apart (0: one row for
@@ -288,9 +289,10 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     ``C -= lr A B``; :data:`SGD` ``V = mu V + lr A B``, ``C -= V``, with the velocity in the place of
     the start. ``size``: of an element in bytes.
 
-    Where the mode is a rule, ``start`` is the address of the optimiser's first array, whose rows are
-    ``start_row`` apart, as are its second's; ``lr`` is any number of the dtype, ``mu`` two integers:
-    how far the second array is from the first, in bytes, and where the rule's numbers are.
+    ``rates`` are lr and mu, of the dtype. For :data:`RULE` there are more: how far the optimiser's
+    second array is from its first, in bytes, where the rule's numbers are, and which rule it is. The
+    first array's address is in the place of the start, and rows of both are as far apart. The other
+    two ways to update are left out then.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -301,5 +303,5 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         S = start + j * size if start != 0 else start
         B = b + j * size
         C = c + j * size
-        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, lr, mu)
+        _panel(a, a_row, a_col, B, b_row, C, c_row, rows, k, width, S, start_row, mode, size, rates)
         j += width

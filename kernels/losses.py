@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import inlined, inner_exact, kernel
+from fastnn.kernels._jit import inlined, kernel
 
 _EPS = np.finfo(np.float64).eps
 
@@ -122,30 +122,9 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
         out[i] = (y_hat[i] - y[i]) * scale
 
 
-@inner_exact
-def _wrong_lanes(t: Array, d: Array, own: Array) -> int:
-    """Return in how many lanes the arg-maxes differ; own is scratch, five numbers a lane."""
-    lanes, dtype = rows.lanes_in(t), t.dtype.type
-    best, guesses, most, targets, known = own[0], own[1], own[2], own[3], own[4]
-    for r in range(lanes):
-        best[r], most[r], guesses[r], targets[r] = t[0, r], d[0, r], dtype(0), dtype(0)
-        known[r] = dtype(t[0, r] == t[0, r])
-    for j in range(1, t.shape[0]):
-        t_row, d_row, here = t[j], d[j], dtype(j)
-        for r in range(lanes):
-            guesses[r] = here if t_row[r] > best[r] else guesses[r]
-            best[r] = t_row[r] if t_row[r] > best[r] else best[r]
-            targets[r] = here if d_row[r] > most[r] else targets[r]
-            most[r] = d_row[r] if d_row[r] > most[r] else most[r]
-            known[r] = known[r] if t_row[r] == t_row[r] else dtype(0)
-    wrong = 0
-    for r in range(lanes):
-        wrong += guesses[r] * known[r] != targets[r]
-    return wrong
-
-
-@inner_exact
-def _misclassified_long(y: Array, scores: Array) -> int:
+@kernel
+def misclassified(y: Array, scores: Array) -> int:
+    """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
     wrong = 0
     for i in range(y.shape[0]):
         target = 0
@@ -156,22 +135,4 @@ def _misclassified_long(y: Array, scores: Array) -> int:
             guess = j if scores[i, j] > scores[i, guess] else guess
             known &= scores[i, j] == scores[i, j]
         wrong += target != (guess if known else 0)
-    return wrong
-
-
-@kernel
-def misclassified(y: Array, scores: Array) -> int:
-    """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
-    n, k = y.shape
-    if k > rows.SHORT:
-        long: int = _misclassified_long(y, scores)
-        return long
-    wrong = 0
-    like = y.dtype.type(0)
-    for start in range(0, n, rows.LANES):
-        lanes = rows.lanes_of(n - start)
-        t, d = rows.first(k, lanes, like), rows.second(k, lanes, like)
-        rows.load_lanes(scores, start, t)
-        rows.load_lanes(y, start, d)
-        wrong += _wrong_lanes(t, d, rows.values(lanes, like))
     return wrong

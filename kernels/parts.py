@@ -14,7 +14,7 @@ from fastnn.kernels import _jit, cross_entropy, losses, optimizers
 from fastnn.kernels import rule_microkernel as rules
 from fastnn.kernels._jit import VECTOR_BYTES, inner
 from fastnn.kernels._memory import array_at, numbers, stack, words
-from fastnn.kernels.gemm_microkernel import DESCENT, gemm
+from fastnn.kernels.gemm_microkernel import DESCENT, RULE, gemm
 from fastnn.kernels.transposition import transpose
 
 _NUMBER = np.float64(0)
@@ -22,12 +22,14 @@ _kernel: Any = None  # what a template calls, and
 _like: Any = None  # a number of its arrays' dtype: see `_jit.job_from`
 
 
-# C = start + A B, and what `gemm` does to its tiles; RATES: the learning rate and momentum of SGD;
-# PACKED: where to copy B first, row after row, or 0.
+# C = start + A B, and what `gemm` does to its tiles; RATES: four numbers of the optimiser's; PACKED:
+# where to copy B first, row after row, or 0. For a rule, whose first array is at START, SECOND: its
+# other array, PENALTY: what of C is added to its gradient.
 (
     A, A_ROW, A_COLUMN, B, B_ROW, C, C_ROW, ROWS, COLUMNS, INNER, START, START_ROW, MODE, RATES,
-    PACKED,
-) = range(15)  # fmt: skip
+    PACKED, SECOND, PENALTY,
+) = range(17)  # fmt: skip
+CALL_WORDS = 17
 
 
 @inner
@@ -53,7 +55,24 @@ def _product(at: int, _: int) -> None:
     b, b_row = _packed(w, _like)
     gemm(
         w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
-        w[START], w[START_ROW], w[MODE], size, lr, momentum,
+        w[START], w[START_ROW], w[MODE], size, (lr, momentum),
+    )  # fmt: skip
+
+
+_rule_numbers = stack(8 * rules.NUMBERS)
+
+
+def _product_and_rule(at: int, _: int) -> None:
+    w = words(at)
+    own_at = _rule_numbers()
+    own = array_at(own_at, 1, rules.NUMBERS, _like)[0]
+    if w[MODE] == RULE:
+        rules.write_numbers(own, 1.0, numbers(at)[PENALTY], numbers(w[RATES]))
+    b, b_row = _packed(w, _like)
+    gemm(
+        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
+        w[START], w[START_ROW], w[MODE], own.itemsize,
+        (own[0], own[0], w[SECOND] - w[START], own_at, _kernel()),
     )  # fmt: skip
 
 
@@ -184,32 +203,13 @@ def _weighing(at: int, _: int) -> None:
     losses.weigh_rows(array_at(w[Z], n, k, _like), array_at(w[DY], 1, n, _NUMBER)[0])
 
 
-# C updated by an optimiser's rule, with A B as its gradient: what a product takes up to INNER, PACKED,
-# FIRST, SECOND: the optimiser's arrays, whose rows are C_ROW apart; RULE_RATES: four numbers; PENALTY:
-# what of C is added to its gradient first.
-FIRST, SECOND, RULE_RATES, PENALTY = range(10, 14)
-_rule_numbers = stack(8 * rules.NUMBERS)
-
-
-def _rule_product(at: int, _: int) -> None:
-    w = words(at)
-    b, b_row = _packed(w, _like)
-    own_at = _rule_numbers()
-    own = array_at(own_at, 1, rules.NUMBERS, _like)[0]
-    rules.write_numbers(own, 1.0, numbers(at)[PENALTY], numbers(w[RULE_RATES]))
-    gemm(
-        w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
-        w[FIRST], w[C_ROW], _kernel(), own.itemsize, own[0], (w[SECOND] - w[FIRST], own_at),
-    )  # fmt: skip
-
-
 # An optimiser's update of a whole parameter at VALUES of COUNT elements by its gradient at SLOPE, to
 # which the penalty is added, and which is scaled down to the norm CLIP if it is longer.
-COUNT, CLIP, SLOPE, VALUES = range(4)
+COUNT, CLIP, SLOPE, VALUES, FIRST = range(5)
 
 
 def _rule(at: int, _: int) -> None:
-    w, rates = words(at), numbers(words(at)[RULE_RATES])
+    w, rates = words(at), numbers(words(at)[RATES])
     count, clip, penalty = w[COUNT], numbers(at)[CLIP], numbers(at)[PENALTY]
     gradient = array_at(w[SLOPE], 1, count, _like)[0]
     if penalty != 0:
@@ -258,9 +258,9 @@ _FIXED = {
     "sgd": (_rule, rules.sgd),
     "nesterov": (_rule, rules.nesterov),
     "adam": (_rule, rules.adam),
-    "sgd_product": (_rule_product, rules.sgd),
-    "nesterov_product": (_rule_product, rules.nesterov),
-    "adam_product": (_rule_product, rules.adam),
+    "sgd_product": (_product_and_rule, rules.sgd),
+    "nesterov_product": (_product_and_rule, rules.nesterov),
+    "adam_product": (_product_and_rule, rules.adam),
 }
 
 

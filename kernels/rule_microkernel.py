@@ -58,10 +58,12 @@ def write_numbers(out, scale, penalty, rates):
 
 
 def rule_numbers(emit: Emitter, address: Any) -> list[Any]:
-    """Read what :func:`write_numbers` wrote."""
+    """Return the vectors of what :func:`write_numbers` wrote, and last whether there is no penalty."""
     b = emit.builder
     at = b.inttoptr(address, emit.element.as_pointer())
-    return [b.load(b.gep(at, [I64(i)])) for i in range(NUMBERS)]
+    read = [b.load(b.gep(at, [I64(i)])) for i in range(NUMBERS)]
+    unpenalised = b.fcmp_ordered("==", read[1], ir.Constant(emit.element, 0.0))
+    return [*(emit.broadcast(x, emit.vector) for x in read), unpenalised]
 
 
 def emit_rule(
@@ -75,12 +77,11 @@ def emit_rule(
     mask: Any,
 ) -> Any:
     """Return new weights, given their gradient; write the optimiser's arrays, given as pointers."""
-    b = emit.builder
-    scale, penalty, *rates = (emit.broadcast(x, emit.vector) for x in numbers)
-    fma = emit.function("llvm.fma", emit.vector, [emit.vector] * 3)
+    b, fma = emit.builder, emit.fma
+    scale, penalty, *rates, unpenalised = numbers
     w = emit.load(values, mask)
-    none = b.fcmp_ordered("==", numbers[1], ir.Constant(emit.element, 0.0))
-    g = b.fmul(scale, b.select(none, g, b.call(fma, [penalty, w, g])))  # 0 times infinity is NaN
+    with_penalty = b.call(fma, [penalty, w, g])
+    g = b.fmul(scale, b.select(unpenalised, g, with_penalty))  # as 0 times infinity is NaN
     if rule == _ADAM.name:
         step_size, beta_1, beta_2, eps, rest_1, rest_2 = rates
         m = b.call(fma, [beta_1, emit.load(first, mask), b.fmul(rest_1, g)])
@@ -108,11 +109,11 @@ def apply_rule(context, rule, gradient, first, second, values, count, numbers, l
         g, first, second, values = (
             builder.inttoptr(a, emit.vector.as_pointer()) for a in arguments[1:5]
         )
-        count, scalars = arguments[5], rule_numbers(emit, arguments[6])
+        count, own = arguments[5], rule_numbers(emit, arguments[6])
 
         def update(mask: Any) -> None:
             gradient = emit.load(g, mask)
-            new = emit_rule(emit, rule.value.name, scalars, gradient, values, first, second, mask)
+            new = emit_rule(emit, rule.value.name, own, gradient, values, first, second, mask)
             emit.store(new, values, mask)
 
         with builder.if_else(builder.icmp_signed(">=", count, I64(emit.lanes))) as (whole, part):

@@ -54,7 +54,7 @@ def gemm(A, B, C, start=None, mode=PLAIN, lr=0.0, mu=0.0):
     product(
         A.ctypes.data, *(stride // size for stride in A.strides),
         B.ctypes.data, B.strides[0] // size, C.ctypes.data, C.strides[0] // size,
-        *C.shape, len(B), *begin, mode, size, C.dtype.type(lr), C.dtype.type(mu),
+        *C.shape, len(B), *begin, mode, size, (C.dtype.type(lr), C.dtype.type(mu)),
     )  # fmt: skip
 
 
