@@ -18,7 +18,7 @@ relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the we
 "Of peak" is against the multiply-adds that as many threads were measured to do in the same second.
 
 Python, from inside out: the *compiled call* is going into compiled code and coming back; *threads,
-results* wakes helpers and divides the sums; *optimiser* asks for the rates and clears caches; *checks*
+results* wakes helpers and returns the means; *optimiser* asks for the rates and clears caches; *checks*
 makes sure that batch and parameters are as they were at the last step. These are measured with the
 phases left out, in caches that nothing else uses; that, and helpers that come late, is why the sum and
 the measured step differ a little. Where they differ by a tenth the machine was busy.

@@ -60,7 +60,7 @@ def test_the_figures_that_fall_short_are_those_of_the_benchmark_page():
     rows = re.findall(
         r"^\| (?:training step|inference), (\d+) x ([\d-]+).*\| ([\d.]+) \| .*\|$", missed, re.M
     )
-    assert len(rows) == 7
+    assert len(rows) == 5
     for batch, layers, figure in rows:
         sources = [line for line in page if line.startswith(f"| batch {batch} {layers} float32 |")]
         ratios = [float(ratio) for line in sources for ratio in re.findall(r"\| ([\d.]+) [a-z]", line)]
