@@ -11,7 +11,7 @@ from typing import Any
 from fastnn.kernels import threads
 
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
-_WAKING = 0.05
+_WAKING = 0.005
 _TURNS = 9  # calls each way
 _PERIOD = 2.0  # seconds from one trial to the next
 
