@@ -23,7 +23,8 @@ def update_blocks(layers: Array, itemsize: int, shares: int) -> list[tuple[int, 
             d, k, blocks = layer[dense.D], layer[dense.K], layer[dense.BLOCKS]
             if blocks == 1 or k * itemsize % LINE:
                 first, end = share * d // shares, (share + 1) * d // shares
-                found.append((i, first, end - first, 0, k))
+                if end > first:  # the block from row 0 on updates the bias, so there is one
+                    found.append((i, first, end - first, 0, k))
                 continue
             for block in range(share * blocks // shares, (share + 1) * blocks // shares):
                 begin, end = dense.cut(k, blocks, block, itemsize)

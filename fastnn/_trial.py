@@ -3,7 +3,6 @@
 import functools
 import math
 import statistics
-import threading
 import time
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -17,14 +16,15 @@ _PERIOD = 2.0  # seconds from one trial to the next
 
 
 class Trial:
-    """Tries both ways now and then, and in between goes the faster one.
+    """Tries both ways every few seconds, and in between goes the faster one.
 
     The answer depends on how far the cores are from each other, on what else runs on them, and on
     whether steps follow at once or with pauses, in which helpers fall asleep. Results do not depend on
     it.
 
     ``shared`` says how the next call is to go; the caller reports how one went and how long it took.
-    Several threads may.
+    Several threads may at once: there is no lock, which a forked child would find locked for ever. What
+    may be lost is a time, or a decision.
 
     Parameters
     ----------
@@ -34,21 +34,21 @@ class Trial:
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._lock = threading.Lock()
+        self._decided = 0.0
         self._begin()
 
     def _begin(self) -> None:
-        self.shared = self._trying = True
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
+        self.shared = self._trying = True
 
     @property
     def most(self) -> float:
         """How many steps the next call is to do at most."""
         return self._steps if self._trying else math.inf
 
-    def time(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def time(self, shared: bool, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what the function returns; report its time."""
-        shared, start = self.shared, time.perf_counter()
+        start = time.perf_counter()
         result = function(*arguments)
         self.report(shared, time.perf_counter() - start)
         return result
@@ -56,19 +56,19 @@ class Trial:
     def report(self, shared: bool, seconds: float) -> None:
         """Take the time of one call, or of one of the steps it did."""
         now = time.perf_counter()
-        with self._lock:
-            if not self._trying:
-                if now - self._decided >= _PERIOD:
-                    self._begin()
-            elif now - threads.pool().born >= _WAKING:
-                self._seconds[shared].append(seconds)
-                self._decide(now)
+        if not self._trying:
+            if now - self._decided >= _PERIOD:
+                self._begin()
+        elif now - threads.pool().born >= _WAKING:
+            self._seconds[shared].append(seconds)
+            self._decide(now, self._seconds)
 
-    def _decide(self, now: float) -> None:
-        together, alone = self._seconds[True], self._seconds[False]
-        self.shared = len(together) < _TURNS
-        if not self.shared and len(alone) >= _TURNS:
-            self.shared = statistics.median(together) < statistics.median(alone)
+    def _decide(self, now: float, seconds: dict[bool, list[float]]) -> None:
+        if len(seconds[True]) < _TURNS:
+            return
+        self.shared = False
+        if len(seconds[False]) >= _TURNS:
+            self.shared = statistics.median(seconds[True]) < statistics.median(seconds[False])
             self._trying, self._decided = False, now
 
 

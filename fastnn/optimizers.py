@@ -70,7 +70,7 @@ class Optimizer(ABC):
 
     @property
     def rule(self) -> str:
-        """The name of its compiled step's part."""
+        """The name of its compiled step's part; with ``_product`` behind it, of the product's."""
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")
 
     _arrays_each = 0  # kept for a parameter
@@ -300,7 +300,8 @@ class Adam(Optimizer):
             moments.t += count
         rates = np.empty((count, 4))
         rates[:, 1], rates[:, 2] = self.beta_1, self.beta_2
-        rates[:, ::3] = [self._corrected(lr, t + i) for i in range(1, count + 1)]
+        for i in range(count):
+            rates[i, ::3] = self._corrected(lr, t + 1 + i)
         return rates
 
     def _corrected(self, lr: float, t: int) -> tuple[float, float]:

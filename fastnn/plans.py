@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
 
 KNOWN = frozenset(activations.ACTIVATIONS.values())
-RULES = frozenset((optimizers.SGD, optimizers.Adam))  # each names its part, `rule`
+RULES = frozenset((optimizers.SGD, optimizers.Adam))  # each names its parts, `rule`
 # The loss's part, of probabilities or outputs, and of the logits where the last activation fuses.
 LOSSES: dict[type, tuple[str, str]] = {
     losses.CrossEntropy: ("probability_loss", "softmax_loss"),
@@ -63,7 +63,8 @@ class Plan:
         self.work = n * sum(W.size for W in weights)
         self._shared = shared and self.work > self._serial
         self._shares = threads.count() if self._shared else 1
-        self.trial = self._trial() if self._shares > 1 and self.work < _CLOSE * self._serial else None
+        tries = self._shares > 1 and self.work < _CLOSE * self._serial
+        self.trial = self._trial(model) if tries else None
         self._block = 64 if not self._shared or n > 256 else 16 if n <= 32 else 32  # rows of a job
         self._kept: list[Array] = []
         self._rates = np.zeros(4)
@@ -72,10 +73,13 @@ class Plan:
         self._layers = np.zeros((len(weights), dense.LAYER_WORDS), np.int64)
         self._write_layers(model, fused)
 
-    def _trial(self) -> Trial:
+    def _trial(self, model: NeuralNetwork) -> Trial:
+        """Return that of all plans that do the same work."""
         widths = tuple(W.shape for W in self.arrays[::2])
+        made_of = tuple(type(layer.activation) for layer in model.layers), type(model.loss)
+        rule = type(model.optimizer), getattr(model.optimizer, "clip_norm", None) is None
         steps = min(max(first_count(self.work) // 20, 1), 8)
-        return trial((type(self).__name__, self.n, widths, self.dtype, self._shares), steps)
+        return trial((type(self), self.n, widths, self.dtype, made_of, rule, self._shares), steps)
 
     def pool(self) -> type[threads.Alone] | threads.Pool:
         """Return who shares the work, awake; to be held on to meanwhile, as it may be replaced."""
@@ -196,7 +200,7 @@ class InferencePlan(Plan):
         if self.trial is None:
             steps.infer(pool.control, self.address, X, out)
         else:
-            self.trial.time(steps.infer, pool.control, self.address, X, out)
+            self.trial.time(pool.control != 0, steps.infer, pool.control, self.address, X, out)
 
 
 class LossPlan(Plan):
@@ -266,7 +270,7 @@ class LossPlan(Plan):
         if self.trial is None:
             means: tuple[float, float] = steps.step(pool.control, self.address, X, Y)
         else:
-            means = self.trial.time(steps.step, pool.control, self.address, X, Y)
+            means = self.trial.time(pool.control != 0, steps.step, pool.control, self.address, X, Y)
         return means
 
 

@@ -48,9 +48,10 @@ PHASE_WORDS, UPDATE_WORDS = 5, 5
 # addresses of its parameters and of the optimiser's two arrays for each of them, Z, A, dA, dZ; WORK,
 # where blocks of W or dZ are transposed or packed, and whether they are packed; XT, where the layer's
 # input is transposed for X^T dZ, or 0 for not at all, and the stride of its rows; the parameters'
-# gradients; the activation's parts, 0 for one that is done on the tile, whether it goes by rows, and
-# the bits of its parameter. Where a product's tile does the activation Z is A, and dA is dZ. PENALTY:
-# the bits of l2, of which the batch's share of the weights is added to their gradient.
+# gradients, where they are clipped; the activation's parts, 0 for one that is done on the tile, whether
+# it goes by rows, and the bits of its parameter. Where a product's tile does the activation Z is A, and
+# dA is dZ. PENALTY: the bits of l2; the batch's share of that times the weights is added to their
+# gradient.
 (
     D, K, BLOCKS, TILE, WEIGHTS, BIAS, WEIGHTS_1, WEIGHTS_2, BIAS_1, BIAS_2,
     Z, A, DA, DZ, WORK, PACKS, XT, XT_ROW, DW, DB, ACTIVATION, GRADIENT, ROWWISE, PARAMETER,

@@ -145,7 +145,8 @@ def _help(control, thread):
 class Pool:
     """Helper threads and their control block.
 
-    ``control`` is the block's address, ``born`` when the threads were started (``time.perf_counter``).
+    ``control`` is the block's address, ``born`` when its threads had been started, by
+    ``time.perf_counter``.
 
     Who runs a loop holds on to the pool: it may be replaced meanwhile, see :func:`set_count`.
 
@@ -162,7 +163,6 @@ class Pool:
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
-        self.born = time.perf_counter()
         self._beds: list[threading.Lock] = []
         self._calls: list[None] = []  # one entry for each that holds the helpers
         _help(self.control, 0)  # compiled now, not while helpers are waited for
@@ -176,6 +176,7 @@ class Pool:
             except RuntimeError:  # the system gives no more threads: the others do the work
                 break
             self._beds.append(bed)
+        self.born = time.perf_counter()
 
     def _live(self, bed: threading.Lock, thread: int) -> None:
         while True:

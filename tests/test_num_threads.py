@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fastnn
-from fastnn import functional
+from fastnn import _trial, functional
 from fastnn.kernels import threads
 from fastnn.kernels._vectors import AVAILABLE
 
@@ -146,7 +146,8 @@ def network(optimizer, dtype):
 )
 @pytest.mark.parametrize("n", [32, 150])
 @pytest.mark.skipif(not AVAILABLE, reason="layers train by BLAS, whose bits depend on its threads")
-def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng):
+def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_trial, "_WAKING", np.inf)  # no trial: steps are always shared
     X, Y = rng.normal(size=(400, 70)), rng.integers(0, 10, 400)
 
     def fit():
@@ -154,5 +155,21 @@ def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng):
         history = net.fit(X, Y, epochs=3, batch_size=n, verbose=False)
         parameters = [p for layer in net.layers for p in layer.parameters.values()]
         return [*parameters, history.loss, history.error]
+
+    assert len(bits(fit)) == 1
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="layers train by BLAS, whose bits depend on its threads")
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_fewer_inputs_than_threads(columns, rule, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_trial, "_WAKING", np.inf)
+    X, Y = rng.normal(size=(64, columns)), rng.normal(size=(64, 100))
+
+    def fit():
+        layers = [fastnn.FullyConnected(100, "relu"), fastnn.FullyConnected(100, "linear")]
+        net = fastnn.NeuralNetwork("l2", layers, {"name": rule, "lr": 0.01}, seed=0, dtype=dtype)
+        net.fit(X, Y, epochs=3, batch_size=64, verbose=False)
+        return [net.flat_parameters]
 
     assert len(bits(fit)) == 1
