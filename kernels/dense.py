@@ -76,12 +76,6 @@ def _layer(plan, i):
 
 
 @inner
-def _penalty(plan, i):
-    """Return what of a layer's weights is added to the batch's gradient."""
-    return numbers(plan[LAYERS] + i * LAYER_WORDS * 8)[PENALTY]
-
-
-@inner
 def cut(width: int, blocks: int, index: int, size: int) -> tuple[int, int]:
     """Return where block ``index`` of ``blocks`` of the columns begins and ends, on cache lines."""
     lanes = 64 // size
@@ -309,9 +303,11 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _penalty_of_batch(plan, i):
+def _penalty(plan, i):
+    """Return what of a layer's weights is added to the batch's gradient."""
+    l2 = numbers(plan[LAYERS] + i * LAYER_WORDS * 8)[PENALTY]
     factor = numbers(plan[ROW_WEIGHTS])[0] if plan[ROW_WEIGHTS] != 0 else 1.0
-    return _penalty(plan, i) * factor / plan[N]
+    return l2 * factor / plan[N]
 
 
 @inner
@@ -355,7 +351,7 @@ def update(at: int, index: int) -> None:
             _multiply(plan, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
         return
     w, w_1, w_2 = layer[WEIGHTS] + at_block, layer[WEIGHTS_1] + at_block, layer[WEIGHTS_2] + at_block
-    penalty = _penalty_of_batch(plan, i)
+    penalty = _penalty(plan, i)
     _multiply_and_update(plan, x, x_row, x_column, dz, k, w, w_1, w_2, rows, columns, penalty, packed)
     if first == 0:
         b, b_1, b_2 = layer[BIAS] + along, layer[BIAS_1] + along, layer[BIAS_2] + along
@@ -372,7 +368,7 @@ def clipped_update(at: int, index: int) -> None:
     if index % 2 == 0:
         w[parts.COUNT], w[parts.SLOPE], w[parts.VALUES] = layer[D] * layer[K], layer[DW], layer[WEIGHTS]
         w[parts.FIRST], w[parts.SECOND] = layer[WEIGHTS_1], layer[WEIGHTS_2]
-        penalty = _penalty_of_batch(plan, i)
+        penalty = _penalty(plan, i)
     else:
         w[parts.COUNT], w[parts.SLOPE], w[parts.VALUES] = layer[K], layer[DB], layer[BIAS]
         w[parts.FIRST], w[parts.SECOND] = layer[BIAS_1], layer[BIAS_2]

@@ -33,7 +33,7 @@ CALL_WORDS = 17
 
 
 @inner
-def _packed(w, like):
+def _second_factor(w, like):
     """Return B's address and stride, having copied it to where it is to be packed, if it is."""
     if w[PACKED] == 0:
         return w[B], w[B_ROW]
@@ -52,7 +52,7 @@ def _product(at: int, _: int) -> None:
     if w[MODE] >= DESCENT:
         rates = numbers(w[RATES])
         lr, momentum = dtype.type(rates[0]), dtype.type(rates[1])
-    b, b_row = _packed(w, _like)
+    b, b_row = _second_factor(w, _like)
     gemm(
         w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
         w[START], w[START_ROW], w[MODE], size, (lr, momentum),
@@ -68,7 +68,7 @@ def _product_and_rule(at: int, _: int) -> None:
     own = array_at(own_at, 1, rules.NUMBERS, _like)[0]
     if w[MODE] == RULE:
         rules.write_numbers(own, 1.0, numbers(at)[PENALTY], numbers(w[RATES]))
-    b, b_row = _packed(w, _like)
+    b, b_row = _second_factor(w, _like)
     gemm(
         w[A], w[A_ROW], w[A_COLUMN], b, b_row, w[C], w[C_ROW], w[ROWS], w[COLUMNS], w[INNER],
         w[START], w[START_ROW], w[MODE], own.itemsize,
