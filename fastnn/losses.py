@@ -37,10 +37,12 @@ class Loss(ABC):
         """Return the gradient of the mean loss with respect to ``Y_hat``, in its shape."""
 
 
-def _batch(Y: ArrayLike, Y_hat: ArrayLike) -> tuple[Array, Array, int]:
-    y, y_hat = as_float_pair(Y, Y_hat, ("Y", "Y_hat"))
+def _batch(
+    Y: ArrayLike, Y_hat: ArrayLike, names: tuple[str, str] = ("Y", "Y_hat")
+) -> tuple[Array, Array, int]:
+    y, y_hat = as_float_pair(Y, Y_hat, names)
     if y.ndim == 0:
-        raise ValueError("Y and Y_hat need a batch axis, got two numbers")
+        raise ValueError(f"{names[0]} and {names[1]} need a batch axis, got two numbers")
     return y, y_hat, y.shape[0]
 
 
@@ -137,10 +139,16 @@ class CrossEntropy(Loss):
         return restore(out, Y, Y_hat)
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
-        """Return loss and gradient with respect to Z of predictions ``softmax(Z)``; both ``(n, k)``."""
-        dZ = np.empty_like(Z)
-        total = sum_by_rows(softmax_cross_entropy, Z, self._targets(Y), dZ)
-        return (total / len(Z) if len(Z) else np.nan), dZ
+        """Return loss and gradient with respect to Z of predictions ``softmax(Z)``; both ``(n, k)``.
+
+        Raises ``ValueError`` if the shapes differ, or are not ``(n, k)``.
+        """
+        y, z, n = _batch(Y, Z, ("Y", "Z"))
+        if z.ndim != 2 or z.shape[1] == 0:
+            raise ValueError(f"Y and Z must have shape (n, classes), got {z.shape}")
+        dZ = np.empty_like(z)
+        total = sum_by_rows(softmax_cross_entropy, z, self._targets(y), dZ)
+        return (total / n if n else np.nan), dZ
 
     def _targets(self, y: Array) -> Array:
         if self.plain:
@@ -176,10 +184,14 @@ class BinaryCrossEntropy(Loss):
         return restore(out, Y, Y_hat)
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
-        """Return loss and gradient with respect to Z of predictions ``sigmoid(Z)``; any shape."""
-        dZ = np.empty_like(Z)
-        total = sum_elementwise(kernels.binary_cross_entropy, Z, Y, dZ)
-        return (total / len(Z) if len(Z) else np.nan), dZ
+        """Return loss and gradient with respect to Z of predictions ``sigmoid(Z)``; any shape.
+
+        Raises ``ValueError`` if the shapes differ.
+        """
+        y, z, n = _batch(Y, Z, ("Y", "Z"))
+        dZ = np.empty_like(z)
+        total = sum_elementwise(kernels.binary_cross_entropy, z, y, dZ)
+        return (total / n if n else np.nan), dZ
 
 
 class L2(Loss):

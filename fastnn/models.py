@@ -301,8 +301,7 @@ class NeuralNetwork(LayerStack):
         out = self._engine.predict(self, x)
         if out is not None:
             return restore(out, X)
-        with self._caches_kept():
-            return self.forward(X)
+        return self._outputs(X)[0]
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
         """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""

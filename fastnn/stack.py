@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from copy import copy
 from operator import is_not
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
@@ -49,7 +49,6 @@ class LayerStack:
         self.layers = [
             args if isinstance(args, Layer) else initialize_layer(**args) for args in layer_args
         ]
-        self.n_layers = len(self.layers)
         self.seed = seed
         self.rng = None if seed is None else np.random.default_rng(seed)
         self.dtype = require_float_dtype("dtype", dtype)
@@ -59,6 +58,17 @@ class LayerStack:
             layer.dtype = layer.dtype or self.dtype
             if layer.init_weights is not None and self.rng is not None:
                 layer.init_weights.rng = self.rng
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers there are."""
+        return len(self.layers)
+
+    def __copy__(self) -> Never:
+        raise TypeError(
+            f"copy.copy of a {type(self).__name__} would share its layers: training one would change "
+            "the other; use copy.deepcopy"
+        )
 
     def _check_layers(self) -> None:
         if not self.layers:
@@ -203,7 +213,7 @@ class LayerStack:
 
     def _make_parameters(self, x: Array) -> None:
         """Make all layers' parameters, if they are of a kind that knows its shapes beforehand."""
-        if self.layers[-1].n_in is not None or not all(
+        if not any(layer.n_in is None for layer in self.layers) or not all(
             type(layer) is FullyConnected for layer in self.layers
         ):
             return
@@ -252,28 +262,33 @@ class LayerStack:
 
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""
-        with self._caches_kept():
-            out = self.forward(X)
-            self._check_target(Y, out)
-            last = self._fused_layer()
-            if last is None:
-                loss = self.loss.forward(Y, out)
-            else:
-                Z = last.cache["Z"]
-                loss, _ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
+        out, last = self._outputs(X)
+        self._check_target(Y, out)
+        if self._fused_layer() is None:
+            loss = self.loss.forward(Y, out)
+        else:
+            Z = last.cache["Z"]
+            loss, _ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
         return loss, self._error(Y, out), out
 
-    @contextmanager
-    def _caches_kept(self) -> Iterator[None]:
-        caches = [layer.cache for layer in self.layers]
-        try:
-            for layer in self.layers:
-                layer.cache = layer.cache.copy()
-            yield
-        finally:
-            for layer, cache in zip(self.layers, caches, strict=True):
-                made = layer.cache if not cache else {}  # the layer's parameters, and so its cache
-                layer.cache = cache or OrderedDict((name, []) for name in made)
+    def _outputs(self, X: ArrayLike) -> tuple[Array, Layer]:
+        """Return the output for X, and the last layer with the cache of this forward pass.
+
+        The pass goes through shallow copies of the layers, which share the parameters and have caches
+        of their own: the layers' caches stay as they are, and several threads may do this at once.
+        """
+        A = as_float(X, "X", self.dtype)
+        self._check_input(A.shape)
+        self._make_parameters(A)
+        layers = [copy(layer) for layer in self.layers]
+        for layer in layers:
+            layer.cache = OrderedDict(layer.cache)
+        for layer in layers:
+            A = layer.forward(A)
+        for layer, passed in zip(self.layers, layers, strict=True):
+            if layer.n_in is None and passed.n_in is not None:  # its parameters were made here
+                vars(layer).update(vars(passed), cache=OrderedDict((n, []) for n in passed.cache))
+        return restore(A, X), layers[-1]
 
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
         """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
@@ -291,6 +306,8 @@ class LayerStack:
         y, y_hat = as_float_pair(target, out, ("target", "out"))
         if self.loss.name not in _ERRORS:
             raise NotImplementedError(f"no error is defined for the loss {self.loss.name!r}")
+        if self.loss.name == "cross_entropy" and y.ndim != 2:
+            raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
         return self._error(y, y_hat)
 
     def _error(self, y: Array, y_hat: Array) -> float:

@@ -87,11 +87,38 @@ class FullyConnected(Layer):
             raise ValueError(f"X must have shape (batch, features), got {X_shape}")
         if X_shape[1] == 0:
             raise ValueError(f"X needs at least one feature, got {X_shape}")
-        if self.n_in is not None and X_shape[1] != self.n_in:
-            raise ValueError(f"X has {X_shape[1]} features, the layer needs {self.n_in}")
         if self.n_in is None:
             self.init_weights.check((X_shape[1], self.n_out))
+        else:
+            self.checked_parameters(X_shape[1])
         return (X_shape[0], self.n_out)
+
+    def checked_parameters(self, n_features: int | None = None) -> tuple[Array, Array]:
+        """Return ``W (d, k)`` and ``b (1, k)``, having checked that they fit.
+
+        Raises
+        ------
+        ValueError
+            If ``parameters`` does not hold these two arrays and no others, of the layer's dtype and of
+            shapes that fit one another, ``n_out``, and inputs of ``n_features`` columns.
+        """
+        parameters = self._parameters
+        if parameters.keys() != {"W", "b"}:
+            names = ", ".join(map(repr, parameters)) or "nothing"
+            raise ValueError(f"parameters must hold 'W' and 'b', and holds {names}")
+        W, b = parameters["W"], parameters["b"]
+        if W.ndim != 2 or W.size == 0 or W.shape[1] != self.n_out or b.shape != (1, W.shape[1]):
+            raise ValueError(
+                f"the parameters have shapes W {W.shape} and b {b.shape}; "
+                f"{self.n_out} outputs need W (inputs, {self.n_out}) and b (1, {self.n_out})"
+            )
+        if n_features is not None and W.shape[0] != n_features:
+            raise ValueError(f"X has {n_features} features, the layer needs {W.shape[0]}")
+        if not W.dtype == b.dtype == (self.dtype or W.dtype):
+            raise ValueError(
+                f"the layer computes in {self.dtype or W.dtype}, but W is {W.dtype} and b is {b.dtype}"
+            )
+        return W, b
 
     def forward(self, X: ArrayLike) -> Array:
         """Return ``f(X W + b)``, shape ``(n, k)``, for ``X (n, d)``.
@@ -112,8 +139,10 @@ class FullyConnected(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        Z = np.empty(out_shape, x.dtype)
-        gemm.affine(x, self.parameters["W"], self.parameters["b"], Z)
+        W, b = self.checked_parameters()
+        x = as_float(x, "X", W.dtype)
+        Z = np.empty(out_shape, W.dtype)
+        gemm.affine(x, W, b, Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
         return Z
@@ -138,7 +167,7 @@ class FullyConnected(Layer):
 
     def preactivation_gradient(self, dLdY: ArrayLike) -> Array:
         """Return ``dZ = f'(Z; dLdY)``, shape ``(n, k)``."""
-        Z = self._cached("Z")
+        Z = as_float(self._cached("Z"), "Z", self.dtype)
         dy = as_float(dLdY, "dLdY", Z.dtype)
         if dy.shape != Z.shape:
             raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
@@ -146,17 +175,27 @@ class FullyConnected(Layer):
 
     def parameter_gradients(self, dZ: Array) -> None:
         """Store the parameters' gradients for the gradient ``dZ (n, k)`` of ``Z``."""
-        X = self._cached("X")
-        dW, db = np.empty_like(self.parameters["W"]), np.empty_like(self.parameters["b"])
+        W, b = self.checked_parameters()
+        X, dZ = as_float(self._cached("X"), "X", W.dtype), as_float(dZ, "dZ", W.dtype)
+        if dZ.shape != (len(X), W.shape[1]) or X.shape[1:] != W.shape[:1]:
+            raise ValueError(
+                f"dZ has shape {dZ.shape} and the cached X {X.shape}; the layer needs "
+                f"(n, {W.shape[1]}) and (n, {W.shape[0]})"
+            )
+        dW, db = np.empty_like(W), np.empty_like(b)
         gemm.weight_gradient(X, dZ, dW, db)
         if self.l2:
-            dW += dW.dtype.type(self.l2 / max(len(X), 1)) * self.parameters["W"]
+            dW += dW.dtype.type(self.l2 / max(len(X), 1)) * W
         self.gradients["W"], self.gradients["b"] = dW, db
 
     def input_gradient(self, dZ: Array) -> Array:
         """Return ``dX = dZ W^T``, shape ``(n, d)``."""
-        dX = np.empty((dZ.shape[0], self.parameters["W"].shape[0]), dZ.dtype)
-        gemm.input_gradient(dZ, self.parameters["W"], dX)
+        W, _ = self.checked_parameters()
+        dZ = as_float(dZ, "dZ", W.dtype)
+        if dZ.ndim != 2 or dZ.shape[1] != W.shape[1]:
+            raise ValueError(f"dZ has shape {dZ.shape}; the layer needs (n, {W.shape[1]})")
+        dX = np.empty((dZ.shape[0], W.shape[0]), W.dtype)
+        gemm.input_gradient(dZ, W, dX)
         return dX
 
     def _cached(self, name: str) -> Array:
