@@ -138,6 +138,7 @@ class CrossEntropy(Loss):
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
         """Return loss and gradient with respect to Z of predictions ``softmax(Z)``; both ``(n, k)``."""
+        Y, Z = as_float_pair(Y, Z, ("Y", "Z"))
         dZ = np.empty_like(Z)
         total = sum_by_rows(softmax_cross_entropy, Z, self._targets(Y), dZ)
         return (total / len(Z) if len(Z) else np.nan), dZ
@@ -177,6 +178,7 @@ class BinaryCrossEntropy(Loss):
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
         """Return loss and gradient with respect to Z of predictions ``sigmoid(Z)``; any shape."""
+        Y, Z = as_float_pair(Y, Z, ("Y", "Z"))
         dZ = np.empty_like(Z)
         total = sum_elementwise(kernels.binary_cross_entropy, Z, Y, dZ)
         return (total / len(Z) if len(Z) else np.nan), dZ

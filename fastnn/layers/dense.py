@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import unlocked
 from fastnn._changes import Changes
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
@@ -113,7 +114,7 @@ class FullyConnected(Layer):
             self.dtype = x.dtype
             self._init_parameters(x.shape)
         Z = np.empty(out_shape, x.dtype)
-        gemm.affine(x, self.parameters["W"], self.parameters["b"], Z)
+        gemm.affine(unlocked(x), self.parameters["W"], self.parameters["b"], Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
         return Z
@@ -148,7 +149,7 @@ class FullyConnected(Layer):
         """Store the parameters' gradients for the gradient ``dZ (n, k)`` of ``Z``."""
         X = self._cached("X")
         dW, db = np.empty_like(self.parameters["W"]), np.empty_like(self.parameters["b"])
-        gemm.weight_gradient(X, dZ, dW, db)
+        gemm.weight_gradient(unlocked(X), unlocked(dZ), dW, db)
         if self.l2:
             dW += dW.dtype.type(self.l2 / max(len(X), 1)) * self.parameters["W"]
         self.gradients["W"], self.gradients["b"] = dW, db
@@ -156,7 +157,7 @@ class FullyConnected(Layer):
     def input_gradient(self, dZ: Array) -> Array:
         """Return ``dX = dZ W^T``, shape ``(n, d)``."""
         dX = np.empty((dZ.shape[0], self.parameters["W"].shape[0]), dZ.dtype)
-        gemm.input_gradient(dZ, self.parameters["W"], dX)
+        gemm.input_gradient(unlocked(dZ), self.parameters["W"], dX)
         return dX
 
     def _cached(self, name: str) -> Array:
