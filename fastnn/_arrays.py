@@ -1,4 +1,7 @@
-"""Arrays that begin on a cache line, so that no vector of theirs lies across two."""
+"""The memory of arrays: where they begin, and in which form kernels take them.
+
+New arrays begin on a cache line, so that no vector of theirs lies across two.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +12,24 @@ import numpy as np
 from fastnn._typing import Array
 
 LINE = 64  # bytes
+
+
+class _Unlocked:
+    """The memory of a read-only array, for NumPy to make a view of that is not read-only."""
+
+    def __init__(self, array: Array) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self.array = array  # which owns the memory
+
+
+def unlocked(array: Array) -> Array:
+    """Return the array, or, if it is read-only, a view of it that is not; nothing is copied.
+
+    It is for compiled code, which never writes to its inputs: numba would compile it a second time
+    for read-only arrays. Nobody else may get it, as the memory may be write-protected.
+    """
+    return array if array.flags.writeable else np.asarray(_Unlocked(array))
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastnn._arrays import unlocked
 from fastnn._typing import Array, DTypeLike
 
 _T = TypeVar("_T")
@@ -75,7 +76,9 @@ def as_real(value: Any, name: str) -> Array:
     return array
 
 
-def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+def as_float(
+    value: Any, name: str, dtype: np.dtype[Any] | None = None, *, unlock: bool = False
+) -> Array:
     """Return ``value`` in the form the kernels take, without a copy where it has it already.
 
     Parameters
@@ -85,6 +88,9 @@ def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array
         The argument's name, for the error.
     dtype : float32 or float64, optional
         By default float32 for float16 and float32 input, float64 for everything else.
+    unlock : bool
+        Return a read-only array as one that is not (:func:`fastnn._arrays.unlocked`): for arrays that
+        go to kernels, and to nobody else.
 
     Raises
     ------
@@ -107,7 +113,8 @@ def as_float(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array
         dtype = _SINGLE if single else _DOUBLE
     if max(array.shape, default=0) > MAX_DIMENSION:
         raise ValueError(f"{name} has shape {array.shape}; no dimension may exceed 2**31 - 1")
-    return np.require(array, dtype, ["C", "A"])
+    array = np.require(array, dtype, ["C", "A"])
+    return unlocked(array) if unlock else array
 
 
 def as_weights(value: Any, n: int) -> Array:
@@ -121,8 +128,8 @@ def as_weights(value: Any, n: int) -> Array:
 
 
 def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]:
-    """Return two arrays of one shape in their common float dtype; see :func:`as_float`."""
-    first, second = as_float(a, names[0]), as_float(b, names[1])
+    """Return two arrays of one shape in their common float dtype, for kernels; see :func:`as_float`."""
+    first, second = as_float(a, names[0], unlock=True), as_float(b, names[1], unlock=True)
     if first.shape != second.shape:
         raise ValueError(
             f"{names[0]} and {names[1]} must have the same shape, got {first.shape} and {second.shape}"
@@ -147,8 +154,8 @@ def require_classes(array: Array, name: str) -> None:
 
 
 def as_rows(value: Any, name: str) -> Array:
-    """Return a float array of at least one dimension with at least one entry in the last."""
-    array = as_float(value, name)
+    """Return a float array with at least one entry in its last dimension, for kernels."""
+    array = as_float(value, name, unlock=True)
     require_classes(array, name)
     return array
 

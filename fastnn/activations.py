@@ -69,7 +69,7 @@ class _Elementwise(Activation):
         return self._parameter
 
     def forward(self, Z: ArrayLike) -> Array:
-        z = as_float(Z, "Z")
+        z = as_float(Z, "Z", unlock=True)
         out = np.empty_like(z)
         elementwise(self.kernel, z, out, parameter=self._parameter)
         return restore(out, Z)
@@ -88,7 +88,8 @@ class Linear(Activation):
         return restore(as_float(Z, "Z"), Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
-        return restore(as_float_pair(Z, dY, ("Z", "dY"))[1], Z, dY)
+        z, _ = as_float_pair(Z, dY, ("Z", "dY"))
+        return restore(as_float(dY, "dY", z.dtype), Z, dY)
 
 
 Identity = Linear

@@ -89,7 +89,8 @@ class Data:
     def in_memory(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the data are a matrix of this dtype that lies in memory as a whole."""
         X, Y = self._data, self._labels
-        ready = type(X) is np.ndarray and X.ndim == 2 and X.dtype == dtype and X.flags.carray
+        ready = type(X) is np.ndarray and X.ndim == 2 and X.dtype == dtype
+        ready = ready and X.flags.c_contiguous and X.flags.aligned
         return ready and Y is not None and Y.ndim == 2 and Y.dtype.kind in "fiub"
 
     def batch_sizes(self) -> Array:

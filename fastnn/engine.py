@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastnn import stretches
+from fastnn._arrays import unlocked
 from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.kernels import threads
@@ -114,9 +115,11 @@ class Engine:
             or Y.shape != plan.Y_shape
             or X.dtype is not plan.dtype
             or Y.dtype is not plan.dtype
-            or not (X.flags.carray and Y.flags.carray and self._training.fresh(model))
+            or not self._training.fresh(model)
         ):
             return None
+        if not (X.flags.carray and Y.flags.carray):
+            X, Y = _like(X, plan), _like(Y, plan)
         result: tuple[float, float] = plan.train(model, X, Y, epoch)
         return result
 
@@ -317,4 +320,4 @@ def _trained_parts(model: NeuralNetwork) -> _Parts:
 
 def _like(array: Array, plan: Any) -> Array:
     """Return an array in the form that compiled code takes."""
-    return np.require(array, plan.dtype, ["C", "A"])
+    return unlocked(np.require(array, plan.dtype, ["C", "A"]))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn._arrays import unlocked
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, as_real, as_rows, require_number, restore
 from fastnn.kernels import cross_entropy, losses
@@ -101,7 +102,7 @@ def _mean(total: float, n: int) -> float:
 def _weights(values: ArrayLike | None, name: str, size: int) -> Array:
     if values is None:
         return _ONES[:size] if size <= _ONES.size else np.ones(size)
-    weights = as_float(values, name, np.dtype(np.float64))
+    weights = as_float(values, name, np.dtype(np.float64), unlock=True)
     if weights.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {weights.shape}")
     return weights
@@ -112,8 +113,7 @@ def _labels(targets: Array, n: int, k: int) -> Array:
         raise TypeError(f"Y of one axis must hold class numbers, got dtype {targets.dtype}")
     if targets.shape != (n,):
         raise ValueError(f"Z has {n} rows, Y has shape {targets.shape}")
-    ready = targets.dtype is _LABELS and targets.flags.carray
-    labels: Array = targets if ready else targets.astype(_LABELS)
+    labels = unlocked(np.require(targets, _LABELS, ["C", "A"]))
     if cross_entropy.strangers(labels, k):
         bad = labels[(labels < 0) | (labels >= k)][0]
         raise IndexError(f"Y holds the class {bad}; there are {k}: 0 to {k - 1}")

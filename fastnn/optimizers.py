@@ -119,7 +119,7 @@ class Optimizer(ABC):
     ) -> tuple[Array, float]:
         if epoch is not None:
             self.epoch = epoch
-        gradient = as_float(param_grad, "param_grad")
+        gradient = as_float(param_grad, "param_grad", unlock=True)
         if gradient.shape != np.shape(param):
             raise ValueError(f"param_grad has shape {gradient.shape}, param has {np.shape(param)}")
         if self.clip_norm is not None:

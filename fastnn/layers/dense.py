@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import unlocked
 from fastnn._changes import Changes
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
@@ -142,7 +143,7 @@ class FullyConnected(Layer):
         W, b = self.checked_parameters()
         x = as_float(x, "X", W.dtype)
         Z = np.empty(out_shape, W.dtype)
-        gemm.affine(x, W, b, Z)
+        gemm.affine(unlocked(x), unlocked(W), unlocked(b), Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
         return Z
@@ -183,7 +184,7 @@ class FullyConnected(Layer):
                 f"(n, {W.shape[1]}) and (n, {W.shape[0]})"
             )
         dW, db = np.empty_like(W), np.empty_like(b)
-        gemm.weight_gradient(X, dZ, dW, db)
+        gemm.weight_gradient(unlocked(X), unlocked(dZ), dW, db)
         if self.l2:
             dW += dW.dtype.type(self.l2 / max(len(X), 1)) * W
         self.gradients["W"], self.gradients["b"] = dW, db
@@ -195,7 +196,7 @@ class FullyConnected(Layer):
         if dZ.ndim != 2 or dZ.shape[1] != W.shape[1]:
             raise ValueError(f"dZ has shape {dZ.shape}; the layer needs (n, {W.shape[1]})")
         dX = np.empty((dZ.shape[0], W.shape[0]), W.dtype)
-        gemm.input_gradient(dZ, W, dX)
+        gemm.input_gradient(unlocked(dZ), unlocked(W), dX)
         return dX
 
     def _cached(self, name: str) -> Array:

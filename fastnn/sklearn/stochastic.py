@@ -63,11 +63,7 @@ class Stochastic:
         X, validation = network.rows(X), None
         if self.early_stopping:
             (X, y, weights), validation = self._split(X, y, weights)
-        X, y, size = (
-            np.require(X, requirements=["W"]),
-            y.astype(network.dtype),
-            self._rows_of_batch(len(X)),
-        )
+        y, size = y.astype(network.dtype), self._rows_of_batch(len(X))
         dataset = Dataset(X, y, size, *(validation or ())[:2])
         dataset.train = Data(X, size, y, y.shape[1], weights)
         run = training.Run(network.net, dataset, 1 if incremental else self.max_iter)
