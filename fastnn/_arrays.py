@@ -32,6 +32,30 @@ def unlocked(array: Array) -> Array:
     return array if array.flags.writeable else np.asarray(_Unlocked(array))
 
 
+def extent(array: Array) -> tuple[int, int]:
+    """Return the addresses where a contiguous array begins and ends."""
+    begin = int(array.ctypes.data)
+    return begin, begin + array.nbytes
+
+
+def extents(arrays: Sequence[Array]) -> Array:
+    """Return where the memory of contiguous arrays begins and ends, in order, ``(count, 2)``.
+
+    Neighbours that are less than a cache line apart are taken together.
+
+    Raises ``ValueError`` if two arrays share memory.
+    """
+    found: list[list[int]] = []
+    for begin, end in sorted(extent(array) for array in arrays if array.size):
+        if found and begin < found[-1][1]:
+            raise ValueError("two of the arrays share memory")
+        if found and begin - found[-1][1] < LINE:
+            found[-1][1] = end
+        else:
+            found.append([begin, end])
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return zeros whose first element is at an address divisible by 64."""
     size = math.prod(shape) * dtype.itemsize

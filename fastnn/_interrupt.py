@@ -30,9 +30,22 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
             pending = False
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, remember)
     try:
+        signal.signal(signal.SIGINT, remember)
         yield check
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _restore()
     check()
+
+
+def _restore() -> None:
+    """Make Ctrl-C raise ``KeyboardInterrupt`` again.
+
+    Python calls the handlers of signals that have arrived before ``signal.signal`` sets anything. One
+    that raises must not leave this undone.
+    """
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    except BaseException:
+        _restore()
+        raise

@@ -10,8 +10,10 @@ def get_num_threads() -> int:
     """Return how many threads fastnn uses, the caller's included.
 
     Until :func:`set_num_threads` is called that is the environment variable ``FASTNN_NUM_THREADS``,
-    or else ``NUMBA_NUM_THREADS``, or else one for each core that the process may run on. (These say
-    nothing to BLAS libraries, which have variables of their own.)
+    or else ``NUMBA_NUM_THREADS``, or else one for each core that the process may use: the smallest of
+    its affinity, its container's quota of processor time (cgroup v1 or v2, rounded down), and the
+    environment variable ``OMP_NUM_THREADS``. (The first two variables say nothing to BLAS libraries,
+    which have variables of their own.)
 
     Raises ``ValueError`` for a variable that is no number of threads.
     """

@@ -44,7 +44,7 @@ class Data:
         weights: ArrayLike | None = None,
     ) -> None:
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
-        self._data = np.asarray(data)
+        self._data: Array = np.asarray(data)
         if self._data.ndim == 0:
             raise ValueError("data needs a batch axis, got a number")
         self._labels = None if labels is None else np.asarray(labels)
@@ -54,8 +54,7 @@ class Data:
         self.out_dim = out_dim
         self.iteration = 0
         self.batch_size = require_count("batch_size", batch_size)
-        self.n_samples = self._data.shape[0]
-        self.samples_per_epoch = math.ceil(self.n_samples / self.batch_size)
+        self._count_rows()
 
     @property
     def data_(self) -> Array:
@@ -64,9 +63,10 @@ class Data:
         return self._data
 
     @data_.setter
-    def data_(self, data: Array) -> None:
+    def data_(self, data: ArrayLike) -> None:
         self._move()
-        self._data = data
+        self._data = self._replacement("data_", data)
+        self._count_rows()
 
     @property
     def labels(self) -> Array | None:
@@ -75,9 +75,30 @@ class Data:
         return self._labels
 
     @labels.setter
-    def labels(self, labels: Array | None) -> None:
+    def labels(self, labels: ArrayLike | None) -> None:
         self._move()
-        self._labels = labels
+        self._labels = None if labels is None else self._replacement("labels", labels)
+
+    def _replacement(self, name: str, value: ArrayLike) -> Array:
+        array = np.asarray(value)
+        if array.ndim == 0:
+            raise ValueError(f"{name} needs a batch axis, got a number")
+        if self.iteration != 0 and len(array) != self.n_samples:
+            raise ValueError(
+                f"{name} of {len(array)} rows cannot replace {self.n_samples} rows in the middle of a "
+                "pass; call reset() first"
+            )
+        return array
+
+    def _count_rows(self) -> None:
+        self.n_samples = self._data.shape[0]
+        self.samples_per_epoch = math.ceil(self.n_samples / self.batch_size)
+
+    def _check_rows(self) -> None:
+        """Raise ``ValueError`` if data, labels and weights, which can be replaced, differ in length."""
+        for name, array in (("labels", self._labels), ("weights", self._weights)):
+            if array is not None and len(array) != self.n_samples:
+                raise ValueError(f"data_ has {self.n_samples} rows, {name} have {len(array)}")
 
     def _move(self) -> None:
         order, self._order = self._order, None
@@ -86,12 +107,14 @@ class Data:
             self._labels = None if self._labels is None else self._labels[order]
             self._weights = None if self._weights is None else self._weights[order]
 
-    def in_memory(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether the data are a matrix of this dtype that lies in memory as a whole."""
+    def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
+        """Return whether the data lie in memory as matrices of such a dtype and such widths."""
         X, Y = self._data, self._labels
-        ready = type(X) is np.ndarray and X.ndim == 2 and X.dtype == dtype
-        ready = ready and X.flags.c_contiguous and X.flags.aligned
-        return ready and Y is not None and Y.ndim == 2 and Y.dtype.kind in "fiub"
+        if Y is None or X.ndim != 2 or Y.ndim != 2:
+            return False
+        ready = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.aligned
+        fits = X.shape[1] == n_features and Y.shape[1] == n_outputs
+        return ready and fits and X.dtype == dtype and Y.dtype.kind in "fiub"
 
     def batch_sizes(self) -> Array:
         """Return how many rows each batch of a pass has."""
@@ -112,6 +135,7 @@ class Data:
         self, shuffle: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Array, Array | None, Array]:
         """Return data, labels, weights, and the order to take rows in, new at a pass's start."""
+        self._check_rows()
         if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         assert self._labels is not None
@@ -131,6 +155,7 @@ class Data:
 
     def sample_weighted(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
         """Return the next batch ``(data, labels, weights)``, None for what there is not."""
+        self._check_rows()
         if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)

@@ -129,12 +129,14 @@ class Engine:
         """Train on what is left of a pass over a dataset's part.
 
         Returns an iterator of the mean losses and errors of a stretch of batches at a time, each
-        stretch some hundredths of a second; or None, having done nothing, if it cannot.
+        stretch some hundredths of a second; or None, having done nothing, if it cannot. The iterator
+        ends early if the network becomes one that the engine cannot train.
         """
         n = min(data.batch_size, data.n_samples)
         plan = self._training_plan(model, n) if n else None
-        if plan is None or not data.in_memory(plan.dtype):
+        if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
             return None
+        plan.check_writable()
         return self._epoch(model, data, shuffle, epoch)
 
     def _epoch(
@@ -143,18 +145,20 @@ class Engine:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
-        while done < data.samples_per_epoch:
+        batches = -(-len(order) // n)
+        while done < batches:
             plan = self._training_plan(model, n)
-            assert plan is not None
+            if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
+                return
             start = time.perf_counter()
             rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
-            stretch = Stretch(plan, model.optimizer, rows, epoch, weights)
+            stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
             pool = plan.pool()
-            (results,) = stretches.train([stretch], X, Y, pool)[0]
+            (results,) = stretches.train([stretch], pool)[0]
             plan.clear(model)
             seconds = time.perf_counter() - start
             done += len(results)
-            data.iteration = done % data.samples_per_epoch
+            data.iteration = done % batches
             plan.at_once = stretches.next_count(plan.at_once, len(results), seconds)
             if plan.trial:
                 plan.trial.report(pool.control != 0, seconds / len(results))
@@ -174,7 +178,11 @@ class Engine:
             free = self._inference_plans(model, X.shape)
         if free is None:
             return None
-        plan = _take(free) or InferencePlan(model, len(X))
+        plan = _take(free)
+        if plan is None:
+            plan = InferencePlan(model, len(X))
+            if plan.X_shape != X.shape:
+                return None
         known = X.dtype is plan.dtype or X.dtype == plan.dtype
         if known:
             out = np.empty(plan.Y_shape, plan.dtype)
@@ -207,8 +215,11 @@ class Engine:
             model, obstacle(model) is None, lambda: _trained_parts(model)
         ):
             return None
-        X_shape = n, model.layers[0].n_in
-        return self._training.get(X_shape) or self._training.add(X_shape, TrainingPlan(model, n))
+        plan = self._training.get((n, model.layers[0].n_in))
+        if plan is None:
+            plan = TrainingPlan(model, n)
+            self._training.add(plan.X_shape, plan)
+        return plan
 
     def _evaluation_plans(self, model: NeuralNetwork, n: int) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
@@ -248,6 +259,7 @@ class _Plans:
         self._changes = -1
         self._threads: int | None = None
         self._made_from: Sequence[Any] = ()
+        self._counts: list[int] = []  # of each layer's parameters
         self.get = self._plans.get
 
     def fresh(self, model: NeuralNetwork) -> bool:
@@ -256,7 +268,7 @@ class _Plans:
         if not self._layers or model.layers != self._layers or threads.chosen != self._threads:
             return False
         if changes != self._changes:
-            if not _unchanged(*self._made_from):
+            if not _unchanged(*self._made_from) or _counts(model) != self._counts:
                 return False
             self._changes = changes
         return True
@@ -269,6 +281,7 @@ class _Plans:
             self._layers, self._changes = list(model.layers), Changes.count
             self._threads = threads.count()
             self._made_from = tuple(zip(*_parts(model), *others(), strict=True))
+            self._counts = _counts(model)
         return possible
 
     def add(self, key: Any, plans: _T) -> _T:
@@ -298,6 +311,10 @@ def _parts(model: NeuralNetwork) -> _Parts:
         parts += [(vars(layer), name, vars(layer)[name]) for name in names]
         parts += [(layer.parameters, name, value) for name, value in layer.parameters.items()]
     return parts
+
+
+def _counts(model: NeuralNetwork) -> list[int]:
+    return [len(layer.parameters) for layer in model.layers]
 
 
 def _is_made(model: NeuralNetwork) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn import engine, stretches
+from fastnn._arrays import extents
 from fastnn._interrupt import deferred_interrupt
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_count
@@ -59,7 +61,10 @@ def fit_many(
     ------
     TypeError, ValueError, IndexError
         As for ``NeuralNetwork.fit``; for a network that cannot train in compiled code, for networks
-        that share an optimiser or are there twice, and for rows out of range. Nothing has changed.
+        that share an optimiser, a layer or an array, or are there twice, and for rows out of range.
+        Nothing has changed.
+    RuntimeError
+        If another thread trains one of the networks; nothing has changed.
     """
     require_count("epochs", epochs, low=0)
     require_count("batch_size", batch_size)
@@ -79,7 +84,15 @@ def fit_many(
     for net in networks:
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
-    members = [_Member(*pair, x, batch_size) for pair in zip(networks, chosen, strict=True)]
+    with ExitStack() as turns:
+        for net in networks:
+            turns.enter_context(net.turn.held())
+        members = [_Member(*pair, x, y, batch_size) for pair in zip(networks, chosen, strict=True)]
+        _train(members, epochs, shuffle)
+    return [net.history for net in networks]
+
+
+def _train(members: Sequence[_Member], epochs: int, shuffle: bool) -> None:
     most = max(member.batches for member in members)
     begin = count = 0  # the epochs under way; how many batches to do next
     with deferred_interrupt() as check_interrupt:
@@ -91,7 +104,7 @@ def fit_many(
             count = count or stretches.first_count(sum(member.plan.work for member in members))
             while left := [member for member in members if member.left]:
                 start = time.perf_counter()
-                done = _stretch(left, x, y, count, begin)
+                done = _stretch(left, count, begin)
                 seconds = time.perf_counter() - start
                 count = stretches.next_count(count, done, seconds)
                 if any(member.left for member in left):
@@ -100,13 +113,18 @@ def fit_many(
                 member.end_epochs()
             begin += passes
             check_interrupt()
-    return [net.history for net in networks]
 
 
 def _check_apart(networks: Sequence[NeuralNetwork]) -> None:
-    for what, parts in (("network", networks), ("optimizer", [net.optimizer for net in networks])):
+    layers = [layer for net in networks for layer in net.layers]
+    optimizers = [net.optimizer for net in networks]
+    for what, parts in (("network", networks), ("optimizer", optimizers), ("layer", layers)):
         if len({id(part) for part in parts}) < len(parts):
             raise ValueError(f"networks holds one {what} twice; side by side each needs its own")
+    try:
+        extents([array for layer in layers for array in layer.parameters.values()])
+    except ValueError:
+        raise ValueError("networks share an array; side by side each needs its own") from None
 
 
 def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
@@ -114,7 +132,7 @@ def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
         return [np.arange(n)] * count
     if len(rows) != count:
         raise ValueError(f"rows has {len(rows)} entries for {count} networks")
-    found = [np.asarray(part) for part in rows]
+    found = [np.array(part) for part in rows]  # copies, which the caller cannot change meanwhile
     for i, part in enumerate(found):
         if part.ndim != 1 or part.dtype.kind not in "iu" or not len(part):
             raise ValueError(f"rows[{i}] must be some row numbers (m,), got {part.dtype} {part.shape}")
@@ -126,8 +144,8 @@ def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
 class _Member:
     """A network on its way through its rows."""
 
-    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, batch_size: int) -> None:
-        self.net, self._rows, self._X = net, rows, X
+    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, Y: Array, batch_size: int) -> None:
+        self.net, self._rows, self._X, self._Y = net, rows, X, Y
         self._data = Data(rows, batch_size, rows)
         self.batches = self._data.samples_per_epoch
         self._orders: list[Array] = []  # of the epochs under way
@@ -156,7 +174,7 @@ class _Member:
         end = self._done + count * self.plan.n
         order = np.stack([order[self._done : end] for order in self._orders])
         self._done += order.shape[1]
-        return Stretch(self.plan, self.net.optimizer, order, epoch)
+        return Stretch(self.plan, self.net.optimizer, self._X, self._Y, order, epoch)
 
     def add(self, results: Array) -> None:
         self._results.append(results)
@@ -169,10 +187,10 @@ class _Member:
         self._orders, self._done, self._results = [], 0, []
 
 
-def _stretch(members: Sequence[_Member], X: Array, Y: Array, count: int, epoch: int) -> int:
+def _stretch(members: Sequence[_Member], count: int, epoch: int) -> int:
     """Do the members' next batches; return how many the longest stretch had."""
     together = [member.take(count, epoch) for member in members]
-    found = stretches.train(together, X, Y, threads.pool())
+    found = stretches.train(together, threads.pool())
     for member, results in zip(members, found, strict=True):
         member.add(results)
     return max(results[..., 0].size for results in found)

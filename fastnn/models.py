@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import losses, summary, testing, training
 from fastnn._changes import watched
 from fastnn._repr import as_call
+from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, as_weights, restore
 from fastnn.activations import SoftMax
@@ -73,9 +74,17 @@ class NeuralNetwork(LayerStack):
         self.epoch_log: dict[str, Any] = {"loss": {}, "error": {}}
         self.history = History()
         self._engine = Engine()
+        self.turn = Turn()
 
     def update(self, epoch: int | None = None) -> None:
-        """Subtract the optimiser's step from every parameter, in place; clear the gradients."""
+        """Subtract the optimiser's step from every parameter, in place; clear the gradients.
+
+        Raises ``ValueError`` if a parameter is read-only; nothing has changed.
+        """
+        for i, layer in enumerate(self.layers):
+            for name, param in layer.parameters.items():
+                if not param.flags.writeable:
+                    raise ValueError(f"layer {i}: parameters[{name!r}] is read-only")
         steps = [
             (param, self.optimizer.update(f"{name}{i}", param, layer.gradients[name], epoch))
             for i, layer in enumerate(self.layers)
@@ -136,8 +145,9 @@ class NeuralNetwork(LayerStack):
             if stretches is not None:
                 for losses, errors in stretches:
                     self._log_parameters()
+                    steps -= len(losses)
                     yield losses, errors
-                return
+                continue
             X, Y, weights = data.sample_weighted(shuffle, self.rng)
             if weights is None:
                 loss, error = self._step(X, Y, epoch)
@@ -148,6 +158,12 @@ class NeuralNetwork(LayerStack):
 
     def _step_by_layers(
         self, X: Array, Y: Array, epoch: int | None, weights: Array | None = None
+    ) -> tuple[float, float]:
+        with self.turn.held():
+            return self._step_of_layers(X, Y, epoch, weights)
+
+    def _step_of_layers(
+        self, X: Array, Y: Array, epoch: int | None, weights: Array | None
     ) -> tuple[float, float]:
         last = self._fused_layer()
         if last is None:
@@ -245,6 +261,8 @@ class NeuralNetwork(LayerStack):
         SavedModelError
             If the checkpoint to resume from is damaged. It is a ``ValueError``, which is also raised
             if it belongs to another run; nothing has changed.
+        RuntimeError
+            If another thread trains this network; nothing has changed.
         """
         x = self._features(X)
         if not len(x):
@@ -261,6 +279,7 @@ class NeuralNetwork(LayerStack):
                 ("validation_data[0]", "validation_data[1]"),
                 n_out=y.shape[1],
             )
+        x, y = self._apart(x), self._apart(y)
         dataset = Dataset(x, y, batch_size, x_val, y_val)
         if sample_weight is not None:
             dataset.train = Data(x, batch_size, y, dataset.out_dim, as_weights(sample_weight, len(x)))
@@ -273,6 +292,11 @@ class NeuralNetwork(LayerStack):
             raise ValueError("resume=True needs a checkpoint: fit(..., checkpoint=path, resume=True)")
         return self._train(dataset, epochs, shuffle, verbose, callbacks)
 
+    def _apart(self, array: Array) -> Array:
+        """Return the array, or a copy if it lies in the memory of parameters."""
+        parameters = (p for layer in self.layers for p in layer.parameters.values())
+        return array.copy() if any(np.may_share_memory(array, p) for p in parameters) else array
+
     def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
         """Train on a dataset: :meth:`fit`, with the batches and the validation part it has."""
         return self._train(dataset, epochs, True, True, callbacks)
@@ -283,7 +307,8 @@ class NeuralNetwork(LayerStack):
         told = [*as_callbacks(callbacks)]
         if verbose and not any(isinstance(callback, ProgressBar) for callback in told):
             told.insert(0, ProgressBar())
-        return training.run(self, dataset, epochs, shuffle, told)
+        with self.turn.held():
+            return training.run(self, dataset, epochs, shuffle, told)
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:
         """Return the output for ``X``; with targets ``Y``, ``(output, loss)``.

@@ -6,6 +6,7 @@ State is kept per parameter name in ``cache``.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Optimizer(ABC):
             None if clip_norm is None else require_number("clip_norm", clip_norm, low=0.0, strict=True)
         )
         self.cache = WatchedDict()
+        self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
 
     def __repr__(self) -> str:
@@ -97,14 +99,30 @@ class Optimizer(ABC):
         raise NotImplementedError(f"{type(self).__name__} keeps no state for a compiled step")
 
     def states(self, names: Sequence[str], arrays: Sequence[Array]) -> list[Any]:
-        """Return several parameters' entries in ``cache``; the new ones' arrays are views of one."""
+        """Return several parameters' entries in ``cache``; the new ones' arrays are views of one.
+
+        Arrays that the caller has assigned into ``cache`` are replaced by copies.
+        """
+        if type(self.cache) is not WatchedDict:
+            self.cache = WatchedDict(self.cache)
         new = [(n, a) for n, a in zip(names, arrays, strict=True) if n not in self.cache]
         if new:
             shapes, dtype = [a.shape for _, a in new], new[0][1].dtype
             zeros = [aligned_views(shapes, dtype)[1] for _ in range(self._arrays_each)]
             for (name, _), *own in zip(new, *zeros, strict=True):
-                self.cache[name] = self._entry(*own)
+                self._adopt(name, self._entry(*own))
         return [self.state(name, like) for name, like in zip(names, arrays, strict=True)]
+
+    def _adopt(self, name: str, entry: Any) -> Any:
+        self.cache[name] = entry
+        self._own[name] = state_arrays(entry)
+        return entry
+
+    def _owns(self, name: str, entry: Any, like: Array) -> bool:
+        """Return whether an entry's arrays were made here, in the form of ``like``."""
+        arrays = state_arrays(entry)
+        own = map(is_, arrays, self._own.get(name, (None, None)))
+        return all(own) and all(_fits(array, like) for array in arrays)
 
     def advance(self, states: Sequence[Any]) -> tuple[float, float, float, float]:
         """Count one update of these states; return the four numbers its compiled form takes."""
@@ -186,7 +204,7 @@ class SGD(Optimizer):
     ) -> Array:
         gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
         delta = self._delta(gradient, self.state(param_name, gradient), lr)
-        self.cache[param_name] = delta
+        self._adopt(param_name, delta)
         if self.nesterov:
             return self._delta(gradient, delta, lr)
         return delta.copy()  # the engine updates the cache in place
@@ -200,8 +218,10 @@ class SGD(Optimizer):
 
     def state(self, param_name: str, like: Array) -> Array:
         """Return the last step of that parameter."""
-        velocity = self.cache[param_name] = _fitting(self.cache.get(param_name), like)
-        return velocity
+        kept = self.cache.get(param_name)
+        if not self._owns(param_name, kept, like):
+            kept = self._adopt(param_name, _copied(kept, like))
+        return np.asarray(kept)
 
     def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
         momentum = self._momentum
@@ -282,10 +302,13 @@ class Adam(Optimizer):
 
     def state(self, param_name: str, like: Array) -> Moments:
         """Return the moments of that parameter."""
-        moments = self.cache.get(param_name)
-        if moments is None or moments.m.shape != like.shape:
-            moments = self.cache[param_name] = Moments(_fitting(None, like), _fitting(None, like))
-        moments.m, moments.v = _fitting(moments.m, like), _fitting(moments.v, like)
+        kept = self.cache.get(param_name)
+        if not isinstance(kept, Moments) or kept.m.shape != like.shape:
+            kept = Moments(np.zeros(0), np.zeros(0))
+        if not self._owns(param_name, kept, like):
+            own = Moments(_copied(kept.m, like), _copied(kept.v, like), kept.t)
+            kept = self._adopt(param_name, own)
+        moments: Moments = kept
         return moments
 
     def advance(self, states: Sequence[Moments]) -> tuple[float, float, float, float]:
@@ -315,13 +338,18 @@ def state_arrays(state: Array | Moments) -> tuple[Array, Array]:
     return (state.m, state.v) if isinstance(state, Moments) else (state, state)
 
 
-def _fitting(state: Array | None, like: Array) -> Array:
-    """Return an optimiser's array in the form the kernels take: ``like``'s, zeros if it is not."""
-    if state is None or state.shape != like.shape:
-        return aligned_zeros(like.shape, like.dtype)
-    if state.dtype == like.dtype and state.flags.carray:
-        return state
-    return np.require(state, like.dtype, ["C", "A", "W"])
+def _fits(state: Any, like: Array) -> bool:
+    """Return whether an optimiser's array is in the form the kernels take: that of ``like``."""
+    known = type(state) is np.ndarray and state.shape == like.shape and state.dtype == like.dtype
+    return known and state.flags.carray
+
+
+def _copied(state: Any, like: Array) -> Array:
+    """Return a copy of an optimiser's array in that form; zeros for one of another shape."""
+    copy = aligned_zeros(like.shape, like.dtype)
+    if state is not None and np.shape(state) == like.shape:
+        copy[...] = state
+    return copy
 
 
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import activations, losses, optimizers
-from fastnn._arrays import LINE, aligned_views, aligned_zeros
+from fastnn._arrays import LINE, aligned_views, aligned_zeros, extent, extents
 from fastnn._blocks import column_blocks, update_blocks
 from fastnn._changes import Changes
 from fastnn._trial import Trial, trial
@@ -20,6 +20,7 @@ from fastnn.kernels import activations as kernels
 from fastnn.kernels import dense, parts, steps, threads
 from fastnn.kernels.gemm_microkernel import PLAIN, RELU
 from fastnn.kernels.rows import SHORT
+from fastnn.layers import FullyConnected
 from fastnn.stretches import first_count
 
 if TYPE_CHECKING:
@@ -49,6 +50,30 @@ _BY_ROWS, _NEAR = 64, 8_000_000
 _PICKED = 100_000  # bytes of a batch from which on all threads pick its rows out of the dataset
 
 
+def checked_parameters(model: NeuralNetwork) -> list[Array]:
+    """Return each layer's W and b, whose addresses and shapes compiled code may trust.
+
+    Raises
+    ------
+    ValueError
+        If a layer's parameters do not fit one another or the layer before; the message names it.
+    """
+    arrays: list[Array] = []
+    for i, layer in enumerate(model.layers):
+        assert isinstance(layer, FullyConnected)
+        try:
+            W, b = layer.checked_parameters(arrays[-1].shape[1] if arrays else None)
+            for name, array in (("W", W), ("b", b)):
+                if not (array.flags.c_contiguous and array.flags.aligned):
+                    raise ValueError(f"parameters[{name!r}] is not C-contiguous")
+        except ValueError as error:
+            raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
+        arrays += [W, b]
+    if len({array.dtype for array in arrays}) > 1:
+        raise ValueError("the layers differ in dtype")
+    return arrays
+
+
 class Plan:
     """What all plans have: the words, the arrays they point to, whether threads share the work."""
 
@@ -56,7 +81,7 @@ class Plan:
     _product = "product"  # the part that multiplies
 
     def __init__(self, model: NeuralNetwork, n: int, shared: bool = True, fused: bool = False) -> None:
-        self.arrays = [p for layer in model.layers for p in layer.parameters.values()]
+        self.arrays = checked_parameters(model)
         weights = self.arrays[::2]
         self.n, self.dtype = n, weights[0].dtype
         self.X_shape, self.Y_shape = (n, weights[0].shape[0]), (n, weights[-1].shape[1])
@@ -250,6 +275,7 @@ class LossPlan(Plan):
 
     def _target_header(self, loss: losses.CrossEntropy) -> dict[str, int]:
         """Return the words for targets that are made of those given."""
+        loss.check_classes(self.Y_shape[1])
         weights = loss.class_weight
         return {
             "TARGETS": parts.part("targets", self.dtype),
@@ -278,13 +304,13 @@ class TrainingPlan(LossPlan):
     """A whole step: forward, loss, backward, update."""
 
     def _write(self, model: NeuralNetwork, fused: bool) -> None:
-        self._loss = model.loss
+        self._loss, self._turn = model.loss, model.turn
         optimizer, last = model.optimizer, len(self._layers) - 1
         self.states = optimizer.states(
-            [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters],
-            self.arrays,
+            [f"{name}{i}" for i in range(len(model.layers)) for name in ("W", "b")], self.arrays
         )
         state = [array for state in self.states for array in optimizers.state_arrays(state)]
+        self._changed = self._changed_memory(state)
         clips = optimizer.clip_norm is not None
         plain = optimizer.rule == "sgd" and not any(layer.l2 for layer in model.layers)
         gradients = aligned_views([p.shape for p in self.arrays], self.dtype)[1] if clips else []
@@ -306,6 +332,8 @@ class TrainingPlan(LossPlan):
         updates = update_blocks(self._layers, self.dtype.itemsize, self._shares)
         header = self._loss_header(model, fused) | {
             "CLIP": int(np.float64(optimizer.clip_norm if clips else np.inf).view(np.int64)),
+            "CHANGED": self._changed.ctypes.data,
+            "CHANGED_COUNT": len(self._changed),
             "ONE": self._keep(np.ones(1, self.dtype)),
             "UPDATES": self._keep(np.array(updates, np.int64)),
             "TRANSPOSITION": parts.part("transposition", self.dtype),
@@ -331,21 +359,51 @@ class TrainingPlan(LossPlan):
         self._picked: tuple[int, int] | None = None
         self._changes = -1  # when caches were last cleared
 
+    def _changed_memory(self, state: list[Array]) -> Array:
+        """Return where the memory that a step changes begins and ends, ``(count, 2)``."""
+        self.check_writable()
+        arrays = {id(array): array for array in (*self.arrays, *state)}
+        try:
+            return extents([*arrays.values()])
+        except ValueError:
+            raise ValueError("two of the network's parameters share memory") from None
+
+    def check_writable(self) -> None:
+        """Raise ``ValueError`` if a parameter is read-only; the message names it."""
+        for i, array in enumerate(self.arrays):
+            if not array.flags.writeable:
+                raise ValueError(f"layer {i // 2}: parameters[{'Wb'[i % 2]!r}] is read-only")
+
+    def apart(self, array: Array) -> Array:
+        """Return the array, or a copy if it lies in memory that the plan's steps change."""
+        begin, end = extent(array)
+        shared = (begin < self._changed[:, 1]) & (end > self._changed[:, 0])
+        return array.copy() if shared.any() else array
+
     def _transposes_input(self, words: Array) -> bool:
         itemsize = self.dtype.itemsize
         wide = words[dense.K] * itemsize >= _WIDE
         return bool(wide and self.n * words[dense.D] * itemsize >= _LARGE)
 
     def train(self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None) -> tuple[float, float]:
-        """Do the step; return mean loss and error."""
+        """Do the step; return mean loss and error.
+
+        Raises ``RuntimeError`` if another thread trains the network.
+        """
         optimizer = model.optimizer
-        if epoch is not None:
-            optimizer.epoch = epoch
-        rates = optimizer.advance(self.states)
-        if rates != self._rates_written:
-            self._rates[:] = self._rates_written = rates
-        result = self.run(X, Y)
-        self.clear(model)
+        over = self._turn.take()
+        try:
+            if epoch is not None:
+                optimizer.epoch = epoch
+            rates = optimizer.advance(self.states)
+            if rates != self._rates_written:
+                self._rates[:] = self._rates_written = rates
+            result = self.run(X, Y)
+            if result[1] == steps.NOT_DONE:
+                result = self.run(X.copy(), Y.copy())
+            self.clear(model)
+        finally:
+            over.append(None)
         return result
 
     def clear(self, model: NeuralNetwork) -> None:
@@ -355,6 +413,22 @@ class TrainingPlan(LossPlan):
             for layer in model.layers:
                 if type(layer.cache.get("Z")) is np.ndarray:
                     layer.clear_gradients()
+
+    def check_data(self, X: Array, Y: Array, order: Array) -> None:
+        """Raise ``ValueError`` unless rows of these numbers can be picked out of these arrays."""
+        for name, array, width in (("X", X, self.X_shape[1]), ("Y", Y, self.Y_shape[1])):
+            if array.ndim != 2 or array.shape[1] != width or array.dtype != self.dtype:
+                raise ValueError(
+                    f"{name} has shape {array.shape} and dtype {array.dtype}; "
+                    f"the network needs (n, {width}) and {self.dtype}"
+                )
+            if not (array.flags.c_contiguous and array.flags.aligned):
+                raise ValueError(f"{name} is not C-contiguous")
+        first, last = order.min(initial=0), order.max(initial=-1)
+        if first < 0 or last >= min(len(X), len(Y)):
+            raise ValueError(
+                f"the batches are made of rows {first} to {last}; X has {len(X)} rows, Y has {len(Y)}"
+            )
 
     def read_from(self, X: int, Y: int) -> None:
         """Take the batches that are picked by row numbers out of the arrays at these addresses."""

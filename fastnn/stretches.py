@@ -38,6 +38,8 @@ class Stretch:
     ----------
     plan : TrainingPlan
     optimizer : Optimizer
+    X, Y : arrays (n, d) and (n, k)
+        The dataset, of the plan's dtype and C-contiguous.
     order : (passes, m) integers
         Row numbers of one or several epochs, a batch's after the other's. The last batch of each has
         what is left.
@@ -45,18 +47,29 @@ class Stretch:
         The first one.
     weights : (rows,), optional
         What each row of the data counts; a batch's mean is by these weights.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit the plan or have no rows of these numbers; nothing has changed.
     """
 
     def __init__(
         self,
         plan: TrainingPlan,
         optimizer: Optimizer,
+        X: Array,
+        Y: Array,
         order: Array,
         epoch: int,
         weights: Array | None = None,
     ) -> None:
         self.plan = plan
         self._order = np.ascontiguousarray(order, np.int64)
+        plan.check_data(X, Y, self._order)
+        if weights is not None and len(weights) != len(X):
+            raise ValueError(f"X has {len(X)} rows, there are {len(weights)} weights")
+        self._arrays = plan.apart(X), plan.apart(Y)
         self.means = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
         rates = []
         for optimizer.epoch in range(epoch, epoch + len(order)):
@@ -79,9 +92,9 @@ class Stretch:
         np.multiply(out[..., :1], rows, out=out[..., 1:])
         return out
 
-    def words(self, X: int, Y: int, control: int) -> tuple[int, ...]:
-        """Return what the compiled loop takes, for arrays at these addresses."""
-        self.plan.read_from(X, Y)
+    def words(self, control: int) -> tuple[int, ...]:
+        """Return what the compiled loop takes."""
+        self.plan.read_from(*(array.ctypes.data for array in self._arrays))
         if self._weights is not None:
             self.plan.weigh_rows()
         arrays = self._order, self._rates, self.means
@@ -94,16 +107,14 @@ class Stretch:
         )
 
 
-def train(together: Sequence[Stretch], X: Array, Y: Array, pool: Any) -> list[Array]:
+def train(together: Sequence[Stretch], pool: Any) -> list[Array]:
     """Do all updates; return each stretch's mean losses and errors, ``(passes, batches, 2)``.
 
-    ``X (n, d)`` and ``Y (n, k)`` are of the plans' dtype and C-contiguous. The steps of a single
-    stretch are shared by the pool's threads; several, of as many networks, go side by side, a thread
-    each.
+    The steps of a single stretch are shared by the pool's threads; several, of as many networks, go
+    side by side, a thread each.
     """
     single = len(together) == 1
-    arrays = X.ctypes.data, Y.ctypes.data
-    words = np.array([s.words(*arrays, pool.control if single else 0) for s in together], np.int64)
+    words = np.array([s.words(pool.control if single else 0) for s in together], np.int64)
     job = dense.phase_job(steps.stretch).address
     with pool.held():
         steps.run_stretches(0 if single else pool.control, job, words)

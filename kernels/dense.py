@@ -35,13 +35,16 @@ from fastnn.kernels.gemm_microkernel import SGD as SGD_TILE
 # first phase picks the batch out of the dataset at ALL_X, ALL_Y by the row numbers at ORDER.
 # ROW_WEIGHTS: (1 + N,) float64, the factor of penalties and the rows' weights, whose mean is 1, or 0.
 # ANSWERS: over how many of a row the error is a mean; BY_RULE: whether PRODUCT updates weights by a
-# rule, else by plain SGD. Last the parts; RULE updates a parameter by its clipped gradient.
+# rule, else by plain SGD. CHANGED (CHANGED_COUNT, 2): where the memory that a step changes begins and
+# ends, parameters and the optimiser's state. Last the parts; RULE updates a parameter by its clipped
+# gradient.
 (
     N, SIZE, BLOCK, LAYERS, LAYER_COUNT, X, Y, T, STATS, RATES, CLIP, ONE, UPDATES, PHASES, PHASE_COUNT,
     ALL_X, ALL_Y, ORDER, SMOOTHING, CLASS_WEIGHTS, ROW_WEIGHTS, ANSWERS, BY_RULE,
+    CHANGED, CHANGED_COUNT,
     PRODUCT, TRANSPOSITION, PICKED, LOSS, TARGETS, RULE, WEIGHING,
-) = range(30)  # fmt: skip
-HEADER_WORDS = 30
+) = range(32)  # fmt: skip
+HEADER_WORDS = 32
 JOB, PLAN, LAYER, COUNT, SHARED = range(5)
 PHASE_WORDS, UPDATE_WORDS = 5, 5
 # Each layer: widths, how many blocks its columns are cut into, what is done on the products' tiles; the

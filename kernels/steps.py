@@ -3,6 +3,8 @@
 What a plan is, and what its words mean, stands in :mod:`fastnn.kernels.dense`.
 """
 
+import numpy as np
+
 from fastnn._typing import Array
 from fastnn.kernels._jit import inner, kernel
 from fastnn.kernels._memory import numbers, words
@@ -10,6 +12,8 @@ from fastnn.kernels.dense import (
     ACTIVATION,
     ANSWERS,
     BLOCK,
+    CHANGED,
+    CHANGED_COUNT,
     COUNT,
     JOB,
     LAYER_COUNT,
@@ -58,13 +62,30 @@ def _means(plan):
     return loss / plan[N], error / (plan[N] * plan[ANSWERS])
 
 
+NOT_DONE = -1.0  # what `step` returns in place of an error
+
+
+@inner
+def _is_changed(plan, array):
+    begin = np.int64(array.ctypes.data)
+    end = begin + array.size * array.itemsize
+    changed = words(plan[CHANGED])
+    found = False
+    for i in range(plan[CHANGED_COUNT]):
+        found |= begin < changed[2 * i + 1] and end > changed[2 * i]
+    return found
+
+
 @kernel
 def step(control: int, at: int, x: Array, y: Array) -> tuple[float, float]:
     """Do the step of the plan at an address on a batch; return the mean loss and error.
 
-    ``control`` is a pool's, or 0 for no helpers.
+    ``control`` is a pool's, or 0 for no helpers. If x or y lies in memory that the step changes,
+    nothing is done, and the error is ``NOT_DONE``.
     """
     plan = words(at)
+    if _is_changed(plan, x) or _is_changed(plan, y):
+        return 0.0, NOT_DONE
     plan[X], plan[Y] = x.ctypes.data, y.ctypes.data
     _run(control, plan, 1)
     return _means(plan)

@@ -28,6 +28,7 @@ from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 
+from fastnn.kernels import cores
 from fastnn.kernels._jit import (
     atomic_add,
     atomic_load,
@@ -48,8 +49,8 @@ _AWAKE = 2 * _LINE  # helpers that are not asleep
 _SHARES = 3 * _LINE
 _TAKEN, _FINISHED, _SHARE = 0, _LINE, 2 * _LINE
 _NUMBER = 2**20  # a loop's number is kept in units of this, beside a number of jobs below it
-_SPINS = 400_000  # some hundreds of microseconds
-_SPINS_HELD = 50 * _SPINS
+_IDLE = 3e-4  # seconds that helpers spin between loops,
+_IDLE_HELD = 50 * _IDLE  # and while a call of many loops is under way
 
 
 @inner
@@ -166,7 +167,10 @@ class Pool:
         self._beds: list[threading.Lock] = []
         self._calls: list[None] = []  # one entry for each that holds the helpers
         _help(self.control, 0)  # compiled now, not while helpers are waited for
-        self._block[self._start + _PATIENCE // 8] = _SPINS
+        self._patience = self._block[self._start + _PATIENCE // 8 :][:1]
+        turns = self._turns_per_second()
+        self._spins, self._spins_held = int(_IDLE * turns), int(_IDLE_HELD * turns)
+        self._patience[0] = self._spins
         for thread in range(1, n_threads):
             bed = threading.Lock()
             bed.acquire()
@@ -178,6 +182,16 @@ class Pool:
             self._beds.append(bed)
         self.born = time.perf_counter()
 
+    def _turns_per_second(self) -> float:
+        """Measure how fast this thread spins."""
+        self._patience[0] = some = 20_000
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            _help(self.control, 0)
+            seconds.append(time.perf_counter() - start)
+        return some / min(seconds)
+
     def _live(self, bed: threading.Lock, thread: int) -> None:
         while True:
             bed.acquire()
@@ -188,15 +202,14 @@ class Pool:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wake helpers and keep them awake for a call of many loops."""
-        patience = self._block[self._start + _PATIENCE // 8 :][:1]
         self._calls.append(None)
-        patience[0] = _SPINS_HELD
+        self._patience[0] = self._spins_held
         try:
             self.rouse()  # now: helpers that have waited for this since they were woken may fall asleep
             yield
         finally:
             self._calls.pop()
-            patience[0] = _SPINS_HELD if self._calls else _SPINS
+            self._patience[0] = self._spins_held if self._calls else self._spins
 
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
@@ -244,9 +257,7 @@ def _default_count() -> int:
                     f"{value!r}; without it there is one thread a core"
                 )
             return int(value)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores.available()
 
 
 def count() -> int:

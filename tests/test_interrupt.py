@@ -57,6 +57,38 @@ def test_a_handler_of_the_programs_own_is_left_alone(rng):
     assert len(history.loss) == 2
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal on this system")
+def test_another_signals_exception_at_a_runs_end_leaves_ctrl_c_alive(rng, monkeypatch):
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    set_handler = signal.signal
+    late = []
+
+    def arriving(signum, handler):
+        # as if the other signal came just now: Python calls its handler before anything is set
+        if handler is signal.default_int_handler and not late:
+            late.append(1)
+            signal.raise_signal(signal.SIGUSR1)
+        return set_handler(signum, handler)
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    net = network("relu")
+    try:
+        monkeypatch.setattr(signal, "signal", arriving)
+        with pytest.raises(Alarm):
+            net.fit(X, y, epochs=2, batch_size=10, verbose=False)
+    finally:
+        monkeypatch.undo()
+        signal.signal(signal.SIGUSR1, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert net.fit(X, y, epochs=2, batch_size=10, verbose=False).loss
+
+
 def test_the_command_stops_with_130_and_keeps_the_history(tmp_path):
     path = tmp_path / "run.json"
     command = [sys.executable, "-m", "fastnn", "train", "--history", path, "--epochs"]

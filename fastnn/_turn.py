@@ -1,0 +1,72 @@
+"""Whose turn it is to train a network: one thread's at a time."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+
+class Turn:
+    """A network's right to be trained, which one thread has at a time.
+
+    Threads that train one network would read each other's scratch arrays. There is no lock to wait
+    for: the second thread gets an error. The token is an entry of a list, whose ``pop`` and ``append``
+    are atomic and take some nanoseconds.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        _turns.add(self)
+
+    def __reduce__(self) -> tuple[type["Turn"], tuple[()]]:
+        """Copy and pickle as a new one: the copy is another network's."""
+        return Turn, ()
+
+    def _reset(self) -> None:
+        self._free: list[None] = [None]
+        self._owner: int | None = None  # the thread in whose `held` block others are taken
+
+    def take(self) -> list[None]:
+        """Take the turn; return the list to append None to when it is over.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread has it.
+        """
+        try:
+            self._free.pop()
+        except IndexError:
+            if self._owner == threading.get_ident():
+                return []
+            raise RuntimeError("this network is being trained by another thread") from None
+        return self._free
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the turn during a block, in which the same thread may take it again."""
+        over = self.take()
+        outer, self._owner = self._owner, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = outer
+            over.append(None)
+
+    def forget_other_threads(self) -> None:
+        """Take the turn back from a thread that a forked child does not have."""
+        if self._owner != threading.get_ident():
+            self._reset()
+
+
+_turns: "WeakSet[Turn]" = WeakSet()
+
+
+def _after_fork() -> None:
+    for turn in list(_turns):
+        turn.forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
