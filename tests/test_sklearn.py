@@ -18,7 +18,13 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fastnn
 from fastnn import sklearn as ours
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # by SciPy 1.16 and later, of what scikit-learn 1.7 passes to it
+    pytest.mark.filterwarnings(
+        "ignore:scipy.optimize. The `disp` and `iprint` options:DeprecationWarning"
+    ),
+]
 X, Y = make_classification(210, 12, n_informative=8, n_classes=3, random_state=0)
 ONE = Y == 1
 MANY = make_multilabel_classification(210, 12, random_state=0)[1]
@@ -34,7 +40,7 @@ SETTINGS = {
 }
 
 
-# As a list: scikit-learn 1.7's `parametrize_with_checks` hands pytest a generator, which pytest 9 refuses.
+# A list: scikit-learn 1.7's `parametrize_with_checks` hands a generator to pytest, which 9 refuses.
 CHECKS = [
     pytest.param(model, check, id=f"{type(model).__name__}-{check.func.__name__}")
     for kind in (ours.MLPClassifier, ours.MLPRegressor)

@@ -35,24 +35,25 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     All parameters and fitted attributes of :class:`sklearn.neural_network.MLPClassifier`, with the same
     meaning, the same random draws, and steps that agree to rounding. ``activation`` may be any of
     fastnn's by name, or a list of them, one a hidden layer. What differs: the penalty in ``loss_`` is
-    the mean of those before and after some batches. Sparse matrices are multiplied as they are, or made
-    dense some rows at a time.
+    the mean of those before and after some batches. Sparse matrices are never made dense as a whole,
+    unless that takes less than 32 MB.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        What an error in each class counts: a factor on ``sample_weight``. A dict may name classes that
-        a batch of ``partial_fit`` lacks. "balanced" is by the classes' frequencies among the rows given,
-        in ``partial_fit`` among all rows so far.
+        The weight of each class, multiplied with ``sample_weight``. A batch of ``partial_fit`` may lack
+        classes of the dict. "balanced" uses the class frequencies of the rows of ``fit``, or of all
+        rows that ``partial_fit`` was given so far.
     scoring : str, callable or None
-        What early stopping goes by, as in ``cross_val_score``; by default accuracy. The rows set aside
-        may lack a class: metrics of probabilities are told all classes, and ``"roc_auc_ovr"`` is the
-        mean over the classes that are there. A score that is not defined for them raises ``ValueError``.
+        The score of early stopping, as in ``cross_val_score``; by default accuracy. The validation rows
+        may lack a class: metrics of probabilities get all classes as ``labels``, and ``"roc_auc_ovr"``
+        is the mean over the classes in these rows. A score that is undefined for them is a
+        ``ValueError``. ``sample_weight`` is passed to metrics that take it.
     callbacks : list of :class:`fastnn.callbacks.Callback` or None
-        Told of a fit with sgd or adam as it goes, in ``partial_fit`` of one epoch; they may end it.
-        ``fastnn.callbacks.ProgressBar()`` shows how far it is. A clone has copies of them. With
-        ``early_stopping`` the parameters of its best score are put back first, then callbacks' runs end:
-        those that :class:`fastnn.EarlyStopping` restores are the fitted ones.
+        Called during a fit with sgd or adam, in ``partial_fit`` for one epoch; they may end it.
+        ``fastnn.callbacks.ProgressBar()`` shows the progress. A clone has copies of them. At the end,
+        ``early_stopping`` restores the parameters of its best score first and ``on_train_end`` is
+        called afterwards, so parameters that :class:`fastnn.EarlyStopping` restores are kept.
 
     Attributes
     ----------
@@ -102,16 +103,17 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's ``MLPRegressor``, trained by fastnn.
 
     As :class:`MLPClassifier` is to scikit-learn's, with ``scoring`` (by default R2), ``callbacks`` and
-    ``validation_loss_curve_``. Its first parameter is ``loss``, as scikit-learn's: the sizes of the
-    layers are given by name. Poisson's loss is trained over the layers' methods.
+    ``validation_loss_curve_``. As in scikit-learn the first parameter is ``loss``, so
+    ``hidden_layer_sizes`` must be given by name. Poisson's loss is trained with the layers' methods.
 
     Examples
     --------
     >>> from sklearn.datasets import make_regression
     >>> from fastnn.sklearn import MLPRegressor
     >>> X, y = make_regression(200, 10, random_state=0)
-    >>> model = MLPRegressor(hidden_layer_sizes=(50,), solver="lbfgs", random_state=0).fit(X, y / y.std())
-    >>> bool(model.score(X, y / y.std()) > 0.99)
+    >>> y = y / y.std()
+    >>> model = MLPRegressor(hidden_layer_sizes=(50,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.99)
     True
     """
 

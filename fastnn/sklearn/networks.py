@@ -7,7 +7,6 @@ from operator import is_
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import xlogy
 
 from fastnn._typing import Array, ArrayLike
@@ -19,7 +18,7 @@ from fastnn.layers.base import Parameters
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import SGD
-from fastnn.sklearn.rows import as_rows, blocks
+from fastnn.sklearn.rows import as_rows, blocks, is_sparse
 
 
 class Poisson(Loss):
@@ -112,7 +111,7 @@ class Network:
         return out
 
     def _predict(self, X: Any) -> Array:
-        if self._compiled and not issparse(X):
+        if self._compiled and not is_sparse(X):
             out: Array = self.net.predict(X)
             return out
         A = X
@@ -169,11 +168,11 @@ class Network:
             layer.gradients.update(sums[i])
 
     def _forward(self, X: Any) -> Array:
-        if not issparse(X):
+        if not is_sparse(X):
             return np.asarray(self._link(self.net.forward(X)))
         A = X
         for layer in self.net.layers:
-            if issparse(A):
+            if is_sparse(A):
                 Z = A @ layer.parameters["W"] + layer.parameters["b"]
                 layer.cache["Z"], layer.cache["X"] = Z, A
                 A = layer.activation.forward(Z)
@@ -186,7 +185,7 @@ class Network:
         layers: Sequence[FullyConnected] = self.net.layers  # type: ignore[assignment]
         for i in reversed(range(len(layers))):
             layer = layers[i]
-            if issparse(layer.cache["X"]):
+            if is_sparse(layer.cache["X"]):
                 X, W = layer.cache["X"], layer.parameters["W"]
                 dW = X.T @ dZ
                 dW += dW.dtype.type(layer.l2 / X.shape[0]) * W
@@ -206,7 +205,9 @@ def require_fitting(coefs: Sequence[Array], intercepts: Sequence[Array], n_layer
     for i, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
         shape = np.shape(W)
         if len(shape) != 2 or 0 in shape or (d is not None and shape[0] != d):
-            needed = "(inputs, outputs)" if d is None else f"({d}, outputs), as coefs_[{i - 1}] gives {d}"
+            needed = (
+                "(inputs, outputs)" if d is None else f"({d}, outputs), as coefs_[{i - 1}] gives {d}"
+            )
             raise ValueError(f"coefs_[{i}] must have shape {needed}; it has {shape}")
         d = shape[1]
         if np.shape(b) != (d,):

@@ -47,9 +47,9 @@ def require_defined(
         score = scorer(estimator, X, y, weights)
     if np.isnan(score):
         raise ValueError(
-            f"scoring={estimator.scoring!r} is not defined for the {len(y)} rows that early_stopping set "
-            f"aside: they lack the classes {absent.tolist()}. Raise validation_fraction, or choose another "
-            "scoring, as 'neg_log_loss'"
+            f"scoring={estimator.scoring!r} is not defined for the {len(y)} validation rows of "
+            f"early_stopping: they lack the classes {absent.tolist()}. Increase validation_fraction, "
+            "or use another scoring such as 'neg_log_loss'"
         )
 
 

@@ -108,13 +108,13 @@ class Stochastic:
         X_val, y_val = validation[:2] if validation else (None, None)
         passes = None
         if by_hand(network, X):
-            rows = X
+            rows, shuffle, alpha = X, self.shuffle, self.alpha
             X = np.arange(X.shape[0])[:, np.newaxis]
             X_val = None if y_val is None else np.arange(len(y_val))[:, np.newaxis]
 
             def passes(epoch: int) -> Results:
-                train = dataset.train
-                return batches(network, rows, train, self.shuffle, epoch, self.alpha, self._mean_loss)
+                options = shuffle, epoch, alpha, self._mean_loss
+                return batches(network, rows, dataset.train, *options)
 
         X = np.require(X, requirements=["W"])
         dataset = Dataset(X, y, size, X_val, y_val)
@@ -148,14 +148,12 @@ class Stochastic:
     def _begin_records(self: Any) -> None:
         """Make what a fit with another solver, or without ``early_stopping``, has not left behind."""
         if not hasattr(self, "loss_curve_"):
-            self.loss_curve_, self._no_improvement_count = [], 0
+            vars(self).update(loss_curve_=[], _no_improvement_count=0)
         if self.early_stopping and vars(self).get("validation_scores_") is None:
-            self.validation_scores_, self.best_validation_score_ = [], -np.inf
-            self.best_loss_ = None
+            vars(self).update(validation_scores_=[], best_validation_score_=-np.inf, best_loss_=None)
             self._keep_best()
         elif not self.early_stopping and vars(self).get("best_loss_") is None:
-            self.validation_scores_, self.best_validation_score_ = None, None
-            self.best_loss_ = np.inf
+            vars(self).update(validation_scores_=None, best_validation_score_=None, best_loss_=np.inf)
 
     def _keep_best(self: Any) -> None:
         self._best_coefs = [W.copy() for W in self.coefs_]
@@ -171,18 +169,22 @@ class Stochastic:
     def _split(self: Any, X: Array, y: Array, weights: Array | None) -> tuple[Any, Any]:
         """Return the parts to train on and to validate with: each features, targets, weights."""
         stratified = is_classifier(self) and self.n_outputs_ == 1
-        if stratified and len(y) > 1 and 1 in (count := np.bincount(y[:, 0].astype(int), minlength=2)):
-            raise ValueError(
-                "early_stopping sets rows of both classes aside, and there is only one row of the class "
-                f"{self.classes_[count.tolist().index(1)]!r}, too few to split: give more of them, or "
-                "use early_stopping=False"
+        try:
+            parts = train_test_split(
+                *((X, y) if weights is None else (X, y, weights)),
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=y if stratified else None,
             )
-        parts = train_test_split(
-            *((X, y) if weights is None else (X, y, weights)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=y if stratified else None,
-        )
+        except ValueError as error:
+            counts = np.bincount(y[:, 0].astype(int), minlength=2).tolist() if stratified else []
+            if 1 not in counts:
+                raise
+            raise ValueError(
+                f"{error} early_stopping needs validation rows of both classes, and the class "
+                f"{self.classes_[counts.index(1)]} has only one row: add rows of it, or use "
+                "early_stopping=False"
+            ) from None
         if parts[1].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your "
@@ -211,7 +213,7 @@ class Stochastic:
         incremental: bool,
     ) -> None:
         """Do epochs until one of the reasons to stop."""
-        if self.n_iter_ == 0 or not hasattr(self, "validation_loss_curve_"):
+        if self.n_iter_ == 0 or vars(self).get("validation_loss_curve_") is None or not validation:
             self.validation_loss_curve_: list[float] | None = [] if validation else None
         self.n_iter_ = 0
         penalty = Penalty(self._net, self.alpha)
@@ -285,7 +287,7 @@ class Stochastic:
         """Return the validation score."""
         if self.scoring is None:
             return super()._score(X, y, sample_weight=sample_weight)  # type: ignore[misc, no-any-return]
-        return self._scorer()(self._nameless(), X, y, sample_weight)
+        return float(self._scorer()(self._nameless(), X, y, sample_weight))
 
     def _update_no_improvement_count(
         self: Any, early_stopping: bool, X: Any, y: Any, sample_weight: Array | None
@@ -300,8 +302,8 @@ class Stochastic:
         """Go back to the parameters of the best validation score."""
         if self.validation_scores_ and self.best_validation_score_ == -np.inf:
             warnings.warn(
-                "No epoch's validation score is a finite number; the parameters are those before the first "
-                "epoch. Scale the input, or lower learning_rate_init.",
+                "No epoch's validation score is a finite number; the parameters are those before the "
+                "first epoch. Scale the input, or lower learning_rate_init.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

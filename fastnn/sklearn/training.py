@@ -49,7 +49,7 @@ class OnEngine(Stochastic):
 
     def _network_to_fit(self: Any, layer_units: Sequence[int]) -> Network:
         """Return the network to go on with, if it has the layers that are asked for."""
-        network = self._network()
+        network: Network = self._network()
         units = [network.coefs[0].shape[0], *(W.shape[1] for W in network.coefs)]
         if units != [*layer_units]:
             self.n_outputs_ = units[-1]

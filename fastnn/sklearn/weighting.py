@@ -19,7 +19,7 @@ def class_counts(y: Array, exclusive: bool) -> Array:
     exclusive : bool
         Whether a row has one of k classes.
     """
-    yes = np.count_nonzero(y, axis=0)
+    yes = np.asarray(np.count_nonzero(y, axis=0))
     return yes[np.newaxis] if exclusive else np.c_[len(y) - yes, yes]
 
 
