@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.datasets import Data
+from fastnn.datasets import Data, Dataset
 from fastnn.sklearn.networks import Network
 from fastnn.sklearn.rows import is_thin, rows_at_once
 
@@ -16,9 +16,27 @@ Results = Iterator[tuple["Sequence[float] | Array", "Sequence[float] | Array"]] 
 _Loss = Callable[[Array, Array, "Array | None"], float]  # of targets, outputs, weights
 
 
-def by_hand(network: Network, X: Any) -> bool:
-    """Return whether :func:`batches` has to train on these rows."""
-    return type(X) is not np.ndarray or not network.trains_compiled
+def as_dataset(
+    network: Network,
+    X: Any,
+    y: Array,
+    weights: Array | None,
+    size: int,
+    validation: tuple[Any, Array, Array | None] | None,
+) -> tuple[Dataset, Any]:
+    """Return the data of a run, and the rows that :func:`batches` has to train on, or None.
+
+    If there are such rows the data have the numbers of X's rows in their place.
+    """
+    X_val, y_val = validation[:2] if validation else (None, None)
+    rows = None
+    if type(X) is not np.ndarray or not network.trains_compiled:
+        rows, X = X, np.arange(X.shape[0])[:, np.newaxis]
+        X_val = None if y_val is None else np.arange(len(y_val))[:, np.newaxis]
+    X = np.require(X, requirements=["W"])
+    dataset = Dataset(X, y, size, X_val, y_val)
+    dataset.train = Data(X, size, y, y.shape[1], weights)
+    return dataset, rows
 
 
 def batches(

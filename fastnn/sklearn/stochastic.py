@@ -15,45 +15,14 @@ from sklearn.model_selection import train_test_split
 from fastnn import training
 from fastnn._typing import Array
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.datasets import Data, Dataset
 from fastnn.optimizers import SGD, Adam, Optimizer
 from fastnn.schedulers import Constant
-from fastnn.sklearn.networks import Network
-from fastnn.sklearn.passes import Results, batches, by_hand
+from fastnn.sklearn.callbacks import Penalty, RestoreBest
+from fastnn.sklearn.passes import as_dataset, batches
 from fastnn.sklearn.rows import as_rows
 from fastnn.sklearn.scoring import require_defined, validation_scorer
 
 _Validation = tuple[Array, Array, "Array | None"]  # features, targets, weights
-
-
-class Penalty(Callback):
-    """Sums up what the penalty adds to an epoch's losses: the mean of before and after some batches."""
-
-    def __init__(self, network: Network, alpha: float) -> None:
-        self._network, self._alpha = network, alpha
-        self._before = network.weight_squares()
-
-    def on_epoch_begin(self, run: training.Run) -> None:
-        self.total = 0.0
-
-    def on_batches_end(self, run: training.Run, losses: Array, errors: Array) -> None:
-        after = self._network.weight_squares()
-        rows = run.dataset.train.rows_per_weight()[len(run.losses) - len(losses) : len(run.losses)]
-        self.total += self._alpha / 2 * float(rows.sum()) * (self._before + after) / 2
-        self._before = after
-
-
-class RestoreBest(Callback):
-    """Puts the parameters of the best validation score back when a run ends.
-
-    The last of a run's callbacks is told first that it ends: what another restores then, stays.
-    """
-
-    def __init__(self, restore: Callable[[], None]) -> None:
-        self._restore = restore
-
-    def on_train_end(self, run: training.Run) -> None:
-        self._restore()
 
 
 class Stochastic:
@@ -83,43 +52,14 @@ class Stochastic:
             self._require_score(*validation)
         self._begin_records()
         y, size = y.astype(network.dtype), self._rows_of_batch(X.shape[0])
-        dataset, passes = self._dataset(network, X, y, weights, size, validation)
+        dataset, rows = as_dataset(network, X, y, weights, size, validation)
         run = training.Run(network.net, dataset, 1 if incremental else self.max_iter)
         restoring = [RestoreBest(self._unpack_best)] if self.early_stopping else []
         try:
             with training.under_way(run, [*callbacks, *restoring]) as check_interrupt:
-                self._run(run, callbacks, check_interrupt, passes, validation, incremental)
+                self._run(run, callbacks, check_interrupt, rows, validation, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-
-    def _dataset(
-        self: Any,
-        network: Network,
-        X: Any,
-        y: Array,
-        weights: Array | None,
-        size: int,
-        validation: _Validation | None,
-    ) -> tuple[Dataset, Callable[[int], Results] | None]:
-        """Return what a run trains on, and what trains for an epoch if the network does not itself.
-
-        In that case the data are the numbers of X's rows.
-        """
-        X_val, y_val = validation[:2] if validation else (None, None)
-        passes = None
-        if by_hand(network, X):
-            rows, shuffle, alpha = X, self.shuffle, self.alpha
-            X = np.arange(X.shape[0])[:, np.newaxis]
-            X_val = None if y_val is None else np.arange(len(y_val))[:, np.newaxis]
-
-            def passes(epoch: int) -> Results:
-                options = shuffle, epoch, alpha, self._mean_loss
-                return batches(network, rows, dataset.train, *options)
-
-        X = np.require(X, requirements=["W"])
-        dataset = Dataset(X, y, size, X_val, y_val)
-        dataset.train = Data(X, size, y, y.shape[1], weights)
-        return dataset, passes
 
     def _mean_loss(self: Any, y: Array, out: Array, weights: Array | None) -> float:
         """Return a batch's loss as a network's is: a mean over rows, a sum over outputs."""
@@ -208,11 +148,11 @@ class Stochastic:
         run: training.Run,
         callbacks: Sequence[Callback],
         check_interrupt: Callable[[], None],
-        passes: Callable[[int], Results] | None,
+        rows: Any,
         validation: _Validation | None,
         incremental: bool,
     ) -> None:
-        """Do epochs until one of the reasons to stop."""
+        """Do epochs until one of the reasons to stop, on ``rows`` where the network does not itself."""
         if self.n_iter_ == 0 or vars(self).get("validation_loss_curve_") is None or not validation:
             self.validation_loss_curve_: list[float] | None = [] if validation else None
         self.n_iter_ = 0
@@ -221,7 +161,10 @@ class Stochastic:
         while run.epoch < run.epochs:
             for callback in told:
                 callback.on_epoch_begin(run)
-            steps = passes(run.epoch) if passes and not run.stopped else None
+            steps = None
+            if rows is not None:
+                options = self.shuffle, run.epoch, self.alpha, self._mean_loss
+                steps = batches(self._net, rows, run.dataset.train, *options)
             if run.stopped or not training.one_pass(run, self.shuffle, told, check_interrupt, steps):
                 break
             self._note(run, penalty.total, validation)
