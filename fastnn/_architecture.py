@@ -47,6 +47,7 @@ _TABLES: dict[str, Iterable[type]] = {
 }
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
+_LATER = {"eps_hat"}  # arguments that files of earlier versions lack: they have their defaults
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
 
 
@@ -121,7 +122,7 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
         raise ValueError(f"{label} is an unknown {kind} {entry['name']!r}")
     given, arguments = entry["arguments"], dict[str, Any]()
     expected = dict(_arguments(part))
-    if given.keys() != expected.keys():
+    if not expected.keys() - _LATER <= given.keys() <= expected.keys():
         raise ValueError(f"{label}, a {entry['name']}, has the arguments {', '.join(given)}")
     for argument, value in given.items():
         where = f"{label}.{argument}"

@@ -250,10 +250,13 @@ class Adam(Optimizer):
 
     ``m`` and ``v`` are running means, of rates ``beta_1`` and ``beta_2``, of the gradient and its
     square; ``m_hat = m / (1 - beta_1**t)``, ``v_hat = v / (1 - beta_2**t)`` at the ``t``-th update.
+    With ``eps_hat`` it is ``lr(epoch) sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + eps)``, the
+    shorter form at the end of the paper's section 2, which scikit-learn computes.
     Source: D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
     _arrays_each = 2
+    eps_hat = False  # of those pickled before there was a choice
 
     @property
     def rule(self) -> str:
@@ -274,11 +277,13 @@ class Adam(Optimizer):
         lr_decay: float | None = 0.9,
         stage_length: float | None = None,
         staircase: bool | None = None,
+        eps_hat: bool = False,
     ) -> None:
         super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
         self.beta_1 = require_number("beta_1", beta_1, low=0.0, high=1.0 - 1e-9)
         self.beta_2 = require_number("beta_2", beta_2, low=0.0, high=1.0 - 1e-9)
         self.eps = require_number("eps", eps, low=0.0, strict=True)
+        self.eps_hat = eps_hat
 
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
@@ -330,7 +335,8 @@ class Adam(Optimizer):
     def _corrected(self, lr: float, t: int) -> tuple[float, float]:
         """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""
         correction = math.sqrt(1.0 - self.beta_2**t)
-        return lr * correction / (1.0 - self.beta_1**t), self.eps * correction
+        eps = self.eps if self.eps_hat else self.eps * correction
+        return lr * correction / (1.0 - self.beta_1**t), eps
 
 
 def state_arrays(state: Array | Moments) -> tuple[Array, Array]:

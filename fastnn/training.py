@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn._interrupt import deferred_interrupt
+from fastnn._typing import Array
 from fastnn._validation import as_real, require_count
 from fastnn.logs import History
 from fastnn.testing import describe
@@ -135,13 +136,21 @@ def _epoch(
 
 
 def one_pass(
-    run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
+    run: Run,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    check_interrupt: Callable[[], None],
+    batches: Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]] | None = None,
 ) -> bool:
-    """Train on a pass over the training part; return whether it came to its end."""
+    """Train on a pass over the training part; return whether it came to its end.
+
+    ``batches`` trains on some batches at each turn, and yields their losses and errors; by default the
+    network does.
+    """
     train = run.dataset.train
     finished = False
     try:
-        for losses, errors in run.net._batches(train, shuffle, run.epoch):
+        for losses, errors in batches or run.net._batches(train, shuffle, run.epoch):
             run.losses.extend(losses)
             run.errors.extend(errors)
             for callback in callbacks:

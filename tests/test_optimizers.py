@@ -26,13 +26,18 @@ def sgd_steps(gradients, rates, momentum, clip_norm):
         yield step
 
 
-def adam_steps(gradients, rates, beta_1=0.9, beta_2=0.999, eps=1e-8, clip_norm=None):
+def adam_steps(
+    gradients, rates, beta_1=0.9, beta_2=0.999, eps=1e-8, clip_norm=None, eps_hat=False
+):
     m = v = 0.0
     for t, (gradient, lr) in enumerate(zip(gradients, rates, strict=True), 1):
         g = clipped(gradient, clip_norm)
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g**2
-        yield lr * (m / (1 - beta_1**t)) / (np.sqrt(v / (1 - beta_2**t)) + eps)
+        if eps_hat:
+            yield lr * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + eps)
+        else:
+            yield lr * (m / (1 - beta_1**t)) / (np.sqrt(v / (1 - beta_2**t)) + eps)
 
 
 def assert_steps(optimizer, gradients, expected, dtype="float64", epochs=None):
@@ -73,12 +78,14 @@ def test_sgd(shape, dtype, seed, lr, clip_norm, momentum):
     beta_1=st.sampled_from([0.0, 0.9]),
     beta_2=st.sampled_from([0.0, 0.99, 0.999]),
     eps=st.sampled_from([1e-8, 0.1]),
+    eps_hat=st.booleans(),
 )
 @few
-def test_adam(shape, dtype, seed, lr, clip_norm, beta_1, beta_2, eps):
+def test_adam(shape, dtype, seed, lr, clip_norm, beta_1, beta_2, eps, eps_hat):
     gradients = drawn(shape, dtype, seed)
-    expected = adam_steps(gradients, [lr] * 6, beta_1, beta_2, eps, clip_norm)
-    optimizer = Adam(lr, beta_1=beta_1, beta_2=beta_2, eps=eps, clip_norm=clip_norm)
+    expected = adam_steps(gradients, [lr] * 6, beta_1, beta_2, eps, clip_norm, eps_hat)
+    options = {"eps": eps, "clip_norm": clip_norm, "eps_hat": eps_hat}
+    optimizer = Adam(lr, beta_1=beta_1, beta_2=beta_2, **options)
     assert_steps(optimizer, gradients, expected, dtype)
 
 

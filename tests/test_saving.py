@@ -87,6 +87,7 @@ def test_a_network_without_parameters_draws_the_same_ones(init, tmp_path):
     [
         fastnn.SGD(0.1, momentum=0.8, clip_norm=0.5),
         fastnn.Adam(0.1, fastnn.Exponential(0.1, 0.5, 2, True), 0.8, 0.99, 1e-6),
+        fastnn.Adam(0.1, eps=0.01, eps_hat=True),
         fastnn.SGD(0.1, "exponential", lr_decay=0.4, stage_length=3),
     ],
 )
@@ -232,6 +233,17 @@ def test_any_description_gives_a_network_or_the_one_error(tmp_path_factory, save
     _tensors.write(path, description, arrays)
     with contextlib.suppress(fastnn.SavedModelError):
         assert fastnn.load(path).predict(X).shape == (60, 3)
+
+
+def test_files_from_before_an_argument_was_added(tmp_path):
+    net = fit(make(optimizer=fastnn.Adam(0.1)))
+    net.save(tmp_path / "net")
+    description, arrays = _tensors.read(tmp_path / "net")
+    assert description["optimizer"]["arguments"].pop("eps_hat") is False
+    _tensors.write(tmp_path / "net", description, arrays)
+    loaded = fastnn.load(tmp_path / "net")
+    assert loaded.optimizer.eps_hat is False
+    np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
 
 
 def _set(place, value):

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from sklearn import neural_network
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 
 from fastnn._typing import Array
 from fastnn.sklearn.training import CONSTRAINTS, OnEngine
+from fastnn.sklearn.weighting import balanced_weights, class_counts, given_weights
 
 
 def _init(parent: type[Any], **more: Any) -> Callable[..., None]:
@@ -35,19 +35,25 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
     All parameters and fitted attributes of :class:`sklearn.neural_network.MLPClassifier`, with the same
     meaning, the same random draws, and steps that agree to rounding. ``activation`` may be any of
     fastnn's by name, or a list of them, one a hidden layer. What differs: the penalty in ``loss_`` is
-    the mean of those before and after some batches; Adam's ``epsilon`` is that of the paper's
-    algorithm, before the correction of its moments; sparse matrices are made dense to be trained on.
+    the mean of those before and after some batches. Sparse matrices are never made dense as a whole,
+    unless that takes less than 32 MB.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        What an error in each class counts: a factor on ``sample_weight``. "balanced" is by the classes'
-        frequencies among the rows given, in ``partial_fit`` too.
+        The weight of each class, multiplied with ``sample_weight``. A batch of ``partial_fit`` may lack
+        classes of the dict. "balanced" uses the class frequencies of the rows of ``fit``, or of all
+        rows that ``partial_fit`` was given so far.
     scoring : str, callable or None
-        What early stopping goes by, as in ``cross_val_score``; by default accuracy.
+        The score of early stopping, as in ``cross_val_score``; by default accuracy. The validation rows
+        may lack a class: metrics of probabilities get all classes as ``labels``, and ``"roc_auc_ovr"``
+        is the mean over the classes in these rows. A score that is undefined for them is a
+        ``ValueError``. ``sample_weight`` is passed to metrics that take it.
     callbacks : list of :class:`fastnn.callbacks.Callback` or None
-        Told of a fit with sgd or adam as it goes, in ``partial_fit`` of one epoch; they may end it.
-        ``fastnn.callbacks.ProgressBar()`` shows how far it is. A clone has copies of them.
+        Called during a fit with sgd or adam, in ``partial_fit`` for one epoch; they may end it.
+        ``fastnn.callbacks.ProgressBar()`` shows the progress. A clone has copies of them. At the end,
+        ``early_stopping`` restores the parameters of its best score first and ``on_train_end`` is
+        called afterwards, so parameters that :class:`fastnn.EarlyStopping` restores are kept.
 
     Attributes
     ----------
@@ -72,11 +78,24 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):  # type: ignore[mis
 
     __init__ = _init(neural_network.MLPClassifier, class_weight=None, scoring=None, callbacks=None)
 
-    def _row_weights(self, y: Array, sample_weight: Array | None) -> Array | None:
+    def _row_weights(
+        self, y: Array, sample_weight: Array | None, incremental: bool = False
+    ) -> Array | None:
         if self.class_weight is None:
             return sample_weight
-        labels = self._label_binarizer.inverse_transform(y)
-        weights: Array = compute_sample_weight(self.class_weight, labels)
+        several = self._label_binarizer.y_type_.startswith("multilabel")
+        if self.class_weight == "balanced":
+            exclusive = not several and y.shape[1] > 1
+            counts = class_counts(y, exclusive)
+            before = vars(self).get("_class_counts")
+            if incremental and before is not None and before.shape == counts.shape:
+                counts = counts + before
+            self._class_counts = counts
+            weights = balanced_weights(y, counts, exclusive)
+        elif several:
+            raise ValueError("class_weight must be 'balanced' or None for rows of several labels")
+        else:
+            weights = given_weights(y, self.class_weight, self.classes_)
         return weights if sample_weight is None else weights * sample_weight
 
 
@@ -84,15 +103,17 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's ``MLPRegressor``, trained by fastnn.
 
     As :class:`MLPClassifier` is to scikit-learn's, with ``scoring`` (by default R2), ``callbacks`` and
-    ``validation_loss_curve_``. Poisson's loss is trained over the layers' methods.
+    ``validation_loss_curve_``. As in scikit-learn the first parameter is ``loss``, so
+    ``hidden_layer_sizes`` must be given by name. Poisson's loss is trained with the layers' methods.
 
     Examples
     --------
     >>> from sklearn.datasets import make_regression
     >>> from fastnn.sklearn import MLPRegressor
     >>> X, y = make_regression(200, 10, random_state=0)
-    >>> model = MLPRegressor((50,), solver="lbfgs", random_state=0).fit(X, y / y.std())
-    >>> bool(model.score(X, y / y.std()) > 0.99)
+    >>> y = y / y.std()
+    >>> model = MLPRegressor(hidden_layer_sizes=(50,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.99)
     True
     """
 

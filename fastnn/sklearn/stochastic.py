@@ -10,87 +10,122 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
 from fastnn import training
 from fastnn._typing import Array
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.datasets import Data, Dataset
 from fastnn.optimizers import SGD, Adam, Optimizer
 from fastnn.schedulers import Constant
-from fastnn.sklearn.networks import Network
+from fastnn.sklearn.callbacks import Penalty, RestoreBest
+from fastnn.sklearn.passes import as_dataset, batches
+from fastnn.sklearn.rows import as_rows
+from fastnn.sklearn.scoring import require_defined, validation_scorer
 
 _Validation = tuple[Array, Array, "Array | None"]  # features, targets, weights
-
-
-class Penalty(Callback):
-    """Sums up what the penalty adds to an epoch's losses: the mean of before and after some batches."""
-
-    def __init__(self, network: Network, alpha: float) -> None:
-        self._network, self._alpha = network, alpha
-        self._before = network.weight_squares()
-
-    def on_epoch_begin(self, run: training.Run) -> None:
-        self.total = 0.0
-
-    def on_batches_end(self, run: training.Run, losses: Array, errors: Array) -> None:
-        after = self._network.weight_squares()
-        rows = run.dataset.train.rows_per_weight()[len(run.losses) - len(losses) : len(run.losses)]
-        self.total += self._alpha / 2 * float(rows.sum()) * (self._before + after) / 2
-        self._before = after
 
 
 class Stochastic:
     """To be mixed into scikit-learn's classes, whose ``_fit_stochastic`` it replaces."""
 
-    def _row_weights(self, y: Array, sample_weight: Array | None) -> Array | None:
+    def _row_weights(
+        self, y: Array, sample_weight: Array | None, incremental: bool = False
+    ) -> Array | None:
         return sample_weight
 
     def _fit_stochastic(
         self: Any, X: Any, y: Array, sample_weight: Array | None, *workspaces: Any
     ) -> None:
-        incremental = workspaces[-1]
+        layer_units, incremental = workspaces[-2:]
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         callbacks = as_callbacks(self.callbacks or ())
-        network = self._network()
+        network = self._network_to_fit(layer_units)
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_optimizer()
         network.net.optimizer, network.net.rng = self._optimizer, self._random_state
         network.penalise(self.alpha)
-        weights = self._row_weights(y, sample_weight)
-        X, validation = network.rows(X), None
+        weights = self._row_weights(y, sample_weight, incremental)
+        X, validation = as_rows(X, network.dtype), None
         if self.early_stopping:
             (X, y, weights), validation = self._split(X, y, weights)
-        y, size = y.astype(network.dtype), self._rows_of_batch(len(X))
-        dataset = Dataset(X, y, size, *(validation or ())[:2])
-        dataset.train = Data(X, size, y, y.shape[1], weights)
+            self._require_score(*validation)
+        self._begin_records()
+        y, size = y.astype(network.dtype), self._rows_of_batch(X.shape[0])
+        dataset, rows = as_dataset(network, X, y, weights, size, validation)
         run = training.Run(network.net, dataset, 1 if incremental else self.max_iter)
+        restoring = [RestoreBest(self._unpack_best)] if self.early_stopping else []
         try:
-            with training.under_way(run, callbacks) as check_interrupt:
-                self._run(run, callbacks, check_interrupt, validation, incremental)
+            with training.under_way(run, [*callbacks, *restoring]) as check_interrupt:
+                self._run(run, callbacks, check_interrupt, rows, validation, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        if self.early_stopping:
-            self._unpack_best()
+
+    def _mean_loss(self: Any, y: Array, out: Array, weights: Array | None) -> float:
+        """Return a batch's loss as a network's is: a mean over rows, a sum over outputs."""
+        outputs = self.n_outputs_ if self.out_activation_ == "identity" else 1
+        return float(self._loss_of(y, out, weights)) * outputs
+
+    def _require_score(self: Any, X: Any, y: Array, weights: Array | None) -> None:
+        """Raise ``ValueError`` if ``scoring`` has no value for the rows set aside."""
+        if self.scoring is not None and is_classifier(self) and not self._has_several_labels():
+            labels = self._label_binarizer.inverse_transform(y)
+            require_defined(self._scorer(), self._nameless(), X, labels, weights)
+
+    def _has_several_labels(self: Any) -> bool:
+        return bool(self._label_binarizer.y_type_.startswith("multilabel"))
+
+    def _scorer(self: Any) -> Callable[..., float]:
+        one_class = is_classifier(self) and not self._has_several_labels()
+        return validation_scorer(self, self.classes_ if one_class else None)
+
+    def _nameless(self: Any) -> Any:
+        """Return this estimator for rows that have lost the names of their columns."""
+        nameless = object.__new__(type(self))
+        vars(nameless).update((k, v) for k, v in vars(self).items() if k != "feature_names_in_")
+        return nameless
+
+    def _begin_records(self: Any) -> None:
+        """Make what a fit with another solver, or without ``early_stopping``, has not left behind."""
+        if not hasattr(self, "loss_curve_"):
+            vars(self).update(loss_curve_=[], _no_improvement_count=0)
+        if self.early_stopping and vars(self).get("validation_scores_") is None:
+            vars(self).update(validation_scores_=[], best_validation_score_=-np.inf, best_loss_=None)
+            self._keep_best()
+        elif not self.early_stopping and vars(self).get("best_loss_") is None:
+            vars(self).update(validation_scores_=None, best_validation_score_=None, best_loss_=np.inf)
+
+    def _keep_best(self: Any) -> None:
+        self._best_coefs = [W.copy() for W in self.coefs_]
+        self._best_intercepts = [b.copy() for b in self.intercepts_]
 
     def _new_optimizer(self: Any) -> Optimizer:
         rate = Constant(self.learning_rate_init)
         if self.solver == "adam":
-            return Adam(0.0, rate, self.beta_1, self.beta_2, self.epsilon)
+            return Adam(0.0, rate, self.beta_1, self.beta_2, self.epsilon, eps_hat=True)
         ahead = self.nesterovs_momentum and self.momentum > 0
         return SGD(0.0, rate, self.momentum, nesterov=ahead)
 
     def _split(self: Any, X: Array, y: Array, weights: Array | None) -> tuple[Any, Any]:
         """Return the parts to train on and to validate with: each features, targets, weights."""
-        parts = train_test_split(
-            *((X, y) if weights is None else (X, y, weights)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=y if is_classifier(self) and self.n_outputs_ == 1 else None,
-        )
-        if len(parts[1]) < 2:
+        stratified = is_classifier(self) and self.n_outputs_ == 1
+        try:
+            parts = train_test_split(
+                *((X, y) if weights is None else (X, y, weights)),
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=y if stratified else None,
+            )
+        except ValueError as error:
+            counts = np.bincount(y[:, 0].astype(int), minlength=2).tolist() if stratified else []
+            if 1 not in counts:
+                raise
+            raise ValueError(
+                f"{error} early_stopping needs validation rows of both classes, and the class "
+                f"{self.classes_[counts.index(1)]} has only one row: add rows of it, or use "
+                "early_stopping=False"
+            ) from None
+        if parts[1].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your "
                 "dataset."
@@ -113,11 +148,12 @@ class Stochastic:
         run: training.Run,
         callbacks: Sequence[Callback],
         check_interrupt: Callable[[], None],
+        rows: Any,
         validation: _Validation | None,
         incremental: bool,
     ) -> None:
-        """Do epochs until one of the reasons to stop."""
-        if self.n_iter_ == 0 or not hasattr(self, "validation_loss_curve_"):
+        """Do epochs until one of the reasons to stop, on ``rows`` where the network does not itself."""
+        if self.n_iter_ == 0 or vars(self).get("validation_loss_curve_") is None or not validation:
             self.validation_loss_curve_: list[float] | None = [] if validation else None
         self.n_iter_ = 0
         penalty = Penalty(self._net, self.alpha)
@@ -125,7 +161,11 @@ class Stochastic:
         while run.epoch < run.epochs:
             for callback in told:
                 callback.on_epoch_begin(run)
-            if run.stopped or not training.one_pass(run, self.shuffle, told, check_interrupt):
+            steps = None
+            if rows is not None:
+                options = self.shuffle, run.epoch, self.alpha, self._mean_loss
+                steps = batches(self._net, rows, run.dataset.train, *options)
+            if run.stopped or not training.one_pass(run, self.shuffle, told, check_interrupt, steps):
                 break
             self._note(run, penalty.total, validation)
             for callback in callbacks:
@@ -149,7 +189,8 @@ class Stochastic:
     def _note(self: Any, run: training.Run, penalty: float, validation: _Validation | None) -> None:
         """Write down what an epoch came to."""
         train, history = run.dataset.train, run.history
-        outputs = self.n_outputs_ if self.out_activation_ == "identity" else 1  # the mean is over them
+        # scikit-learn's squared error is a mean over the outputs too
+        outputs = self.n_outputs_ if self.out_activation_ == "identity" else 1
         total = float(np.dot(run.losses, train.batch_sizes())) / outputs + penalty
         self.loss_ = total / train.n_samples
         self.n_iter_ += 1
@@ -189,13 +230,26 @@ class Stochastic:
         """Return the validation score."""
         if self.scoring is None:
             return super()._score(X, y, sample_weight=sample_weight)  # type: ignore[misc, no-any-return]
-        nameless = object.__new__(type(self))  # these rows have lost the names of their columns
-        vars(nameless).update((k, v) for k, v in vars(self).items() if k != "feature_names_in_")
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(check_scoring(self, scoring=self.scoring)(nameless, X, y, **weights))
+        return float(self._scorer()(self._nameless(), X, y, sample_weight))
+
+    def _update_no_improvement_count(
+        self: Any, early_stopping: bool, X: Any, y: Any, sample_weight: Array | None
+    ) -> None:
+        """Count an epoch without improvement; one whose figure is NaN is such a one."""
+        before = self._no_improvement_count
+        super()._update_no_improvement_count(early_stopping, X, y, sample_weight)  # type: ignore[misc]
+        if math.isnan((self.validation_scores_ if early_stopping else self.loss_curve_)[-1]):
+            self._no_improvement_count = before + 1
 
     def _unpack_best(self: Any) -> None:
         """Go back to the parameters of the best validation score."""
+        if self.validation_scores_ and self.best_validation_score_ == -np.inf:
+            warnings.warn(
+                "No epoch's validation score is a finite number; the parameters are those before the "
+                "first epoch. Scale the input, or lower learning_rate_init.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         for array, best in zip(
             (*self.coefs_, *self.intercepts_), (*self._best_coefs, *self._best_intercepts), strict=True
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.neural_network._base import LOSS_FUNCTIONS
@@ -10,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from fastnn._typing import Array
 from fastnn.sklearn.networks import ACTIVATION_NAMES, Network
+from fastnn.sklearn.rows import as_rows
 from fastnn.sklearn.stochastic import Stochastic
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -25,15 +27,42 @@ class OnEngine(Stochastic):
     def _network(self: Any) -> Network:
         """Return the network of the arrays that are ``coefs_`` and ``intercepts_`` now."""
         network: Network | None = vars(self).get("_net")
-        if network is None or not network.holds(self.coefs_, self.intercepts_):
-            network = Network(self.coefs_, self.intercepts_, self._hidden(), self.out_activation_)
+        hidden, output = self._hidden(), self.out_activation_
+        if network is None or not network.holds(self.coefs_, self.intercepts_, hidden, output):
+            network = Network(self.coefs_, self.intercepts_, hidden, output)
+            self._require_widths(network)
             self._net = network
             self.coefs_, self.intercepts_ = [*network.coefs], [*network.intercepts]
         return network
 
+    def _require_widths(self: Any, network: Network) -> None:
+        """Raise ``ValueError`` unless a network takes the features and gives the outputs it has to."""
+        last = len(network.coefs) - 1
+        for i, axis, name in ((0, 0, "n_features_in_"), (last, 1, "n_outputs_")):
+            shape, needed = network.coefs[i].shape, getattr(self, name)
+            if shape[axis] != needed:
+                what = "columns" if axis else "rows"
+                raise ValueError(
+                    f"coefs_[{i}] has shape {shape}, but the model has {name}={needed}: it must have "
+                    f"{needed} {what}"
+                )
+
+    def _network_to_fit(self: Any, layer_units: Sequence[int]) -> Network:
+        """Return the network to go on with, if it has the layers that are asked for."""
+        network: Network = self._network()
+        units = [network.coefs[0].shape[0], *(W.shape[1] for W in network.coefs)]
+        if units != [*layer_units]:
+            self.n_outputs_ = units[-1]
+            raise ValueError(
+                f"the fitted network has layers of {units} units, this fit needs {[*layer_units]}: "
+                "partial_fit and warm_start go on with the same hidden_layer_sizes and number of "
+                "outputs; use fit with warm_start=False to begin anew"
+            )
+        return network
+
     def _hidden(self: Any) -> list[str]:
         """Return the hidden layers' activations."""
-        count = len(self.coefs_) - 1
+        count = self.n_layers_ - 2
         names = [self.activation] * count if isinstance(self.activation, str) else [*self.activation]
         if len(names) != count or not ACTIVATION_NAMES.issuperset(names):
             raise ValueError(
@@ -63,7 +92,7 @@ class OnEngine(Stochastic):
     ) -> tuple[float, list[Array], list[Array]]:
         """Return loss and gradients of a batch, the penalty in both."""
         network = self._network()
-        out = network.gradients(network.rows(X), y, sample_weight, self.alpha)
+        out = network.gradients(X, y, sample_weight, self.alpha)
         total = len(out) if sample_weight is None else sample_weight.sum()
         penalty = 0.5 * self.alpha * network.weight_squares() / total
         loss = self._loss_of(y, out, sample_weight) + penalty
@@ -82,6 +111,7 @@ class OnEngine(Stochastic):
             b[...] = packed[first:end]
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *workspaces: Any) -> None:
-        network = self._network()
+        network = self._network_to_fit(workspaces[-1])
         sample_weight = self._row_weights(y, sample_weight)
-        super()._fit_lbfgs(network.rows(X), y, sample_weight, *workspaces)  # type: ignore[misc]
+        X = as_rows(X, network.dtype)
+        super()._fit_lbfgs(X, y, sample_weight, *workspaces)  # type: ignore[misc]
