@@ -12,9 +12,11 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from fastnn.training import Run
 
 _Part = TypeVar("_Part")
+# The settings of networks whose run was broken off in this process: when it began, and when it ended.
+_BROKEN_OFF: WeakKeyDictionary[NeuralNetwork, tuple[dict[str, Any], dict[str, Any]]] = (
+    WeakKeyDictionary()
+)
 
 
 class Checkpoint(Callback):
@@ -59,7 +65,9 @@ class Checkpoint(Callback):
         self._kept: _Kept | None = None
         _tensors.require_safetensors()
         require_writable(self._path)
-        self._begun = dict(_leaves(_network_settings(net)))
+        now = dict(_leaves(_network_settings(net)))
+        begun, left = _BROKEN_OFF.pop(net, (now, now))
+        self._begun = begun if left == now else now
         if resume and self._path.exists():
             self._kept = _read(self._path, dataset, self._begun, self._data)
             self._begun = self._kept.begun
@@ -88,6 +96,12 @@ class Checkpoint(Callback):
         last = run.epoch + 1 == run.epochs or run.stopped is not None
         if last or time.monotonic() >= self._due:
             self._write(run, [], [])
+
+    def on_train_end(self, run: Run) -> None:
+        if len(run.history.loss) < run.epochs and run.stopped is None:
+            with suppress(TypeError):  # a part that cannot be saved
+                left = dict(_leaves(_network_settings(run.net)))
+                _BROKEN_OFF[run.net] = self._begun, left
 
     def _write(self, run: Run, losses: Sequence[float], errors: Sequence[float]) -> None:
         description, arrays = saving.captured(run.net)
@@ -185,20 +199,16 @@ def _with_settings(own: _Part, kept: _Part) -> _Part:
     return own
 
 
-def _read(
-    path: Path, dataset: Dataset, begun: Mapping[str, Any], data: Mapping[str, Any]
-) -> _Kept:
+def _read(path: Path, dataset: Dataset, begun: Mapping[str, Any], data: Mapping[str, Any]) -> _Kept:
     net, description, arrays = saving.read(path)
     run = description.get("run")
     if not isinstance(run, dict) or not isinstance(run.get("data"), dict):
         raise SavedModelError(f"{path} is a saved network, no checkpoint")
-    now = dict(_leaves(_network_settings(net)))
-    run.setdefault("network", now)  # files of earlier versions
+    if "network" not in run:  # as in files of earlier versions
+        run["network"] = dict(_leaves(_network_settings(net)))
     if not isinstance(run["network"], dict):
         raise SavedModelError(f"{path} is no checkpoint: its network settings are no JSON object")
-    if begun != now:  # else a network goes on in the process that a callback changed it in
-        _compare(path, run["network"], begun)
-    _compare(path, run["data"], data)
+    _compare(path, run["network"] | run["data"], {**begun, **data})
     with saving.refused(path, "is no checkpoint of such data"):
         return _Kept(dataset, net, run, arrays)
 
