@@ -99,9 +99,7 @@ def read_idx(folder: Path, name: str, n_dims: int) -> Array:
         )
     content = _content(path, expected + 1)
     if len(content) < expected:
-        raise ValueError(
-            f"{path} is truncated: {len(content)} bytes, shape {shape} needs {expected}"
-        )
+        raise ValueError(f"{path} is truncated: {len(content)} bytes, shape {shape} needs {expected}")
     if len(content) > expected:
         raise ValueError(f"{path} has bytes to spare: shape {shape} needs {expected}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

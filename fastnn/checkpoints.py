@@ -71,9 +71,9 @@ class Checkpoint(Callback):
         if resume and self._path.exists():
             self._kept = _read(self._path, dataset, self._begun, self._data)
             self._begun = self._kept.begun
-            begun = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
-            if begun > epochs:
-                raise ValueError(f"{path} has begun {begun} epochs, more than the {epochs} asked for")
+            started = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
+            if started > epochs:
+                raise ValueError(f"{path} has begun {started} epochs, more than the {epochs} asked for")
 
     def on_train_begin(self, run: Run) -> None:
         remove_leftovers(self._path)
@@ -206,9 +206,10 @@ def _read(path: Path, dataset: Dataset, begun: Mapping[str, Any], data: Mapping[
         raise SavedModelError(f"{path} is a saved network, no checkpoint")
     if "network" not in run:  # as in files of earlier versions
         run["network"] = dict(_leaves(_network_settings(net)))
-    if not isinstance(run["network"], dict):
-        raise SavedModelError(f"{path} is no checkpoint: its network settings are no JSON object")
-    _compare(path, run["network"] | run["data"], {**begun, **data})
+    with saving.refused(path, "is no checkpoint"):
+        run["network"] = dict(_leaves(run["network"]))
+        kept = run["network"] | dict(_leaves(run["data"]))
+    _compare(path, kept, {**begun, **data})
     with saving.refused(path, "is no checkpoint of such data"):
         return _Kept(dataset, net, run, arrays)
 

@@ -41,8 +41,9 @@ def load(path: str | Path) -> NeuralNetwork:
     Raises
     ------
     SavedModelError
-        A ``ValueError``: for a folder or a file that is no saved network, is truncated, altered, or
-        written by a later version. Loading runs no code of the file's: files of strangers may be loaded.
+        A ``ValueError``: for a folder, or a file that is no saved network, is truncated, altered, or
+        written by a later version. Loading runs no code of the file's: files of strangers may be
+        loaded.
     FileNotFoundError
         If there is no such file.
     ImportError
@@ -99,10 +100,10 @@ def read(path: Path) -> tuple[NeuralNetwork, dict[str, Any], dict[str, Array]]:
     Raises :class:`SavedModelError` if the network is not whole.
     """
     description, arrays = _tensors.read(path)
-    if description.get("format") != FORMAT:
-        raise SavedModelError(
-            f"{path} has the format {description.get('format')!r}; this version reads {FORMAT}"
-        )
+    found = description.get("format")
+    if found != FORMAT:
+        shown = repr(found) if isinstance(found, (int, float, str)) else f"of a {type(found).__name__}"
+        raise SavedModelError(f"{path} has the format {shown}; this version reads {FORMAT}")
     with refused(path, "holds no network"):
         return _network(description, arrays), description, arrays
 

@@ -153,7 +153,7 @@ def _another_loss_and_activation(net, epoch):
 def test_a_run_is_resumed_that_a_callback_changed(tmp_path, optimizer, change, at):
     expected = make(optimizer=optimizer)
     fit(expected, callbacks=[Change(change, at)])
-    for after in (5, 21, 30, 42, 59):
+    for after in (5, 30, 42):
         path = tmp_path / f"{after}.safetensors"
         net = make(optimizer=optimizer)
         with pytest.raises(Broken):

@@ -248,7 +248,7 @@ def test_a_folder_that_is_not_writable_is_refused_before_training(begin, tmp_pat
 
     monkeypatch.setattr(_writing, "_create", read_only)  # root may write anywhere
     net = network()
-    with pytest.raises(PermissionError, match="cannot write to the folder.*file"):
+    with pytest.raises(PermissionError, match=r"cannot write to the folder.*file"):
         BEGINNERS[begin](tmp_path / "file", net)
     assert not net.layers[0].parameters
 

@@ -285,7 +285,7 @@ def _affine(node: Any, W: Array, *biases: Array | None) -> Affine:
                 f"{node.op_type} adds {bias.shape} to rows of {W.shape[1]}: no bias"
             ) from None
         if _float(bias) != W.dtype:
-            raise TypeError(f"parameters must all be float32 or all float64, got {W.dtype}, {bias.dtype}")
+            raise TypeError(f"parameters must be of one dtype, got {W.dtype} and {bias.dtype}")
         with np.errstate(all="ignore"):
             b = b + row
     return Affine(W, b)

@@ -87,7 +87,7 @@ def _check_shapes(affine: Sequence[Affine]) -> None:
         if len(W) != 2 or 0 in W or b != W[1:]:
             raise ValueError(f"layer {i} has W {W} and b {b}; it needs W (d, k) and b (k,)")
         if width not in (None, W[0]):
-            raise ValueError(f"layer {i} has W {W} for {W[0]} inputs, layer {i - 1} has {width} outputs")
+            raise ValueError(f"layer {i} has W {W}, layer {i - 1} before it has {width} outputs")
         width = W[1]
 
 

@@ -142,7 +142,7 @@ NO_ROWS, NO_COLUMNS = np.zeros((0, 2), "float32"), np.zeros((3, 0), "float32")
 @pytest.mark.parametrize(
     ("nodes", "constants", "message"),
     [
-        ([GEMM, ("Gemm", "zU", "y", {})], {"U": U}, r"layer 1 has W \(4, 3\) for 4 .* layer 0 has 2 out"),
+        ([GEMM, ("Gemm", "zU", "y", {})], {"U": U}, r"layer 1 has W \(4, 3\), layer 0 .* 2 out"),
         ([GEMM, ("Relu", "z", "r", {}), ("MatMul", "rU", "y", {})], {"U": U}, "layer 1 has W"),
         ([GEMM, ("Gemm", "zU", "y", {"transB": 1})], {"U": U}, r"layer 1 has W \(3, 4\)"),
         ([("Gemm", "xWb", "y", {"transB": 1})], {}, r"Gemm adds \(2,\) to rows of 3"),
@@ -158,13 +158,17 @@ NO_ROWS, NO_COLUMNS = np.zeros((0, 2), "float32"), np.zeros((3, 0), "float32")
         ([("Relu", "", "y", {})], {}, "Relu has 0 inputs"),
         ([GEMM, ("PRelu", "z", "y", {})], {}, "PRelu has 1 inputs"),
         ([GEMM, ("LeakyRelu", "z", "y", {"alpha": "x"})], {}, "alpha"),
-        ([("Transpose", "V", "W", {"perm": [0, 7]}), ("MatMul", "xW", "y", {})], {"V": W}, "transposed"),
+        ([("Transpose", "V", "W", {"perm": [7]}), ("MatMul", "xW", "y", {})], {"V": W}, "transposed"),
         ([("Transpose", "", "W", {}), ("MatMul", "xW", "y", {})], {}, "Transpose has 0 inputs"),
         ([("Constant", "", "W", {"value": 1.5}), ("MatMul", "xW", "y", {})], {}, "cannot be read"),
         ([("Relu", "y", "y", {})], {}, "the graph has a cycle: 'y'"),
         ([("Relu", "z", "y", {}), ("Gemm", "yWb", "z", {})], {}, "the graph has a cycle"),
         ([("Identity", "z", "y", {}), ("Identity", "y", "z", {})], {}, "the graph has a cycle"),
-        ([("Identity", "W", "V", {}), ("Transpose", "V", "W", {}), ("MatMul", "xV", "y", {})], {}, "cycle"),
+        (
+            [("Identity", "W", "V", {}), ("Transpose", "V", "W", {}), ("Gemm", "xV", "y", {})],
+            {},
+            "cycle",
+        ),
         ([("MatMul", "yW", "p", {}), ("Add", "pb", "y", {})], {}, "the graph has a cycle"),
     ],
 )
@@ -175,7 +179,8 @@ def test_damaged_graphs_are_refused_with_the_files_name(nodes, constants, messag
 
 
 @pytest.mark.parametrize(
-    ("dims", "data"), [((10**6, 10**6), b""), ((2**62, 4), b"\0" * 24), ((-3, 2), b"\0" * 7), ((3, 2), b"")]
+    ("dims", "data"),
+    [((10**6, 10**6), b""), ((2**62, 4), b"\0" * 24), ((-3, 2), b"\0" * 7), ((3, 2), b"")],
 )
 def test_a_tensor_of_an_absurd_shape_is_refused(dims, data, tmp_path):
     path = written(tmp_path / "model.onnx", [("MatMul", "xW", "y", {})])
@@ -195,7 +200,7 @@ def test_what_is_not_there_or_no_file_is_named(tmp_path):
 
 
 def mutated(content, rng):
-    """Return a file's content with some bytes flipped, cut out, doubled, or replaced by others of it."""
+    """Return a file's content with some bytes flipped, cut out, doubled, or replaced by others."""
     content = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         place, length = int(rng.integers(len(content))), int(rng.integers(1, 12))
@@ -222,25 +227,26 @@ def test_mutations_of_a_file_give_a_network_or_the_one_error(tmp_path):
         ("Identity", "x", "i", {}), ("Transpose", "V", "T", {"perm": [1, 0]}),
         ("Gemm", "iTb", "z", {"alpha": 0.5, "transB": 0}), ("Sigmoid", "z", "s", {}),
         ("Mul", "zs", "m", {}), ("MatMul", "mU", "p", {}), ("Add", "pc", "q", {}),
-        ("Elu", "q", "e", {"alpha": 0.5}), ("Gemm", "eUc", "g", {"transB": 1}), ("Softmax", "g", "y", {}),
+        ("Elu", "q", "e", {"alpha": 0.5}), ("Gemm", "eUc", "g", {"transB": 1}),
+        ("Softmax", "g", "y", {}),
     ]  # fmt: skip
     U = rng.standard_normal((2, 2)).astype("float32")
     path = written(tmp_path / "model.onnx", nodes, {"V": W.T.copy(), "U": U, "c": B})
     content = path.read_bytes()
     assert len(fastnn.from_onnx(path).layers) == 3
-    refused = 0
+    refused = []
     for _ in range(800):
         path.write_bytes(mutated(content, rng))
         try:
             net = fastnn.from_onnx(path)
         except (TypeError, ValueError) as error:
-            refused += 1
-            assert "model.onnx" in str(error)
-            assert type(error) in (TypeError, ValueError)
+            refused.append(repr(error))
         else:
             with np.errstate(all="ignore"):
                 assert len(net.predict(np.ones((2, net.layers[0].n_in)))) == 2
-    assert 100 < refused < 800
+    assert 100 < len(refused) < 800
+    assert all("model.onnx" in error for error in refused)
+    assert all(error.startswith(("TypeError", "ValueError")) for error in refused)
 
 
 def test_one_output_of_several(tmp_path):

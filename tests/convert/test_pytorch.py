@@ -186,5 +186,5 @@ def test_networks_that_cannot_be_converted():
 
 def test_layers_that_do_not_fit_one_another_are_refused():
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(5, 2))
-    with pytest.raises(ValueError, match=r"layer 1 has W \(5, 2\) for 5 inputs, layer 0 has 4 outputs"):
+    with pytest.raises(ValueError, match=r"layer 1 has W \(5, 2\), layer 0 before it has 4 outputs"):
         fastnn.from_torch(module)

@@ -14,7 +14,7 @@ def affine(d, k, width=None):
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([affine(3, 4), affine(5, 2)], r"layer 1 has W \(5, 2\) for 5 inputs, layer 0 has 4 outputs"),
+        ([affine(3, 4), affine(5, 2)], r"layer 1 has W \(5, 2\), layer 0 before it has 4 outputs"),
         ([affine(3, 4), ReLU(), affine(4, 2), affine(4, 2)], "layer 2 has W"),
         ([affine(3, 4, 5)], r"layer 0 has W \(3, 4\) and b \(5,\)"),
         ([affine(0, 4)], r"layer 0 has W \(0, 4\)"),

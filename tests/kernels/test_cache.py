@@ -300,7 +300,8 @@ def test_a_notebook_says_why_it_takes_long(package, slow, lines):
 
 
 @pytest.mark.parametrize(
-    "ipython", ["None", "types.ModuleType('IPython')", "types.SimpleNamespace(get_ipython=lambda: None)"]
+    "ipython",
+    ["None", "types.ModuleType('IPython')", "types.SimpleNamespace(get_ipython=lambda: None)"],
 )
 def test_where_ipython_runs_no_notebook_nothing_is_said(package, ipython):
     program = NOTEBOOK.format(0) + f"sys.modules['IPython'] = {ipython}"
