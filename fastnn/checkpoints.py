@@ -65,11 +65,10 @@ class Checkpoint(Callback):
         self._kept: _Kept | None = None
         _tensors.require_safetensors()
         require_writable(self._path)
-        now = dict(_leaves(_network_settings(net)))
-        begun, left = _BROKEN_OFF.pop(net, (now, now))
-        self._begun = begun if left == now else now
+        self._begun = now = dict(_leaves(_network_settings(net)))
         if resume and self._path.exists():
-            self._kept = _read(self._path, dataset, self._begun, self._data)
+            begun, left = _BROKEN_OFF.get(net, (now, now))
+            self._kept = _read(self._path, dataset, begun if left == now else now, self._data)
             self._begun = self._kept.begun
             started = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
             if started > epochs:
@@ -98,6 +97,7 @@ class Checkpoint(Callback):
             self._write(run, [], [])
 
     def on_train_end(self, run: Run) -> None:
+        _BROKEN_OFF.pop(run.net, None)
         if len(run.history.loss) < run.epochs and run.stopped is None:
             with suppress(TypeError):  # a part that cannot be saved
                 left = dict(_leaves(_network_settings(run.net)))
@@ -114,7 +114,7 @@ class Checkpoint(Callback):
         arrays |= {f"run.{name}": np.array(values, np.float64) for name, values in figures.items()}
         for part, data in _parts(run.dataset):
             if data._order is not None:
-                arrays[f"run.{part}_order"] = data._order
+                arrays[f"run.{part}_order"] = np.asarray(data._order, np.int64)
         _tensors.write(self._path, description, arrays)
         self._due = time.monotonic() + self._every
 

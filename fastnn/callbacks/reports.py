@@ -163,7 +163,7 @@ class LiveCurve(Callback):
         self.seconds = require_number("seconds", seconds, low=0)
 
     def on_train_begin(self, run: Run) -> None:
-        if self.path is not None:
+        if self.path is not None and not Path(self.path).is_file():
             require_writable(self.path)
         self._handle: Any = None
         self._drawn, self._epochs = -math.inf, 0
