@@ -8,6 +8,7 @@ are arrays are kept beside the JSON.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -109,6 +110,8 @@ def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dic
         elif isinstance(value, np.ndarray) and default is None:
             arrays[where] = value
             arguments[argument] = {"array": where}
+        elif isinstance(value, float) and not math.isfinite(value):  # JSON has none of these
+            arguments[argument] = {"float": repr(value)}
         elif _fits(value, default):
             arguments[argument] = value
         else:
@@ -126,6 +129,8 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
         raise ValueError(f"{label}, a {entry['name']}, has the arguments {', '.join(given)}")
     for argument, value in given.items():
         where = f"{label}.{argument}"
+        if isinstance(value, dict) and value.get("float") in ("nan", "inf", "-inf"):
+            value = float(value["float"])
         if value == {"array": where} and expected[argument] is None:
             arguments[argument] = arrays.pop(where)
         elif argument in _PARTS and isinstance(value, dict):

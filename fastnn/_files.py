@@ -1,20 +1,21 @@
 """Reading data files, each with an error that says which file is wrong and how."""
 
 import csv
-import glob
-import gzip
+import io
 import math
 import os
-import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from fastnn._typing import Array
 
+_DEFLATE_RATIO = 1032  # to which zip and gzip compress at best
+_LONGEST_HEADER = 2**14  # bytes of an .npy header; NumPy reads 10,000
+_LARGEST_IDX = 2**30  # bytes of what is unpacked; MNIST's largest file is 47 MB
 # The files' SHA-256, as published by the mirror.
 _MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _MNIST_FILES = {
@@ -26,13 +27,33 @@ _MNIST_FILES = {
 
 
 def load_npy(path: Path) -> Array:
-    """Return the array of an ``.npy`` file; pickled objects are refused."""
+    """Return the array of an ``.npy`` file; pickled objects are refused.
+
+    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is none or not whole.
+    """
     if not path.exists():
         raise FileNotFoundError(f"no file {path} under {Path.cwd()}")
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable .npy array: {error}") from None
+    with path.open("rb") as file:
+        try:
+            return _read_npy(file, os.fstat(file.fileno()).st_size)
+        except Exception as error:  # parsing a header raises many kinds
+            raise ValueError(f"{path} is not a readable .npy array: {error}") from None
+
+
+def _read_npy(file: IO[bytes], size: int) -> Array:
+    """Return the array of a stream of ``size`` bytes, which must hold what its header describes."""
+    head = io.BytesIO(file.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(head)
+    first = version == (1, 0)
+    read_header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(head)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    needed = head.tell() + math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or needed > size:
+        raise ValueError(f"its shape {shape} of {dtype} needs {needed} bytes, it has {size}")
+    file.seek(0)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def fetch_mnist(folder: str | Path | None) -> Path:
@@ -56,41 +77,82 @@ def read_idx(folder: Path, name: str, n_dims: int) -> Array:
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
     if path is None:
         raise FileNotFoundError(f"no file {name} or {name}.gz in {folder}")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path} is truncated or no gzip file: {error}") from None
-    header = 4 + 4 * n_dims
-    if len(content) < header:
-        raise ValueError(f"{path} is truncated: {len(content)} bytes, its header has {header}")
+    start = 4 + 4 * n_dims
+    header = _content(path, start)
+    if len(header) < start:
+        raise ValueError(f"{path} is truncated: {len(header)} bytes, its header has {start}")
     magic = bytes([0, 0, 8, n_dims])
-    if content[:4] != magic:
+    if header[:4] != magic:
         raise ValueError(
             f"{path} is no IDX file of bytes in {n_dims} dimensions: "
-            f"it starts with {content[:4].hex()}, not {magic.hex()}"
+            f"it starts with {header[:4].hex()}, not {magic.hex()}"
         )
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", n_dims, 4))
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if len(content) != expected:
+    shape = tuple(int(size) for size in np.frombuffer(header, ">u4", n_dims, 4))
+    expected = start + math.prod(shape)
+    most = path.stat().st_size
+    if path.suffix == ".gz":
+        most = min(_DEFLATE_RATIO * most, _LARGEST_IDX)
+    if expected > most:
         raise ValueError(
-            f"{path} {'is truncated' if len(content) < expected else 'has bytes to spare'}: "
-            f"{len(content)} bytes, shape {shape} needs {expected}"
+            f"{path} is truncated or damaged: shape {shape} needs {expected} bytes, "
+            f"at most {most} can be in it"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    content = _content(path, expected + 1)
+    if len(content) < expected:
+        raise ValueError(f"{path} is truncated: {len(content)} bytes, shape {shape} needs {expected}")
+    if len(content) > expected:
+        raise ValueError(f"{path} has bytes to spare: shape {shape} needs {expected}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _content(path: Path, limit: int) -> bytes:
+    """Return a file's first ``limit`` bytes, of a ``.gz`` file those that it holds."""
+    with path.open("rb") as file:
+        if path.suffix != ".gz":
+            return file.read(limit)
+        try:
+            return _gunzip(file.read(), limit)
+        except (EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is truncated or no gzip file: {error}") from None
+
+
+def _gunzip(packed: bytes, limit: int) -> bytes:
+    """Return at most ``limit`` bytes of what gzip packed; no more are ever made."""
+    parts: list[bytes] = []
+    while packed and limit:
+        member = zlib.decompressobj(wbits=31)  # gzip, with its checksum
+        parts.append(member.decompress(packed, limit))
+        limit -= len(parts[-1])
+        if not member.eof and limit:
+            raise EOFError("it ends before its end-of-stream marker")
+        packed = member.unused_data.lstrip(b"\0")
+    return b"".join(parts)
 
 
 def load_npz(path: Path) -> tuple[Array, Array]:
     """Return the arrays ``X`` and ``y`` (or ``Y``) of an ``.npz`` file."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if name in ("X", "y", "Y")}
-            names = ", ".join(archive.files)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
+    with path.open("rb") as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            with zipfile.ZipFile(file) as archive:
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                known = [name for name in ("X", "y", "Y") if name in names]
+                arrays = {name: _member(archive, f"{name}.npy", size) for name in known}
+        except Exception as error:  # of zipfile and its decompressors, of NumPy
+            raise ValueError(f"cannot read {path}: {error}") from None
     target = arrays.get("y", arrays.get("Y"))
     if "X" not in arrays or target is None:
-        raise ValueError(f"{path} needs arrays X and y, it has {names}")
+        raise ValueError(f"{path} needs arrays X and y, it has {', '.join(names)}")
     return arrays["X"], target
+
+
+def _member(archive: zipfile.ZipFile, name: str, size: int) -> Array:
+    """Return an array of an archive of ``size`` bytes, into which what is unpacked must fit."""
+    member = archive.getinfo(name)
+    if member.file_size > _DEFLATE_RATIO * size:
+        raise ValueError(f"{name} claims {member.file_size} bytes, which a file of {size} cannot hold")
+    with archive.open(member) as file:
+        return _read_npy(file, member.file_size)
 
 
 def load_csv(path: Path) -> tuple[Array, Array]:
@@ -129,36 +191,3 @@ def _numbers(cells: list[str]) -> list[float] | None:
         return [float(cell) for cell in cells]
     except ValueError:
         return None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
-
-    When it returns, the new content is on disk under that name.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming outlast a loss of power, where a folder can be opened (not on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def remove_leftovers(path: Path) -> None:
-    """Delete what processes that were killed in :func:`write_atomically` left beside ``path``."""
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        temporary.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._files import write_atomically
 from fastnn._typing import Array
+from fastnn._writing import to_json, write_atomically
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),
@@ -27,7 +27,7 @@ class SavedModelError(ValueError):
 def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
     """Write a file atomically. Arrays are float32, float64 or int64."""
     save = require_safetensors().numpy.save
-    text = json.dumps(description)
+    text = to_json(description)
     metadata = {"fastnn": text, "digest": digest(text, tensors)}
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     write_atomically(path, save(arrays, metadata))
@@ -40,6 +40,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     allocated but what the file holds.
     """
     safetensors = require_safetensors()
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise SavedModelError(f"{path} is {what}, not a saved network")
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

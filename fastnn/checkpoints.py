@@ -3,24 +3,28 @@
 A checkpoint is a saved network (``fastnn.load`` reads it) and beside it, under names that begin with
 ``run.``, the history, the losses of the epoch under way, the order of the rows and, for a network
 without a seed, the state of NumPy's global generator. What the run was started with is compared when it
-is resumed: the network's architecture, batch size, whether to shuffle, and a digest of the data.
+is resumed: the network's architecture, batch size, whether to shuffle, and a digest of the data. What a
+callback changed since, such as the learning rate, is in the saved network and is put back.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from fastnn import _architecture, _random_state, _tensors, saving
-from fastnn._files import remove_leftovers
 from fastnn._tensors import SavedModelError
 from fastnn._typing import Array
 from fastnn._validation import require_number
+from fastnn._writing import remove_leftovers, require_writable
 from fastnn.callbacks import Callback
 from fastnn.layers import FullyConnected
 from fastnn.logs import History
@@ -30,12 +34,18 @@ if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
     from fastnn.training import Run
 
+_Part = TypeVar("_Part")
+# The settings of networks whose run was broken off in this process: when it began, and when it ended.
+_BROKEN_OFF: WeakKeyDictionary[NeuralNetwork, tuple[dict[str, Any], dict[str, Any]]] = (
+    WeakKeyDictionary()
+)
+
 
 class Checkpoint(Callback):
     """Writes a run's checkpoints, and puts a run where its last one was; see ``NeuralNetwork.fit``.
 
-    Making one raises ``TypeError`` if the network has parts that cannot be saved,
-    ``FileNotFoundError`` if there is no such folder; to resume,
+    Making one raises ``TypeError`` if the network has parts that cannot be saved, ``OSError`` if
+    the file cannot be written: ``FileNotFoundError`` if there is no such folder; to resume,
     ``ValueError`` if the file belongs to another run, :class:`SavedModelError` if it is damaged.
     """
 
@@ -50,25 +60,32 @@ class Checkpoint(Callback):
         shuffle: bool,
     ) -> None:
         self._path = Path(path)
-        if not self._path.parent.is_dir():
-            raise FileNotFoundError(f"no folder {self._path.parent} to keep a checkpoint in")
         self._every = require_number("checkpoint_every", every, low=0)
         self._data = _data_settings(dataset, shuffle)
         self._kept: _Kept | None = None
         _tensors.require_safetensors()
-        ours = {**_network_settings(net), **self._data}
+        require_writable(self._path)
+        self._begun = now = dict(_leaves(_network_settings(net)))
         if resume and self._path.exists():
-            self._kept = _read(self._path, dataset, ours)
-            begun = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
-            if begun > epochs:
-                raise ValueError(f"{path} has begun {begun} epochs, more than the {epochs} asked for")
+            begun, left = _BROKEN_OFF.get(net, (now, now))
+            self._kept = _read(self._path, dataset, begun if left == now else now, self._data)
+            self._begun = self._kept.begun
+            started = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
+            if started > epochs:
+                raise ValueError(f"{path} has begun {started} epochs, more than the {epochs} asked for")
 
     def on_train_begin(self, run: Run) -> None:
         remove_leftovers(self._path)
         if self._kept is not None:
             self._kept.restore(run)
-            self._kept = None
+            if not run.losses:  # an epoch begins, of whose begin callbacks have not been told
+                self._kept = None
         self._due = time.monotonic() + self._every
+
+    def on_epoch_begin(self, run: Run) -> None:
+        if self._kept is not None:  # callbacks were told of this epoch's begin a second time
+            self._kept.restore(run)  # over what they changed at it
+            self._kept = None
 
     def on_batches_end(self, run: Run, losses: Array, errors: Array) -> None:
         if run.dataset.train.iteration and time.monotonic() >= self._due:  # else the epoch is to end
@@ -79,17 +96,25 @@ class Checkpoint(Callback):
         if last or time.monotonic() >= self._due:
             self._write(run, [], [])
 
+    def on_train_end(self, run: Run) -> None:
+        _BROKEN_OFF.pop(run.net, None)
+        if len(run.history.loss) < run.epochs and run.stopped is None:
+            with suppress(TypeError):  # a part that cannot be saved
+                left = dict(_leaves(_network_settings(run.net)))
+                _BROKEN_OFF[run.net] = self._begun, left
+
     def _write(self, run: Run, losses: Sequence[float], errors: Sequence[float]) -> None:
         description, arrays = saving.captured(run.net)
         description["run"] = {
             "data": self._data,
+            "network": self._begun,
             "random": _random_state.describe_global() if run.net.rng is None else None,
         }
         figures = {"losses": losses, "errors": errors, **vars(run.history)}
         arrays |= {f"run.{name}": np.array(values, np.float64) for name, values in figures.items()}
         for part, data in _parts(run.dataset):
             if data._order is not None:
-                arrays[f"run.{part}_order"] = data._order
+                arrays[f"run.{part}_order"] = np.asarray(data._order, np.int64)
         _tensors.write(self._path, description, arrays)
         self._due = time.monotonic() + self._every
 
@@ -101,6 +126,7 @@ class _Kept:
         self, dataset: Dataset, net: NeuralNetwork, run: Any, arrays: dict[str, Array]
     ) -> None:
         self.net = net
+        self.begun: dict[str, Any] = run["network"]
         if not all(layer.parameters for layer in net.layers):
             raise ValueError("the network has no parameters")
         state = run["random"]
@@ -141,6 +167,7 @@ class _Kept:
             layer.n_out = other.n_out
             layer.adopt(other._parameters)
         saving.gather(net)
+        self._restore_settings(net)
         net.optimizer.cache, net.optimizer.epoch = kept.optimizer.cache, kept.optimizer.epoch
         if net.rng is not None and kept.rng is not None:
             net.rng.bit_generator.state = kept.rng.bit_generator.state
@@ -152,19 +179,39 @@ class _Kept:
         run.losses, run.errors, run.history = self.losses, self.errors, self.history
         run.epoch = len(self.history.loss)
 
+    def _restore_settings(self, net: NeuralNetwork) -> None:
+        """Give a network the settings that callbacks may have changed: rates, penalties, the loss."""
+        kept = self.net
+        for layer, other in zip(net.layers, kept.layers, strict=True):
+            layer.l2 = other.l2
+            layer.activation = _with_settings(layer.activation, other.activation)
+        net.loss = _with_settings(net.loss, kept.loss)
+        scheduler = _with_settings(net.optimizer.lr_scheduler, kept.optimizer.lr_scheduler)
+        net.optimizer = _with_settings(net.optimizer, kept.optimizer)
+        net.optimizer.lr_scheduler = scheduler
 
-def _read(path: Path, dataset: Dataset, ours: Mapping[str, Any]) -> _Kept:
+
+def _with_settings(own: _Part, kept: _Part) -> _Part:
+    """Return a part with the attributes of another, in place if it is of the same class."""
+    if type(own) is not type(kept):
+        return copy.deepcopy(kept)
+    vars(own).update(vars(kept))
+    return own
+
+
+def _read(path: Path, dataset: Dataset, begun: Mapping[str, Any], data: Mapping[str, Any]) -> _Kept:
     net, description, arrays = saving.read(path)
     run = description.get("run")
     if not isinstance(run, dict) or not isinstance(run.get("data"), dict):
         raise SavedModelError(f"{path} is a saved network, no checkpoint")
-    _compare(path, {**_network_settings(net), **run["data"]}, ours)
-    try:
+    if "network" not in run:  # as in files of earlier versions
+        run["network"] = dict(_leaves(_network_settings(net)))
+    with saving.refused(path, "is no checkpoint"):
+        run["network"] = dict(_leaves(run["network"]))
+        kept = run["network"] | dict(_leaves(run["data"]))
+    _compare(path, kept, {**begun, **data})
+    with saving.refused(path, "is no checkpoint of such data"):
         return _Kept(dataset, net, run, arrays)
-    except KeyError as error:
-        raise SavedModelError(f"{path} has no {error}") from None
-    except (TypeError, ValueError) as error:
-        raise SavedModelError(f"{path} is no checkpoint of such data: {error}") from None
 
 
 def _figures(arrays: dict[str, Array], name: str) -> list[float]:
@@ -213,8 +260,7 @@ def _fingerprint(array: Array | None) -> str | None:
     return f"{array.dtype} {array.shape} {_tensors.digest('', {'': array})}"
 
 
-def _compare(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    kept, asked = dict(_leaves(theirs)), dict(_leaves(ours))
+def _compare(path: Path, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     for name in {**kept, **asked}:
         if kept.get(name) != asked.get(name):
             raise ValueError(

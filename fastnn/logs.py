@@ -1,12 +1,11 @@
 """Learning curves: :class:`History`, kept by every training run, and :class:`Logger`, on disk."""
 
-import json
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastnn._files import write_atomically
+from fastnn._writing import to_json, write_atomically
 
 
 @dataclass(repr=False)
@@ -47,8 +46,8 @@ class History:
         return figure
 
     def to_json(self, path: str | Path) -> None:
-        """Write the four lists to a JSON file."""
-        write_atomically(Path(path), (json.dumps(asdict(self), indent=1) + "\n").encode())
+        """Write the four lists to a JSON file; what is not finite is ``null``."""
+        write_atomically(path, (to_json(asdict(self), indent=1) + "\n").encode())
 
 
 class Logger:

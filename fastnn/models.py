@@ -240,7 +240,8 @@ class NeuralNetwork(LayerStack):
             apart, after so long without; and at the end of the last epoch.
         resume : bool
             Go on from the file, if there is one, towards ``epochs`` in all. The network, seed
-            included, data, ``batch_size`` and ``shuffle`` must be those it was started with.
+            included, data, ``batch_size`` and ``shuffle`` must be those it was started with; settings
+            that callbacks changed since, such as the learning rate, are put back.
         sample_weight : array_like (n,), optional
             What each row counts: the loss of a batch is the mean by these weights, and a row of weight
             2 is as good as two. A batch whose weights are all 0 moves nothing by itself. Errors, and
@@ -263,6 +264,9 @@ class NeuralNetwork(LayerStack):
             if it belongs to another run; nothing has changed.
         RuntimeError
             If another thread trains this network; nothing has changed.
+        OSError
+            If the checkpoint cannot be written: it is a folder, or its folder does not exist or is not
+            writable; nothing has changed.
         """
         x = self._features(X)
         if not len(x):
@@ -357,7 +361,7 @@ class NeuralNetwork(LayerStack):
 
         Architecture, parameters, the optimiser's state and that of a seed's generator are kept: a
         loaded network predicts and trains with the same bits. A logger and the history are not. A file
-        of that name is replaced as a whole or not at all.
+        of that name is replaced as a whole or not at all, and keeps its mode.
 
         Raises
         ------

@@ -8,6 +8,7 @@ names, shapes, dtypes and numbers are checked against the architecture, and all 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,11 @@ def load(path: str | Path) -> NeuralNetwork:
     Raises
     ------
     SavedModelError
-        A ``ValueError``: for a file that is no saved network, is truncated, altered, or written by a
-        later version. Loading runs no code of the file's: files of strangers may be loaded.
+        A ``ValueError``: for a folder, or a file that is no saved network, is truncated, altered, or
+        written by a later version. Loading runs no code of the file's: files of strangers may be
+        loaded.
+    FileNotFoundError
+        If there is no such file.
     ImportError
         If safetensors is not installed; the message says how to install it.
 
@@ -96,16 +100,31 @@ def read(path: Path) -> tuple[NeuralNetwork, dict[str, Any], dict[str, Array]]:
     Raises :class:`SavedModelError` if the network is not whole.
     """
     description, arrays = _tensors.read(path)
-    if description.get("format") != FORMAT:
-        raise SavedModelError(
-            f"{path} has the format {description.get('format')!r}; this version reads {FORMAT}"
-        )
-    try:
+    found = description.get("format")
+    if found != FORMAT:
+        shown = repr(found) if isinstance(found, (int, float, str)) else f"of a {type(found).__name__}"
+        raise SavedModelError(f"{path} has the format {shown}; this version reads {FORMAT}")
+    with refused(path, "holds no network"):
         return _network(description, arrays), description, arrays
+
+
+@contextmanager
+def refused(path: Path, why: str) -> Iterator[None]:
+    """Raise what content that is not trusted can lead to as :class:`SavedModelError`."""
+    try:
+        yield
     except KeyError as error:
         raise SavedModelError(f"{path} has no {error}") from None
-    except (ArithmeticError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
-        raise SavedModelError(f"{path} holds no network: {error}") from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,  # NotImplementedError, RecursionError
+        TypeError,
+        ValueError,
+    ) as error:
+        raise SavedModelError(f"{path} {why}: {error}") from None
 
 
 def _network(description: Mapping[str, Any], arrays: dict[str, Array]) -> NeuralNetwork:

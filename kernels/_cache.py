@@ -8,6 +8,8 @@ Numba has such a cache; this one differs where a library needs it to:
   process finds the old file under the new name.
 - It is read from a folder that is not writable, such as one that was filled when a container was built.
 - Loading does not prepare the compiler, which takes longer than all kernels of a training step.
+- A file holds a digest of its code, so a file that was damaged is compiled anew and replaced.
+- Code is only loaded from folders and files that nobody but the user and root can write to.
 """
 
 import functools
@@ -15,6 +17,7 @@ import hashlib
 import logging
 import os
 import pickle
+import stat
 import sys
 import time
 import uuid
@@ -35,7 +38,7 @@ from numba.misc.appdirs import AppDirs
 _HERE = Path(__file__).parent
 _MADE_BY = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
 _SLOW = 1.0  # seconds of compiling after which it is announced
-_STAMP_BYTES = hashlib.sha256().digest_size
+_STAMP_BYTES = _BODY_BYTES = hashlib.sha256().digest_size
 compiled: list[str] = []  # names of the kernels that this process has compiled
 
 
@@ -67,12 +70,37 @@ def _folders(home: Path) -> list[Path]:
 
 
 def folder() -> Path | None:
-    """Return where compiled kernels are kept, or None if no folder for them is writable."""
+    """Return where compiled kernels are kept, or None if no folder for them is writable and trusted."""
     for path in _folders(_HERE):
         above = next(p for p in (path, *path.parents) if p.exists())
-        if above.is_dir() and os.access(above, os.W_OK):
+        if above.is_dir() and os.access(above, os.W_OK) and not _distrust(path):
             return path
     return None
+
+
+def _only_ours(found: os.stat_result) -> bool:
+    """Return whether nobody but this user and root can write to a file or folder.
+
+    The folders above need no check: whoever can replace our folder by another one still owns what
+    it holds. Windows has no such modes; a user's folders are private there.
+    """
+    if os.name != "posix":
+        return True
+    others = stat.S_IWGRP | stat.S_IWOTH
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & others
+
+
+def _distrust(folder: Path) -> str:
+    """Return why code in a folder is not trusted, and what mends it; empty if it is trusted."""
+    try:
+        found = folder.stat()
+    except OSError:  # there is nothing to distrust
+        return ""
+    if _only_ours(found):
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{folder} belongs to another user (chown it to the user that runs Python, or to root)"
+    return f"other users can write to {folder} (run: chmod go-w '{folder}')"
 
 
 class KernelCache(NullCache):
@@ -88,9 +116,9 @@ class KernelCache(NullCache):
         name, stamp = self._entry(signature, context.codegen())
         for path in self._paths(name):
             code = _read(path, stamp)
-            if code is not None:
-                rtsys.initialize(context)  # of the compiler, all that compiled code needs
-                return CompileResult._rebuild(context, *pickle.loads(code))
+            found = None if code is None else _rebuilt(context, code)
+            if found is not None:
+                return found
         _teller.begins(self)
         return None
 
@@ -119,28 +147,55 @@ class KernelCache(NullCache):
         return f"{name}-{key.hex()[:16]}.nbc", sources and _digest(sources, key)
 
 
-def _read(path: Path, stamp: bytes | None) -> bytes | None:
-    """Return the code in a file, or None if it is not there or not fresh."""
+def _read(path: Path, stamp: bytes | None) -> memoryview | None:
+    """Return the code in a file, or None if it is not there, not fresh, damaged or not trusted."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        if _distrust(path.parent):
+            return None
+        with path.open("rb") as file:
+            content = file.read() if _only_ours(os.fstat(file.fileno())) else b""
+    except (OSError, MemoryError):
         return None
-    fresh = content[:_STAMP_BYTES] == stamp and content[-1:] == pickle.STOP
-    return content[_STAMP_BYTES:] if fresh else None
+    head = _STAMP_BYTES + _BODY_BYTES
+    code = memoryview(content)[head:]
+    if content[:_STAMP_BYTES] != stamp or content[_STAMP_BYTES:head] != hashlib.sha256(code).digest():
+        return None
+    return code
+
+
+def _rebuilt(context: Any, code: memoryview) -> CompileResult | None:
+    """Return compiled code that runs, or None if it is none: it is compiled anew then."""
+    try:
+        reduced = pickle.loads(code)
+        rtsys.initialize(context)  # of the compiler, all that compiled code needs
+        return CompileResult._rebuild(context, *reduced)
+    except Exception:  # whatever unpickling raises, by which part of numba
+        return None
 
 
 def _write(path: Path, stamp: bytes, code: bytes) -> bool:
     """Replace a file as a whole; return whether its folder lets us, or somebody else just has."""
     part = path.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(stamp + code)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)  # whatever the umask allows others
+        if _distrust(path.parent):
+            return False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(part, flags, 0o644), "wb") as file:
+            file.write(stamp + hashlib.sha256(code).digest() + code)
         part.replace(path)
     except OSError:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         return _read(path, stamp) is not None
     return True
+
+
+def _in_notebook() -> bool:
+    """Return whether a notebook runs this code; IPython is not imported to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = getattr(ipython, "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 class _Teller:
@@ -164,7 +219,7 @@ class _Teller:
             self._slow(self._spent)
 
     def _slow(self, seconds: float) -> None:
-        """Tell who listens to the log, else a person at a terminal, else nobody."""
+        """Tell who listens to the log, else a person at a terminal or a notebook, else nobody."""
         if seconds < _SLOW or not self._first("slow"):
             return
         kept = folder()
@@ -173,15 +228,18 @@ class _Teller:
         logger = logging.getLogger("fastnn")
         if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
             logger.info(message)
+        elif _in_notebook():
+            print(f"fastnn: {message}", flush=True)  # what goes to stderr is painted red
         elif sys.stderr is not None and sys.stderr.isatty():
             print(f"fastnn: {message}", file=sys.stderr)
 
     def unkept(self, home: Path) -> None:
         if self._first("unkept"):
-            places = " or ".join(map(str, _folders(home)))
+            places = [_distrust(path) or f"{path} is not writable" for path in _folders(home)]
             warnings.warn(
-                f"compiled kernels cannot be kept in {places}, so every process compiles them anew: "
-                "set the environment variable NUMBA_CACHE_DIR to a folder that is writable",
+                "compiled kernels cannot be kept, so every process compiles them anew: "
+                f"{'; '.join(places)}. Mend that, or set the environment variable NUMBA_CACHE_DIR to a "
+                "folder that only you can write to",
                 RuntimeWarning,
                 stacklevel=2,
             )

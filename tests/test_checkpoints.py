@@ -44,9 +44,9 @@ def fit(net, path=None, **options):
     return net.fit(X_fit, Y_fit, checkpoint=path, **options)
 
 
-def break_off(path, after=30, net=None, **options):
+def break_off(path, after=30, net=None, callbacks=(), **options):
     with pytest.raises(Broken):
-        fit(net or make(), path, callbacks=[Break(after)], **options)
+        fit(net or make(), path, callbacks=[*callbacks, Break(after)], **options)
 
 
 @pytest.mark.parametrize("products", ["compiled", "blas"])
@@ -81,6 +81,125 @@ def test_the_same_network_goes_on_after_a_break(tmp_path):
     fit(expected)
     break_off(tmp_path / "c", net=net)
     fit(net, tmp_path / "c", resume=True)
+    assert outcome(net) == outcome(expected)
+
+
+@dataclasses.dataclass
+class Change(Callback):
+    """Changes the network at each begin, or end, of an epoch, or once after some epochs."""
+
+    change: object
+    at: str = "epoch end"
+
+    def on_epoch_begin(self, run):
+        if self.at == "epoch begin":
+            self.change(run.net, run.epoch)
+
+    def on_epoch_end(self, run):
+        if self.at == "epoch end":
+            self.change(run.net, run.epoch)
+
+
+def _another_scheduler(net, epoch):
+    if epoch == 1:
+        net.optimizer.lr_scheduler = fastnn.Exponential(0.005, 0.5, 1)
+
+
+def _a_schedulers_rate(net, epoch):
+    net.optimizer.lr_scheduler.lr *= 0.3
+
+
+def _a_scheduler_of_half_the_rate(net, epoch):
+    net.optimizer.lr_scheduler = fastnn.schedulers.Constant(net.optimizer.learning_rate / 2)
+
+
+def _other_numbers(net, epoch):
+    net.optimizer.clip_norm = 0.5 / (epoch + 1)
+    if isinstance(net.optimizer, fastnn.SGD):
+        net.optimizer.momentum = 0.3 * epoch
+        net.optimizer.nesterov = epoch > 0
+    else:
+        net.optimizer.beta_1 = 0.8
+
+
+def _a_penalty(net, epoch):
+    net.layers[0].l2 = 0.1 * epoch
+
+
+def _another_optimizer(net, epoch):
+    if epoch == 1:
+        net.optimizer = fastnn.SGD(0.01, momentum=0.9)
+
+
+def _another_loss_and_activation(net, epoch):
+    net.loss = fastnn.CrossEntropy(label_smoothing=0.1 * epoch)
+    net.layers[0].activation = fastnn.ELU(1 + epoch)
+
+
+@pytest.mark.parametrize("at", ["epoch begin", "epoch end"])
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _another_scheduler,
+        _a_schedulers_rate,
+        _a_scheduler_of_half_the_rate,
+        _other_numbers,
+        _a_penalty,
+        _another_optimizer,
+        _another_loss_and_activation,
+    ],
+)
+def test_a_run_is_resumed_that_a_callback_changed(tmp_path, optimizer, change, at):
+    expected = make(optimizer=optimizer)
+    fit(expected, callbacks=[Change(change, at)])
+    for after in (5, 30, 42):
+        path = tmp_path / f"{after}.safetensors"
+        net = make(optimizer=optimizer)
+        with pytest.raises(Broken):
+            fit(net, path, callbacks=[Change(change, at), Break(after)])
+        for again in (make(optimizer=optimizer), net):  # in another process, and in the same one
+            copy = tmp_path / "copy.safetensors"
+            copy.write_bytes(path.read_bytes())
+            fit(again, copy, resume=True, callbacks=[Change(change, at)])
+            assert outcome(again) == outcome(expected)
+            assert repr(again.optimizer) == repr(expected.optimizer)
+
+
+def test_a_run_that_a_callback_changed_is_resumed_twice(tmp_path):
+    path, callback = tmp_path / "c", Change(_a_schedulers_rate)
+    expected = make()
+    fit(expected, callbacks=[callback])
+    break_off(path, 25, callbacks=[callback])
+    break_off(path, 20, resume=True, callbacks=[callback])
+    with pytest.raises(ValueError, match=r"optimizer.arguments.lr is 0\.02, this one's 0\.03"):
+        fit(make(lr=0.03), path, resume=True, callbacks=[callback])
+    net = make()
+    fit(net, path, resume=True, callbacks=[callback])
+    assert outcome(net) == outcome(expected)
+
+
+def test_an_optimizer_that_a_program_holds_is_the_one_that_is_resumed(tmp_path):
+    break_off(tmp_path / "c", 45, callbacks=[Change(_a_schedulers_rate)])
+    net = make()
+    optimizer, scheduler = net.optimizer, net.optimizer.lr_scheduler
+    fit(net, tmp_path / "c", resume=True)
+    assert net.optimizer is optimizer
+    assert optimizer.lr_scheduler is scheduler
+    assert scheduler.lr == 0.02 * 0.3 * 0.3
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path):
+    from fastnn import _tensors
+
+    path = tmp_path / "c"
+    break_off(path)
+    description, arrays = _tensors.read(path)
+    del description["run"]["network"]
+    _tensors.write(path, description, arrays)
+    expected, net = make(), make()
+    fit(expected)
+    fit(net, path, resume=True)
     assert outcome(net) == outcome(expected)
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _files
 
 
 def trained(tmp_path, **options):
@@ -74,17 +73,3 @@ def test_a_notebook_shows_a_drawn_history_once(backend, kept, monkeypatch):
     figure = fastnn.History([1.0], [0.5]).plot()
     assert len(plt.get_fignums()) == kept
     plt.close(figure)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "kept"
-    path.write_bytes(b"old")
-
-    def fail(*_):
-        raise OSError("disk")
-
-    monkeypatch.setattr(_files.os, "replace", fail)
-    with pytest.raises(OSError, match="disk"):
-        _files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

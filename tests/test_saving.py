@@ -1,5 +1,4 @@
 import contextlib
-import json
 import os
 import sys
 import tracemalloc
@@ -341,15 +340,27 @@ def test_safetensors_files_of_others_are_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "1" * 10_000])
 def test_descriptions_that_are_no_json_object_are_refused(tmp_path, text, monkeypatch):
-    monkeypatch.setattr(json, "dumps", lambda description: text)
+    monkeypatch.setattr(_tensors, "to_json", lambda description: text)
     _tensors.write(tmp_path / "net", {}, {})
     with pytest.raises(fastnn.SavedModelError, match="JSON"):
         fastnn.load(tmp_path / "net")
 
 
 def test_a_missing_file_is_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="none"):
         fastnn.load(tmp_path / "none")
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(fastnn.SavedModelError, match=f"{tmp_path.name} is a folder"):
+        fastnn.load(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(fastnn.SavedModelError, match="pipe is no regular file"):
+            fastnn.load(tmp_path / "pipe")
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(fastnn.SavedModelError, match="empty is damaged"):
+        fastnn.load(tmp_path / "empty")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A run's results: kept as JSON, a line a benchmark; merged from rounds; compared with another's."""
 
 import json
+import math
 import statistics
 import subprocess
 import time
@@ -8,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastnn._writing import to_json, write_atomically
 from fastnn.bench import machine
 from fastnn.bench.bounds import Bounds
 from fastnn.bench.contestants import TABLE, version
@@ -60,9 +62,9 @@ class Record:
     def save(self, path: Path) -> None:
         """Write JSON, with a line for each result."""
         head = {key: value for key, value in asdict(self).items() if key != "results"}
-        lines = ",\n".join("  " + json.dumps(_brief(result)) for result in self.results)
-        text = json.dumps(head, indent=1)
-        path.write_text(f'{text[:-2]},\n "results": [\n{lines}\n ]\n}}\n')
+        lines = ",\n".join("  " + to_json(_brief(result)) for result in self.results)
+        text = to_json(head, indent=1)
+        write_atomically(path, f'{text[:-2]},\n "results": [\n{lines}\n ]\n}}\n'.encode())
 
 
 def _brief(result: Result) -> dict[str, Any]:
@@ -75,9 +77,11 @@ def _brief(result: Result) -> dict[str, Any]:
 
 def load(path: Path) -> Record:
     """Read what :meth:`Record.save` wrote."""
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     data["bounds"] = [Bounds(**bounds) for bounds in data["bounds"]]
     data["results"] = [Result(**result) for result in data["results"]]
+    for result in data["results"]:  # what was not finite is null
+        result.us = {name: [math.nan if t is None else t for t in us] for name, us in result.us.items()}
     return Record(**data)
 
 

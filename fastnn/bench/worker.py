@@ -37,7 +37,7 @@ def answers(name: str, threads: int, requests: Any) -> Any:
 
 def main() -> None:
     """Answer on what was standard output; what libraries print goes to standard error."""
-    out = os.fdopen(os.dup(1), "w")
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     name, threads = sys.argv[1], int(sys.argv[2])
     requests = map(json.loads, sys.stdin)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn import logs
 from fastnn._typing import Array
 from fastnn._validation import require_number
+from fastnn._writing import require_writable, to_json
 from fastnn.callbacks.base import Callback
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ class JSONLog(_LineLog):
     """Appends what :class:`CSVLog` does as a line of JSON; what is not finite is ``null``."""
 
     def _line(self, figures: dict[str, float]) -> str:
-        known = {k: value if math.isfinite(value) else None for k, value in figures.items()}
-        return json.dumps(known) + "\n"
+        return to_json(figures) + "\n"
 
 
 class LiveCurve(Callback):
@@ -154,6 +153,8 @@ class LiveCurve(Callback):
     ------
     ImportError
         If matplotlib is not installed: ``pip install 'fastnn-cpu[plot]'``.
+    OSError
+        If ``path`` cannot be written, before anything is trained.
     """
 
     def __init__(self, path: str | Path | None = None, seconds: float = 1.0) -> None:
@@ -162,6 +163,8 @@ class LiveCurve(Callback):
         self.seconds = require_number("seconds", seconds, low=0)
 
     def on_train_begin(self, run: Run) -> None:
+        if self.path is not None and not Path(self.path).is_file():
+            require_writable(self.path)
         self._handle: Any = None
         self._drawn, self._epochs = -math.inf, 0
 

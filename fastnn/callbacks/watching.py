@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastnn._tensors import require_safetensors
 from fastnn._typing import Array
 from fastnn._validation import choose, require_count, require_number
+from fastnn._writing import require_writable
 from fastnn.callbacks.base import Callback
 from fastnn.logs import History
 
@@ -130,7 +132,10 @@ class ModelCheckpoint(_Watching):
     ImportError
         If safetensors is not installed, before the first epoch.
     KeyError
-        If a brace holds another name.
+        If a brace holds another name, before the first epoch.
+    OSError
+        If no file can be written there, before the first epoch: the path is a folder, or its folder
+        does not exist or is not writable.
     """
 
     def __init__(
@@ -147,7 +152,14 @@ class ModelCheckpoint(_Watching):
     def on_train_begin(self, run: Run) -> None:
         require_safetensors()
         super().on_train_begin(run)
+        names = [n for n in vars(History()) if run.dataset.validate or not n.startswith("validation_")]
+        first = self._file(1, dict.fromkeys(names, 0.0))
+        if "{" not in fspath(Path(self.path).parent):  # else each epoch has a folder of its own
+            require_writable(first)
 
     def on_epoch_end(self, run: Run) -> None:
         if self._improved(run) or not self.save_best_only:
-            run.net.save(fspath(self.path).format(epoch=run.epoch + 1, **run.figures))
+            run.net.save(self._file(run.epoch + 1, run.figures))
+
+    def _file(self, epoch: int, figures: dict[str, float]) -> str:
+        return fspath(self.path).format(epoch=epoch, **figures)

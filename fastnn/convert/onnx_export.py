@@ -1,16 +1,15 @@
 """Networks as ONNX models, of operators of the standard alone: opset 20, IR version 9 (ONNX 1.15)."""
 
 import os
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fastnn._files import write_atomically
 from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
+from fastnn._writing import write_atomically
 from fastnn.activations import (
     ELU,
     GELU,
@@ -84,7 +83,7 @@ def export_onnx(
     >>> session = onnxruntime.InferenceSession("network.onnx")
     >>> session.run(None, {"input": X.astype("float32")})
     """
-    write_atomically(Path(path), model_of(net, dtype).SerializeToString())
+    write_atomically(path, model_of(net, dtype).SerializeToString())
 
 
 def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:

@@ -43,9 +43,12 @@ def from_onnx(
     Raises
     ------
     TypeError
-        For a node that is none of these; the message names it and lists them.
+        For a node that is none of these; the message names the file and the node, and lists them.
     ValueError
-        If the file is no ONNX model, or loss, ``logits`` and the last activation do not go together.
+        If the file is no ONNX model or is damaged, a layer does not fit the one before it, or loss,
+        ``logits`` and the last activation do not go together; the message names the file.
+    OSError
+        If the file cannot be read.
     ImportError
         Without the package onnx.
 
@@ -55,24 +58,39 @@ def from_onnx(
     >>> net.predict(X)
     """
     onnx = onnx_package()
-    from google.protobuf.message import DecodeError
-
+    graph = _load(onnx, path)
     try:
-        graph = onnx.load(path).graph
-    except DecodeError as error:
+        steps = _Graph(onnx, graph).steps(_chosen(graph, output))
+        return network(steps, loss, logits, optimizer_args)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{os.fspath(path)}: {error}") from None
+
+
+def _load(onnx: Any, path: str | os.PathLike[str]) -> Any:
+    """Return the graph in a file, its tensors too if they are in files of their own."""
+    try:
+        return onnx.load(path).graph
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of protobuf and of onnx's own checks, which differ by version
         raise ValueError(f"{os.fspath(path)} is no ONNX model: {error}") from None
+
+
+def _chosen(graph: Any, output: str | None) -> str:
+    """Return the name of the output to convert."""
     names = [end.name for end in graph.output]
     if not names:
-        raise ValueError(f"{os.fspath(path)} is no ONNX model: it has no outputs")
+        raise ValueError("the file is no ONNX model: it has no outputs")
     if output is None and len(names) > 1:
         raise ValueError(f"the model has the outputs {', '.join(names)}: choose one by output=")
     if output is not None and output not in names:
         raise ValueError(f"the model has no output {output!r}; it has {', '.join(names)}")
-    return network(_Graph(onnx, graph).steps(output or names[0]), loss, logits, optimizer_args)
+    return output or names[0]
 
 
 class _Graph:
-    """A graph, by the names of what its nodes make."""
+    """A graph, by the names of what its nodes make. It is not trusted to be a whole one."""
 
     def __init__(self, onnx: Any, graph: Any) -> None:
         self._onnx = onnx
@@ -83,11 +101,20 @@ class _Graph:
     def steps(self, output: str) -> list[Step]:
         """Return the steps from the input to ``output``."""
         found: list[Step] = []
+        seen: set[str] = set()
         name = output
         while name not in self._inputs:
+            self._see(name, seen)
             step, name = self._step(self._maker(name))
             found += [] if step is None else [step]
         return found[::-1]
+
+    @staticmethod
+    def _see(name: str, seen: set[str]) -> None:
+        """Note a name, of which a graph without cycles has each once."""
+        if name in seen:
+            raise ValueError(f"the graph has a cycle: {name!r} is made from itself")
+        seen.add(name)
 
     def _maker(self, name: str) -> Any:
         if name not in self._makers:
@@ -98,7 +125,7 @@ class _Graph:
 
     def _step(self, node: Any) -> tuple[Step | None, str]:
         """Return what a node does, and the name of what it does it to."""
-        x, kind = node.input[0], node.op_type
+        x, kind = self._input(node, 0), node.op_type
         if kind in ("Gemm", "MatMul", "Add"):
             return self._affine(node)
         if kind in _SKIPPED and self._attributes(node).get("axis", 1) == 1:
@@ -106,41 +133,47 @@ class _Graph:
         if kind == "Cast" and x in self._inputs:
             return None, x
         if kind == "Mul":
-            for x, gate in (node.input, node.input[::-1]):
+            factors = x, self._input(node, 1)
+            for x, gate in (factors, factors[::-1]):
                 maker = self._makers.get(gate)
-                if maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == x:
+                if maker is not None and maker.op_type == "Sigmoid" and list(maker.input) == [x]:
                     return SiLU(), x
         return self._activation(node), x
 
     def _affine(self, node: Any) -> tuple[Affine, str]:
+        x = self._input(node, 0)
+        self._input(node, 1)
         given = [self._constant(name) for name in node.input]
         if node.op_type == "Add":
             place = 0 if given[1] is not None else 1
             bias, maker = given[1 - place], self._makers.get(node.input[place])
             if bias is not None and maker is not None and maker.op_type in ("Gemm", "MatMul"):
                 step, x = self._affine(maker)
-                return _affine(node, step.W, step.b + bias), x
+                return _affine(node, step.W, step.b, bias), x
             raise self._error(node, "Add is taken only of a constant after MatMul or Gemm")
-        W, attributes = given[1], self._attributes(node)
-        if W is None or W.ndim != 2 or attributes.get("transA"):
+        W = given[1]
+        if W is None or W.ndim != 2:
             raise self._error(node, "its second factor must be a constant matrix")
-        if attributes.get("transB"):
+        if node.op_type == "MatMul":
+            return _affine(node, W, None), x
+        if self._number(node, "transA", 0):
+            raise self._error(node, "its first factor must not be transposed")
+        if self._number(node, "transB", 0):
             W = W.T
-        W = W * W.dtype.type(attributes.get("alpha", 1))
-        b = np.zeros(W.shape[1], W.dtype)
+        bias = None
         if len(given) > 2 and node.input[2]:
             if given[2] is None:
                 raise self._error(node, "its bias must be a constant")
-            b = given[2] * W.dtype.type(attributes.get("beta", 1))
-        return _affine(node, W, b), node.input[0]
+            bias = _scaled(given[2], self._number(node, "beta", 1.0))
+        return _affine(node, _scaled(W, self._number(node, "alpha", 1.0)), bias), x
 
     def _activation(self, node: Any) -> Activation:
         kind, attributes = node.op_type, self._attributes(node)
         if kind == "LeakyRelu":
-            return LeakyReLU(attributes.get("alpha", 0.01))
+            return LeakyReLU(self._number(node, "alpha", 0.01))
         if kind == "Elu":
-            return ELU(attributes.get("alpha", 1.0))
-        slope = self._constant(node.input[1]) if kind == "PRelu" else None
+            return ELU(self._number(node, "alpha", 1.0))
+        slope = self._constant(self._input(node, 1)) if kind == "PRelu" else None
         if slope is not None and slope.size == 1:
             return LeakyReLU(float(slope.reshape(())))
         given = _DEFAULTS | attributes
@@ -153,26 +186,61 @@ class _Graph:
 
     def _constant(self, name: str) -> Array | None:
         """Return the value of a name that stands for a constant, else None."""
-        to_array = self._onnx.numpy_helper.to_array
+        turns: list[Any] = []  # orders of axes, the last first
+        seen: set[str] = set()
+        node = None
+        while name not in self._initializers:
+            self._see(name, seen)
+            node = self._makers.get(name)
+            if node is None or node.op_type not in ("Constant", "Transpose", "Identity"):
+                return None
+            if node.op_type == "Constant":
+                break
+            if node.op_type == "Transpose":
+                turns.append(self._attributes(node).get("perm"))
+            name = self._input(node, 0)
         if name in self._initializers:
-            found: Array = to_array(self._initializers[name])
-            return found
-        node = self._makers.get(name)
-        if node is None:
+            value = self._array(name, self._initializers[name])
+        elif "value" in (attributes := self._attributes(node)):
+            value = self._array(name, attributes["value"])
+        else:
             return None
-        attributes = self._attributes(node)
-        if node.op_type == "Constant" and "value" in attributes:
-            return np.asarray(to_array(attributes["value"]))
-        if node.op_type in ("Transpose", "Identity"):
-            value = self._constant(node.input[0])
-            if value is not None and node.op_type == "Transpose":
-                value = value.transpose(attributes.get("perm"))
-            return value
-        return None
+        try:
+            for axes in reversed(turns):
+                value = value.transpose(axes)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the constant {name!r} cannot be transposed: {error}") from None
+        return value
+
+    def _array(self, name: str, tensor: Any) -> Array:
+        """Return a tensor's value; sizes are checked against the bytes there are before any is made."""
+        try:
+            value: Array = np.asarray(self._onnx.numpy_helper.to_array(tensor))
+        except Exception as error:  # KeyError, AttributeError, ...: whatever damage leads to
+            raise ValueError(f"the tensor {name!r} cannot be read: {error!r}") from None
+        return value
+
+    @staticmethod
+    def _input(node: Any, place: int) -> str:
+        """Return the name of a node's input."""
+        if place >= len(node.input):
+            raise ValueError(f"the node {node.op_type} has {len(node.input)} inputs, it needs more")
+        name: str = node.input[place]
+        return name
+
+    def _number(self, node: Any, name: str, default: float) -> float:
+        """Return an attribute that is a number."""
+        value = self._attributes(node).get(name, default)
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"the node {node.op_type} has {name} {value!r}, which is no number")
+        return value
 
     def _attributes(self, node: Any) -> dict[str, Any]:
         """Return a node's attributes; a float32 number as the shortest decimal that means it."""
-        values = {a.name: self._onnx.helper.get_attribute_value(a) for a in node.attribute}
+        try:
+            values = {a.name: self._onnx.helper.get_attribute_value(a) for a in node.attribute}
+        except ValueError as error:
+            raise ValueError(f"the node {node.op_type} has a damaged attribute: {error}") from None
         return {
             name: float(str(np.float32(value))) if isinstance(value, float)
             else value.decode() if isinstance(value, bytes)
@@ -189,9 +257,35 @@ class _Graph:
         )
 
 
-def _affine(node: Any, W: Array, b: Array) -> Affine:
-    """Return ``X W + b`` for a bias of shape ``(k,)`` or one that stands for it."""
-    try:
-        return Affine(W, np.broadcast_to(b, (1, W.shape[1])).reshape(-1))
-    except ValueError:
-        raise TypeError(f"{node.op_type} adds {b.shape} to rows of {W.shape[1]}: no bias") from None
+def _scaled(array: Array, factor: float) -> Array:
+    """Return an array times a number, in the array's dtype."""
+    if factor == 1:
+        return array
+    with np.errstate(all="ignore"):  # infinity and NaN are values of weights
+        scaled: Array = array * _float(array).type(factor)
+    return scaled
+
+
+def _float(array: Array) -> np.dtype[Any]:
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"parameters must all be float32 or all float64, got {array.dtype}")
+    return array.dtype
+
+
+def _affine(node: Any, W: Array, *biases: Array | None) -> Affine:
+    """Return ``X W + b`` for biases of shape ``(k,)``, or that stand for it, or None."""
+    b = np.zeros(W.shape[1], _float(W))
+    for bias in biases:
+        if bias is None:
+            continue
+        try:
+            row = np.broadcast_to(bias, (1, W.shape[1])).reshape(-1)
+        except ValueError:
+            raise ValueError(
+                f"{node.op_type} adds {bias.shape} to rows of {W.shape[1]}: no bias"
+            ) from None
+        if _float(bias) != W.dtype:
+            raise TypeError(f"parameters must be of one dtype, got {W.dtype} and {bias.dtype}")
+        with np.errstate(all="ignore"):
+            b = b + row
+    return Affine(W, b)

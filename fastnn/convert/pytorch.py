@@ -142,7 +142,8 @@ def from_torch(
     TypeError
         For a module that is none of these; the message names it and lists them.
     ValueError
-        If loss, ``logits`` and the last activation do not go together.
+        If loss, ``logits`` and the last activation do not go together, or a layer does not fit the one
+        before it.
     ImportError
         Without PyTorch.
 

@@ -1,6 +1,6 @@
 """A network as a row of steps, affine maps and activations: what fastnn, PyTorch and ONNX share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,11 @@ def network(
     logits: bool,
     optimizer_args: Mapping[str, Any] | Optimizer | None,
 ) -> NeuralNetwork:
-    """Return a network of these steps with copies of their arrays."""
+    """Return a network of these steps with copies of their arrays.
+
+    Raises ``TypeError`` if they are no row of linear layers with an activation each, ``ValueError`` if
+    they do not fit one another or the loss.
+    """
     affine: list[Affine] = []
     activations: list[Activation] = []
     for step in steps:
@@ -59,6 +63,7 @@ def network(
             activations[-1] = step
     if not affine:
         raise TypeError("there is no linear layer to convert")
+    _check_shapes(affine)
     dtypes = {str(array.dtype) for step in affine for array in (step.W, step.b)}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         raise TypeError(
@@ -72,6 +77,18 @@ def network(
         layers.append(layer)
     optimizer = {"name": "SGD", "lr": 0.01} if optimizer_args is None else optimizer_args
     return NeuralNetwork(made, layers, optimizer, dtype=dtypes.pop())
+
+
+def _check_shapes(affine: Sequence[Affine]) -> None:
+    """Raise ``ValueError`` unless each step takes what the one before it gives."""
+    width: int | None = None
+    for i, step in enumerate(affine):
+        W, b = step.W.shape, step.b.shape
+        if len(W) != 2 or 0 in W or b != W[1:]:
+            raise ValueError(f"layer {i} has W {W} and b {b}; it needs W (d, k) and b (k,)")
+        if width not in (None, W[0]):
+            raise ValueError(f"layer {i} has W {W}, layer {i - 1} before it has {width} outputs")
+        width = W[1]
 
 
 def _loss(last: Activation, loss: str | Loss | None, logits: bool) -> tuple[Loss, Activation]:

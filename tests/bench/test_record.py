@@ -48,6 +48,16 @@ def test_a_record_comes_back_from_its_file(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["commit"] == "abc"
 
 
+def test_a_record_has_no_numbers_that_json_has_not(tmp_path):
+    run = made_up(timed(numpy=[10.0, float("nan")], fastnn=[float("inf")]))
+    run.save(tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["results"][0]["us"]["numpy"] == [10.0, None]
+    assert repr(record.load(tmp_path / "run.json").results[0].us["numpy"]) == "[10.0, nan]"
+    (tmp_path / "run.json").write_text(text.replace("null", "NaN"), encoding="utf-8")  # as it was
+    assert repr(record.load(tmp_path / "run.json").results[0].us["fastnn"]) == "[nan]"
+
+
 def test_rounds_and_contestants_merge():
     merged = record.merge([
         timed(fastnn=[1.0]), timed(numpy=[9.0]), timed(fastnn=[3.0]), timed(fastnn=[2.0]),

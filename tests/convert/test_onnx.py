@@ -92,6 +92,11 @@ GEMM = ("Gemm", "xWb", "z", {})
         ([("MatMul", "xW", "p", {}), ("Add", "bp", "y", {})], {"b": B.reshape(1, 2)}),
         ([("MatMul", "xW", "y", {})], {}),
         ([("Gemm", "xWb", "y", {"transB": 1, "alpha": 0.5, "beta": 2.0})], {"W": W.T.copy()}),
+        ([("Gemm", "xWb", "y", {"alpha": -0.1, "beta": 0.0})], {}),
+        ([("Gemm", "xWb", "y", {"transB": 0, "beta": 1.5})], {"b": B.reshape(1, 2)}),
+        ([("Gemm", "xWb", "y", {"beta": -3.0})], {"b": B[:1]}),
+        ([("Gemm", "xWb", "y", {})], {"b": B[:1].reshape(())}),
+        ([("Gemm", "xWb", "y", {"transB": 1})], {"W": W[:, :1].T.copy(), "b": B[:1].reshape(1, 1)}),
         ([("Gemm", "xW", "p", {}), ("Add", "pb", "y", {})], {}),
         ([("Transpose", "V", "W", {"perm": [1, 0]}), ("MatMul", "xW", "y", {})], {"V": W.T.copy()}),
         ([("Constant", "", "c", {"value": numpy_helper.from_array(B)}), ("Gemm", "xWc", "y", {})], {}),
@@ -128,6 +133,120 @@ def test_graphs_of_others(nodes, constants, tmp_path, close):
 def test_what_cannot_be_converted_is_named(nodes, named, tmp_path):
     with pytest.raises(TypeError, match=named):
         fastnn.from_onnx(written(tmp_path / "model.onnx", nodes))
+
+
+U = RNG.standard_normal((4, 3)).astype("float32")
+NO_ROWS, NO_COLUMNS = np.zeros((0, 2), "float32"), np.zeros((3, 0), "float32")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([GEMM, ("Gemm", "zU", "y", {})], {"U": U}, r"layer 1 has W \(4, 3\), layer 0 .* 2 out"),
+        ([GEMM, ("Relu", "z", "r", {}), ("MatMul", "rU", "y", {})], {"U": U}, "layer 1 has W"),
+        ([GEMM, ("Gemm", "zU", "y", {"transB": 1})], {"U": U}, r"layer 1 has W \(3, 4\)"),
+        ([("Gemm", "xWb", "y", {"transB": 1})], {}, r"Gemm adds \(2,\) to rows of 3"),
+        ([("Gemm", "xWb", "y", {})], {"b": np.ones((5, 2), "float32")}, r"adds \(5, 2\) to rows of 2"),
+        ([("MatMul", "xW", "p", {}), ("Add", "pb", "y", {})], {"b": U[0]}, r"adds \(3,\) to rows of 2"),
+        ([("MatMul", "xW", "y", {})], {"W": NO_ROWS}, r"layer 0 has W \(0, 2\)"),
+        ([("MatMul", "xW", "y", {})], {"W": NO_COLUMNS}, r"layer 0 has W \(3, 0\)"),
+        ([("Gemm", "xWb", "y", {"alpha": "two"})], {}, "alpha 'two', which is no number"),
+        ([("Gemm", "xWb", "y", {"transB": [1]})], {}, "transB .1., which is no number"),
+        ([("Gemm", "x", "y", {})], {}, "Gemm has 1 inputs"),
+        ([("Add", "x", "y", {})], {}, "Add has 1 inputs"),
+        ([("Mul", "x", "y", {})], {}, "Mul has 1 inputs"),
+        ([("Relu", "", "y", {})], {}, "Relu has 0 inputs"),
+        ([GEMM, ("PRelu", "z", "y", {})], {}, "PRelu has 1 inputs"),
+        ([GEMM, ("LeakyRelu", "z", "y", {"alpha": "x"})], {}, "alpha"),
+        ([("Transpose", "V", "W", {"perm": [7]}), ("MatMul", "xW", "y", {})], {"V": W}, "transposed"),
+        ([("Transpose", "", "W", {}), ("MatMul", "xW", "y", {})], {}, "Transpose has 0 inputs"),
+        ([("Constant", "", "W", {"value": 1.5}), ("MatMul", "xW", "y", {})], {}, "cannot be read"),
+        ([("Relu", "y", "y", {})], {}, "the graph has a cycle: 'y'"),
+        ([("Relu", "z", "y", {}), ("Gemm", "yWb", "z", {})], {}, "the graph has a cycle"),
+        ([("Identity", "z", "y", {}), ("Identity", "y", "z", {})], {}, "the graph has a cycle"),
+        (
+            [("Identity", "W", "V", {}), ("Transpose", "V", "W", {}), ("Gemm", "xV", "y", {})],
+            {},
+            "cycle",
+        ),
+        ([("MatMul", "yW", "p", {}), ("Add", "pb", "y", {})], {}, "the graph has a cycle"),
+    ],
+)
+def test_damaged_graphs_are_refused_with_the_files_name(nodes, constants, message, tmp_path):
+    path = written(tmp_path / "damaged.onnx", nodes, constants)
+    with pytest.raises(ValueError, match=rf"damaged\.onnx: .*{message}"):
+        fastnn.from_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("dims", "data"),
+    [((10**6, 10**6), b""), ((2**62, 4), b"\0" * 24), ((-3, 2), b"\0" * 7), ((3, 2), b"")],
+)
+def test_a_tensor_of_an_absurd_shape_is_refused(dims, data, tmp_path):
+    path = written(tmp_path / "model.onnx", [("MatMul", "xW", "y", {})])
+    model = onnx.load(path)
+    (tensor,) = (t for t in model.graph.initializer if t.name == "W")
+    tensor.dims[:], tensor.raw_data = dims, data
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"model\.onnx: the tensor 'W' cannot be read"):
+        fastnn.from_onnx(path)
+
+
+def test_what_is_not_there_or_no_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none"):
+        fastnn.from_onnx(tmp_path / "none.onnx")
+    with pytest.raises(OSError, match=tmp_path.name):
+        fastnn.from_onnx(tmp_path)
+
+
+def mutated(content, rng):
+    """Return a file's content with some bytes flipped, cut out, doubled, or replaced by others."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 5)):
+        place, length = int(rng.integers(len(content))), int(rng.integers(1, 12))
+        kind = rng.integers(5)
+        if kind == 0:
+            content[place] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del content[place : place + length]
+        elif kind == 2:
+            content[place:place] = content[place : place + length]
+        elif kind == 3:
+            other = int(rng.integers(len(content)))
+            content[place : place + length] = content[other : other + length]
+        else:
+            del content[place:]
+        if not content:
+            break
+    return bytes(content)
+
+
+def test_mutations_of_a_file_give_a_network_or_the_one_error(tmp_path):
+    rng = np.random.default_rng(0)
+    nodes = [
+        ("Identity", "x", "i", {}), ("Transpose", "V", "T", {"perm": [1, 0]}),
+        ("Gemm", "iTb", "z", {"alpha": 0.5, "transB": 0}), ("Sigmoid", "z", "s", {}),
+        ("Mul", "zs", "m", {}), ("MatMul", "mU", "p", {}), ("Add", "pc", "q", {}),
+        ("Elu", "q", "e", {"alpha": 0.5}), ("Gemm", "eUc", "g", {"transB": 1}),
+        ("Softmax", "g", "y", {}),
+    ]  # fmt: skip
+    U = rng.standard_normal((2, 2)).astype("float32")
+    path = written(tmp_path / "model.onnx", nodes, {"V": W.T.copy(), "U": U, "c": B})
+    content = path.read_bytes()
+    assert len(fastnn.from_onnx(path).layers) == 3
+    refused = []
+    for _ in range(800):
+        path.write_bytes(mutated(content, rng))
+        try:
+            net = fastnn.from_onnx(path)
+        except (TypeError, ValueError) as error:
+            refused.append(repr(error))
+        else:
+            with np.errstate(all="ignore"):
+                assert len(net.predict(np.ones((2, net.layers[0].n_in)))) == 2
+    assert 100 < len(refused) < 800
+    assert all("model.onnx" in error for error in refused)
+    assert all(error.startswith(("TypeError", "ValueError")) for error in refused)
 
 
 def test_one_output_of_several(tmp_path):

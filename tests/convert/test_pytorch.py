@@ -182,3 +182,9 @@ def test_networks_that_cannot_be_converted():
     net = fastnn.NeuralNetwork("l2", [OwnLayer(), fastnn.FullyConnected(2, "relu")], fastnn.SGD(0.1))
     with pytest.raises(TypeError, match="layer 0 is a OwnLayer"):
         fastnn.to_torch(net)
+
+
+def test_layers_that_do_not_fit_one_another_are_refused():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+    with pytest.raises(ValueError, match=r"layer 1 has W \(5, 2\), layer 0 before it has 4 outputs"):
+        fastnn.from_torch(module)

@@ -1,7 +1,9 @@
 """Compiled kernels on disk: fresh, never mixed up, whatever folders are writable."""
 
 import gc
+import hashlib
 import os
+import pickle
 import pty
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnn.kernels import activations
+from fastnn.kernels import _cache, activations
 from fastnn.kernels._jit import COMPILED, NumbaError
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
@@ -103,6 +105,132 @@ def test_a_broken_file_is_replaced(package, content):
     assert call(package)[0] == ["2.0", "2", "0"]
 
 
+STAMP, CODE = bytes(range(32)), pickle.dumps(list(range(300)))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a file of the cache, whose folder the cache made."""
+    path = tmp_path / "folder" / "kernel.nbc"
+    assert _cache._write(path, STAMP, CODE)
+    assert _cache._read(path, STAMP) == CODE
+    return path
+
+
+def test_every_flipped_bit_and_every_truncation_is_noticed(written):
+    content = written.read_bytes()
+    for place in range(len(content)):
+        spoilt = bytearray(content)
+        spoilt[place] ^= 1 << place % 8
+        written.write_bytes(spoilt)
+        assert _cache._read(written, STAMP) is None, place
+        written.write_bytes(content[:place])
+        assert _cache._read(written, STAMP) is None, place
+    written.write_bytes(content + b"\0")
+    assert _cache._read(written, STAMP) is None
+    written.unlink()
+    written.mkdir()
+    assert _cache._read(written, STAMP) is None
+
+
+def test_damaged_code_is_compiled_anew_and_replaced(package):
+    call(package)
+    for share in (0.01, 0.2, 0.4, 0.6, 0.8, 0.99):
+        for path in kept(package):
+            content = bytearray(path.read_bytes())
+            content[int(share * len(content))] ^= 16
+            path.write_bytes(content)
+        assert call(package) == (["2.0", "2", "2"], "")
+    assert call(package) == (["2.0", "2", "0"], "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [b"", b"no pickle", pickle.dumps(7), pickle.dumps(()), pickle.dumps((1,) * 12), b"cnone\nthere\n."],
+)
+def test_code_that_cannot_be_unpickled_is_compiled_anew_and_replaced(package, code):
+    call(package)
+    for path in kept(package):
+        path.write_bytes(path.read_bytes()[:32] + hashlib.sha256(code).digest() + code)
+    assert call(package) == (["2.0", "2", "2"], "")
+    assert call(package) == (["2.0", "2", "0"], "")
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777, 0o1777])
+def test_a_folder_that_others_can_write_to_is_neither_read_nor_written(written, mode):
+    written.parent.chmod(mode)
+    assert _cache._read(written, STAMP) is None
+    assert not _cache._write(written.with_name("other.nbc"), STAMP, CODE)
+    assert [path.name for path in written.parent.iterdir()] == ["kernel.nbc"]
+    written.parent.chmod(0o755)
+    assert _cache._read(written, STAMP) == CODE
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_file_that_others_can_write_to_is_not_read_but_replaced(written, mode):
+    written.chmod(mode)
+    assert _cache._read(written, STAMP) is None
+    assert _cache._write(written, STAMP, CODE)
+    assert _cache._read(written, STAMP) == CODE
+
+
+@posix
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_another_user_owns_is_not_read_what_root_owns_is(written, what, monkeypatch):
+    owners = {"folder": written.parent.stat().st_ino, "file": written.stat().st_ino}
+    owner = {owners[what]: 12345}
+    real_stat, real_fstat = os.stat, os.fstat
+
+    def owned(found):
+        values = list(found)
+        values[4] = owner.get(found.st_ino, found.st_uid)
+        return os.stat_result(values)
+
+    monkeypatch.setattr(os, "stat", lambda *given, **options: owned(real_stat(*given, **options)))
+    monkeypatch.setattr(os, "fstat", lambda file: owned(real_fstat(file)))
+    assert _cache._read(written, STAMP) is None
+    owner[owners[what]] = 0
+    assert _cache._read(written, STAMP) == CODE
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)  # another user reads what root wrote
+    owner.update(dict.fromkeys(owners.values(), 0))
+    assert _cache._read(written, STAMP) == CODE
+
+
+@posix
+def test_folder_and_files_are_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        path = tmp_path / "folder" / "kernel.nbc"
+        assert _cache._write(path, STAMP, CODE)
+    finally:
+        os.umask(before)
+    assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o755, 0o644)
+    assert _cache._read(path, STAMP) == CODE
+
+
+@posix
+def test_where_others_can_write_the_next_folder_is_used_or_a_warning_says_so(package):
+    beside = package / "fastnn" / "kernels" / "__pycache__"
+    beside.mkdir()
+    beside.chmod(0o777)
+    assert call(package) == (["2.0", "2", "2"], "")
+    assert call(package) == (["2.0", "2", "0"], "")
+    assert not kept(package)
+    chosen = package.parent / "chosen"
+    assert call(package, NUMBA_CACHE_DIR=chosen)[0][2] == "2"
+    (inner,) = chosen.iterdir()
+    inner.chmod(0o777)
+    for _ in range(2):
+        result, said = call(package, NUMBA_CACHE_DIR=chosen)
+        assert result[2] == "2"
+        assert said.count(f"other users can write to {inner} (run: chmod go-w '{inner}')") == 1
+
+
 def test_a_folder_that_is_not_writable_is_read(package):
     call(package)
     before = kept(package)
@@ -153,6 +281,31 @@ def test_a_person_at_a_terminal_reads_why_it_takes_long(package, slow, lines):
     assert said.count("fastnn: compiling kernels for this machine") == lines
     os.close(ours)
     os.close(theirs)
+
+
+NOTEBOOK = """
+import sys, types
+shell = types.SimpleNamespace(kernel=object())
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
+_cache._SLOW = {}
+"""
+
+
+@pytest.mark.parametrize(("slow", "lines"), [("0", 1), ("1e9", 0)])
+def test_a_notebook_says_why_it_takes_long(package, slow, lines):
+    said, errors = call(package, NOTEBOOK.format(slow))
+    assert " ".join(said).count("fastnn: compiling kernels for this machine, once; they are") == lines
+    assert said[-3:] == ["2.0", "2", "2"]
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "ipython",
+    ["None", "types.ModuleType('IPython')", "types.SimpleNamespace(get_ipython=lambda: None)"],
+)
+def test_where_ipython_runs_no_notebook_nothing_is_said(package, ipython):
+    program = NOTEBOOK.format(0) + f"sys.modules['IPython'] = {ipython}"
+    assert call(package, program) == (["2.0", "2", "2"], "")
 
 
 @pytest.mark.parametrize("processes", [3, pytest.param(16, marks=pytest.mark.slow)])
