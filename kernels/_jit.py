@@ -1,11 +1,19 @@
 """How kernels are compiled, and on what.
 
 Kernels compile at their first call with a dtype, release the GIL, and are kept on disk (`_cache.py`).
-Fast-math is a named set, never all: without ``nnan`` and ``ninf`` LLVM must keep NaN and infinity.
+
+A promise about bits or accuracy rests on rounding steps that are the same wherever an element stands: in
+a loop's vectors, in its scalar rest, in an array of another size. So LLVM may neither reorder nor
+contract what :func:`exact` compiles. Where a fused multiply-add is meant, the code says :func:`fma` or
+:func:`muladd`. Where fast-math is allowed, it is a named set, never all: without ``nnan`` and ``ninf``
+LLVM must keep NaN and infinity.
 """
 
-import platform
+import functools
+import math
+import re
 from collections.abc import Callable
+from fractions import Fraction
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -15,6 +23,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
@@ -27,7 +36,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 COMPILED = not _config.DISABLE_JIT
-EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
+EXACT: frozenset[str] = frozenset()
 
 
 def _features() -> list[str]:
@@ -38,17 +47,44 @@ def _features() -> list[str]:
     return sorted(name[1:] for name in chosen.split(",") if name.startswith("+"))
 
 
+_PROBE = """
+define <16 x float> @probe_add(<16 x float> %a, <16 x float> %b) {
+  %c = fadd <16 x float> %a, %b
+  ret <16 x float> %c
+}
+declare double @llvm.fma.f64(double, double, double)
+define double @probe_product(double %a, double %b, double %c) {
+  %d = call double @llvm.fma.f64(double %a, double %b, double %c)
+  ret double %d
+}
+"""
+
+
+@functools.cache
+def _probe() -> str:
+    """Return the assembly of a sum of vectors and of a fused multiply-add, for what numba compiles for.
+
+    Features alone do not tell: a CPU's name brings some, and one feature brings others. LLVM knows.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = _config.CPU_FEATURES
+    target = llvm.Target.from_default_triple().create_target_machine(
+        cpu=_config.CPU_NAME or llvm.get_host_cpu_name(),
+        features=get_host_cpu_features() if features is None else features,
+    )
+    return str(target.emit_assembly(llvm.parse_assembly(_PROBE)))
+
+
 def _vector_bytes() -> int:
-    """Return the width of vectors that have fused multiply-add; 0 if unknown."""
-    features = _features()
-    if "avx512f" in features:
-        return 64
-    if "avx2" in features and "fma" in features:
-        return 32
-    return 16 if "neon" in features or platform.machine() in ("aarch64", "arm64") else 0
+    """Return the width of one vector register, 16 where it is not known: LLVM has such vectors always."""
+    widths = {"z": 64, "y": 32}
+    return max((widths[letter] for letter in re.findall(r"%([yz])mm", _probe())), default=16)
 
 
-VECTOR_BYTES = _vector_bytes()
+VECTOR_BYTES = _vector_bytes() if COMPILED else 16
+FUSED = COMPILED and not re.search(r"\bfma\b", _probe())  # else a multiply-add is a call or two steps
+VECTOR_REGISTERS = 16 if COMPILED and re.search(r"%[xy]mm", _probe()) and VECTOR_BYTES < 64 else 32
 
 
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
@@ -62,12 +98,12 @@ def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
 
 
 def kernel(function: _F) -> _F:
-    """Compile a kernel whose sums LLVM may reorder, so that they vectorise."""
+    """Compile a kernel in which LLVM may reorder and contract, so that sums vectorise: no bits rest on it."""
     return _compile(function, FAST)
 
 
 def exact(function: _F) -> _F:
-    """Compile a function whose rounding steps must stay as written."""
+    """Compile a function whose rounding steps stay as written."""
     return _compile(function, EXACT)
 
 
@@ -77,11 +113,6 @@ def inlined(function: _F) -> _F:
 
 
 def inner(function: _F) -> _F:
-    """Compile a function that only kernels call, as :func:`kernel`."""
-    return _inner(function, FAST)
-
-
-def inner_exact(function: _F) -> _F:
     """Compile a function that only kernels call, as :func:`exact`."""
     return _inner(function, EXACT)
 
@@ -114,7 +145,29 @@ def elementary(function: Any, single: Any, double: Any) -> Any:
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` rounded once."""
-    return type(c)(np.longdouble(a) * np.longdouble(b) + np.longdouble(c))
+    x, y, z, dtype = float(a), float(b), float(c), type(c)
+    if not all(map(math.isfinite, (x, y, z))):
+        return dtype(x * y + z)
+    exact = Fraction(x) * Fraction(y) + Fraction(z)
+    if exact == 0:
+        return dtype(x * y + z)  # for the sign
+    with np.errstate(over="ignore"):
+        return dtype(_to_odd(exact) if dtype is np.float32 else _nearest(exact))
+
+
+def _nearest(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+def _to_odd(exact: Fraction) -> float:
+    """Return a float64 next to a number, with an odd last bit if it is not exact: it rounds as that."""
+    near = _nearest(exact)
+    if math.isinf(near) or exact == near or np.float64(near).view(np.int64) & 1:
+        return near
+    return math.nextafter(near, math.inf if exact > near else -math.inf)
 
 
 @type_callable(fma)
@@ -124,7 +177,40 @@ def _type_of_fma(context):
 
 @lower_builtin(fma, types.Float, types.Float, types.Float)
 def _emit_fma(context, builder, signature, values):
-    return builder.fma(*values)
+    if FUSED or signature.return_type.bitwidth > 32:
+        return builder.fma(*values)
+    a, b, c = (builder.fpext(value, ir.DoubleType()) for value in values)
+    return builder.fptrunc(builder.fadd(builder.fmul(a, b), c), ir.FloatType())
+
+
+def muladd(a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c``, rounded once if the machine does that in one step, everywhere alike."""
+    return a * b + c
+
+
+@type_callable(muladd)
+def _type_of_muladd(context):
+    return lambda a, b, c: a(a, a, a)
+
+
+def emit_muladd(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return :func:`muladd` of numbers or vectors."""
+    if not FUSED:
+        return builder.fadd(builder.fmul(a, b), c)
+    if not isinstance(a.type, ir.VectorType):
+        return builder.fma(a, b, c)
+    bits = 32 if isinstance(a.type.element, ir.FloatType) else 64
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(a.type, [a.type] * 3),
+        f"llvm.fma.v{a.type.count}f{bits}",
+    )
+    return builder.call(function, [a, b, c])
+
+
+@lower_builtin(muladd, types.Float, types.Float, types.Float)
+def _emit_muladd(context, builder, signature, values):
+    return emit_muladd(builder, *values)
 
 
 def polynomial(x: Any, coefficients: tuple[Any, ...]) -> Any:
@@ -145,7 +231,7 @@ def _emit_polynomial(context, builder, signature, values):
     x, coefficients = values
     *lower, y = cgutils.unpack_tuple(builder, coefficients)
     for c in reversed(lower):
-        y = builder.fadd(builder.fmul(y, x), c)
+        y = emit_muladd(builder, y, x, c)
     return y
 
 
@@ -157,7 +243,7 @@ def job(function: _F) -> Any:
     from numba.core.ccallback import CFunc
 
     signature = (types.int64, types.int64), types.void
-    compiled = CFunc(function, signature, {}, {"fastmath": set(FAST), "error_model": "numpy"})
+    compiled = CFunc(function, signature, {}, {"error_model": "numpy"})
     compiled._cache = KernelCache(function)
     with uncollected():
         compiled.compile()
