@@ -9,9 +9,7 @@ contract what :func:`exact` compiles. Where a fused multiply-add is meant, the c
 LLVM must keep NaN and infinity.
 """
 
-import functools
 import math
-import re
 from collections.abc import Callable
 from fractions import Fraction
 from types import FunctionType
@@ -23,68 +21,18 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastnn.kernels._cache import KernelCache, folder
 from fastnn.kernels._inlined import Choice, Inlined, Kernel, uncollected
+from fastnn.kernels._target import COMPILED, FUSED, VECTOR_BYTES, cpu, features, loop_bytes
 
 _I64 = ir.IntType(64)
-_config: Any = numba.config  # its attributes are made at run time
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
-COMPILED = not _config.DISABLE_JIT
 EXACT: frozenset[str] = frozenset()
-
-
-def _features() -> list[str]:
-    """Return the processor's features that numba compiles for: NUMBA_CPU_FEATURES, or the host's."""
-    chosen = _config.CPU_FEATURES
-    if chosen is None:
-        return sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
-    return sorted(name[1:] for name in chosen.split(",") if name.startswith("+"))
-
-
-_PROBE = """
-define <16 x float> @probe_add(<16 x float> %a, <16 x float> %b) {
-  %c = fadd <16 x float> %a, %b
-  ret <16 x float> %c
-}
-declare double @llvm.fma.f64(double, double, double)
-define double @probe_product(double %a, double %b, double %c) {
-  %d = call double @llvm.fma.f64(double %a, double %b, double %c)
-  ret double %d
-}
-"""
-
-
-@functools.cache
-def _probe() -> str:
-    """Return the assembly of a sum of vectors and of a fused multiply-add, for what numba compiles for.
-
-    Features alone do not tell: a CPU's name brings some, and one feature brings others. LLVM knows.
-    """
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = _config.CPU_FEATURES
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=_config.CPU_NAME or llvm.get_host_cpu_name(),
-        features=get_host_cpu_features() if features is None else features,
-    )
-    return str(target.emit_assembly(llvm.parse_assembly(_PROBE)))
-
-
-def _vector_bytes() -> int:
-    """Return the width of one vector register, 16 where it is not known: LLVM has such vectors always."""
-    widths = {"z": 64, "y": 32}
-    return max((widths[letter] for letter in re.findall(r"%([yz])mm", _probe())), default=16)
-
-
-VECTOR_BYTES = _vector_bytes() if COMPILED else 16
-FUSED = COMPILED and not re.search(r"\bfma\b", _probe())  # else a multiply-add is a call or two steps
-VECTOR_REGISTERS = 16 if COMPILED and re.search(r"%[xy]mm", _probe()) and VECTOR_BYTES < 64 else 32
 
 
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
@@ -348,8 +296,10 @@ def machine() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "LLVM": ".".join(map(str, llvm.llvm_version_info)),
-        "CPU": _config.CPU_NAME or llvm.get_host_cpu_name(),
-        "CPU features": _features(),
+        "CPU": cpu(),
+        "CPU features": features(),
+        "vector bytes": VECTOR_BYTES,
+        "loop bytes": loop_bytes() if COMPILED else 0,
         "jit": COMPILED,
         "cache folder": str(folder() or "none is writable: set NUMBA_CACHE_DIR"),
     }

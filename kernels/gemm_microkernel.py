@@ -24,7 +24,8 @@ from typing import Any
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import VECTOR_BYTES, VECTOR_REGISTERS, inner
+from fastnn.kernels._jit import VECTOR_BYTES, inner
+from fastnn.kernels._target import VECTOR_REGISTERS
 from fastnn.kernels._vectors import I64, Emitter
 from fastnn.kernels.rule_microkernel import emit_rule, rule_numbers
 

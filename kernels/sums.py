@@ -1,9 +1,9 @@
 """Sums of up to ``BLOCK`` terms, in float64, in one order on every processor.
 
 LLVM may not reorder a sum that bits rest on, and a sum in the written order does not vectorise. So these
-are written in vectors: ``CHAINS`` of them, each of ``LANES`` numbers, take the terms in turn, and are
-added up pair by pair. That order is fixed; LLVM makes of the vectors those that the machine has. Rounding
-errors pile up over ``BLOCK / (CHAINS LANES)`` terms only.
+are written in vectors. Sixteen partial sums take the terms in turn, four more take fours of what is left,
+and one the last three; in the end, halves of them are added. That order is the same whatever vectors
+there are, and rounding errors pile up over a sixteenth of the terms only.
 
 Longer sums add blocks (:mod:`fastnn.kernels.rows`). A sum of what a loop computes writes its terms to
 :func:`terms` first.
@@ -19,9 +19,10 @@ from numba.extending import lower_builtin, type_callable
 
 from fastnn._typing import Array
 from fastnn.kernels._jit import emit_muladd
+from fastnn.kernels._target import loop_bytes
 
 BLOCK = 1024
-LANES, CHAINS = 4, 4
+_TOGETHER, _FEW = 16, 4
 _I32, _I64, _DOUBLE = ir.IntType(32), ir.IntType(64), ir.DoubleType()
 
 
@@ -92,9 +93,13 @@ def _read(builder: Any, array: Any, index: Any, lanes: int) -> Any:
     return value if size == 8 else builder.fpext(value, wide)
 
 
-def _add_up(builder: Any, vector: Any) -> Any:
-    """Return the sum of a vector's lanes, each added to the one half a vector further."""
-    lanes = LANES
+def _halved(builder: Any, vectors: list[Any]) -> Any:
+    """Return the sum of all lanes, each half added to the other, first of the vectors, then of one."""
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        vectors = [builder.fadd(*pair) for pair in zip(vectors[:half], vectors[half:], strict=True)]
+    vector = vectors[0]
+    lanes = vector.type.count
     while lanes > 1:
         lanes //= 2
         indices = ir.VectorType(_I32, lanes)
@@ -112,34 +117,36 @@ def _sums(
     builder: Any, count: Any, numbers: int, add: Callable[[list[Any], Any, int], list[Any]]
 ) -> list[Any]:
     """Return so many sums of ``count`` terms; ``add(sums, index, lanes)`` adds the next to each."""
-    zeros = ir.Constant(ir.VectorType(_DOUBLE, LANES), [0.0] * LANES)
-    chains = [
-        [cgutils.alloca_once_value(builder, zeros) for _ in range(numbers)] for _ in range(CHAINS)
-    ]
-    rest = [cgutils.alloca_once_value(builder, _DOUBLE(0.0)) for _ in range(numbers)]
+    lanes = max(loop_bytes() // 8, _FEW)  # of which there are 16 in any case, in one vector or more
 
-    def step(chain: list[Any], index: Any, lanes: int) -> None:
-        values = add([builder.load(place) for place in chain], index, lanes)
-        for value, place in zip(values, chain, strict=True):
+    def zeros(size: int) -> list[Any]:
+        zero = _spread(builder, _DOUBLE(0.0), size)
+        return [cgutils.alloca_once_value(builder, zero) for _ in range(numbers)]
+
+    def step(places: list[Any], index: Any, size: int) -> None:
+        values = add([builder.load(place) for place in places], index, size)
+        for value, place in zip(values, places, strict=True):
             builder.store(value, place)
 
     def loop(start: Any, stop: Any, length: int) -> Any:
         return cgutils.for_range_slice(builder, start, stop, _I64(length), _I64)
 
-    together = builder.and_(count, _I64(-LANES * CHAINS))
-    vectors = builder.and_(count, _I64(-LANES))
-    with loop(_I64(0), together, LANES * CHAINS) as (i, _):
+    chains, few, single = [zeros(lanes) for _ in range(_TOGETHER // lanes)], zeros(_FEW), zeros(1)
+    end = builder.and_(count, _I64(-_TOGETHER))
+    with loop(_I64(0), end, _TOGETHER) as (i, _):
         for c, chain in enumerate(chains):
-            step(chain, builder.add(i, _I64(c * LANES)), LANES)
-    with loop(together, vectors, LANES) as (i, _):
-        step(chains[0], i, LANES)
-    with loop(vectors, count, 1) as (i, _):
-        step(rest, i, 1)
-    totals = [[builder.load(chain[n]) for chain in chains] for n in range(numbers)]
-    while len(totals[0]) > 1:
-        totals = [[builder.fadd(*t[i : i + 2]) for i in range(0, len(t), 2)] for t in totals]
-    sums = [_add_up(builder, vector) for (vector,) in totals]
-    return [builder.fadd(s, builder.load(r)) for s, r in zip(sums, rest, strict=True)]
+            step(chain, builder.add(i, _I64(c * lanes)), lanes)
+    end_of_few = builder.and_(count, _I64(-_FEW))
+    with loop(end, end_of_few, _FEW) as (i, _):
+        step(few, i, _FEW)
+    with loop(end_of_few, count, 1) as (i, _):
+        step(single, i, 1)
+    sums = []
+    for n in range(numbers):
+        total = _halved(builder, [builder.load(chain[n]) for chain in chains])
+        total = builder.fadd(total, _halved(builder, [builder.load(few[n])]))
+        sums.append(builder.fadd(total, builder.load(single[n])))
+    return sums
 
 
 def _flat(array: Any) -> bool:
