@@ -139,12 +139,12 @@ class Data:
         if self.iteration == 0 and shuffle:
             self.shuffle(rng)
         assert self._labels is not None
-        order = np.arange(self.n_samples) if self._order is None else self._order
+        order = np.arange(self.n_samples, dtype=np.int64) if self._order is None else self._order
         return self._data, self._labels, self._weights, order
 
     def shuffle(self, rng: np.random.Generator | None = None) -> None:
         """Permute data and labels, by NumPy's global generator unless ``rng`` is given."""
-        order = np.arange(self.n_samples)
+        order = np.arange(self.n_samples, dtype=np.int64)  # on Windows, NumPy 1 would give int32
         (np.random.shuffle if rng is None else rng.shuffle)(order)
         self._order = order if self._order is None else self._order[order]
 

@@ -5,6 +5,9 @@ from the jumps: where a jump returns to a block that every way to it has passed,
 a loop (A. Aho, M. Lam, R. Sethi, J. Ullman, "Compilers", 2nd ed., 9.6.6); an innermost one has no other
 inside.
 
+How wide LLVM's vectors are in loops, it decides by the processor, and not always for the widest there are
+(:func:`~fastnn.kernels._target.loop_bytes`): a ``width`` is that one unless it is given.
+
 LLVM makes several loops of one in the source: the main one over whole vectors, often unrolled, and
 narrower or scalar ones over what is left, or for arrays that overlap. So a scalar loop is no fault by
 itself. It is one where nothing at full width in the same function does all the arithmetic that it does.
@@ -20,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from fastnn.kernels import _jit
+from fastnn.kernels._target import loop_bytes
 
 _LABEL = re.compile(r"([^\s#/;:]+):")
 _INSTRUCTION = re.compile(r"\s+([a-z][\w.]*)(?:\s+(.*))?$")
@@ -195,19 +199,27 @@ def inspect(kernel: Any, *arguments: Any) -> list[Function]:
     return parse(_jit.assembly(kernel, *arguments))
 
 
-def main_loop(functions: list[Function], width: int) -> Loop | None:
-    """Return the loop with the most arithmetic for each element, at full width if there is one."""
+def main_loop(functions: list[Function], width: int | None = None) -> Loop | None:
+    """Return the loop with the most arithmetic for each element, at full width if there is one.
 
-    def weight(loop: Loop) -> tuple[int, int, int, float, int]:
+    A loop without arithmetic is one only where no loop has any: what a kernel copies or transposes goes
+    in vectors as wide as the machine's, which may be wider than LLVM's loops.
+    """
+
+    width = width or loop_bytes()
+
+    def weight(loop: Loop) -> tuple[bool, bool, int, int, float, int]:
         flops, _ = loop.per_element()
-        return loop.full(width), len(loop.calls), loop.vector_bytes, flops, len(loop.instructions)
+        wide = loop.full(width), len(loop.calls), loop.vector_bytes
+        return flops > 0 or bool(loop.calls), *wide, flops, len(loop.instructions)
 
     loops = (loop for function in functions for loop in function.loops if loop.vector_code)
     return max(loops, key=weight, default=None)
 
 
-def problems(functions: list[Function], width: int) -> list[str]:
+def problems(functions: list[Function], width: int | None = None) -> list[str]:
     """Say what keeps a kernel from vectors of ``width`` bytes; nothing if all its loops use them."""
+    width = width or loop_bytes()
     looping = {function.name for function in functions if function.loops}
     found, vectors = [], False
     for function in functions:

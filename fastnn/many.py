@@ -129,7 +129,7 @@ def _check_apart(networks: Sequence[NeuralNetwork]) -> None:
 
 def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
     if rows is None:
-        return [np.arange(n)] * count
+        return [np.arange(n, dtype=np.int64)] * count
     if len(rows) != count:
         raise ValueError(f"rows has {len(rows)} entries for {count} networks")
     found = [np.array(part) for part in rows]  # copies, which the caller cannot change meanwhile

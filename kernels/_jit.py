@@ -1,11 +1,17 @@
 """How kernels are compiled, and on what.
 
 Kernels compile at their first call with a dtype, release the GIL, and are kept on disk (`_cache.py`).
-Fast-math is a named set, never all: without ``nnan`` and ``ninf`` LLVM must keep NaN and infinity.
+
+A promise about bits or accuracy rests on rounding steps that are the same wherever an element stands: in
+a loop's vectors, in its scalar rest, in an array of another size. So LLVM may neither reorder nor
+contract what :func:`exact` compiles. Where a fused multiply-add is meant, the code says :func:`fma` or
+:func:`muladd`. Where fast-math is allowed, it is a named set, never all: without ``nnan`` and ``ninf``
+LLVM must keep NaN and infinity.
 """
 
-import platform
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -20,35 +26,13 @@ from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastnn.kernels._cache import KernelCache, folder
 from fastnn.kernels._inlined import Choice, Inlined, Kernel, uncollected
+from fastnn.kernels._target import COMPILED, FUSED, VECTOR_BYTES, cpu, features, loop_bytes
 
 _I64 = ir.IntType(64)
-_config: Any = numba.config  # its attributes are made at run time
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
-COMPILED = not _config.DISABLE_JIT
-EXACT = frozenset({"contract"})  # where correctness rests on the order of operations
-
-
-def _features() -> list[str]:
-    """Return the processor's features that numba compiles for: NUMBA_CPU_FEATURES, or the host's."""
-    chosen = _config.CPU_FEATURES
-    if chosen is None:
-        return sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
-    return sorted(name[1:] for name in chosen.split(",") if name.startswith("+"))
-
-
-def _vector_bytes() -> int:
-    """Return the width of vectors that have fused multiply-add; 0 if unknown."""
-    features = _features()
-    if "avx512f" in features:
-        return 64
-    if "avx2" in features and "fma" in features:
-        return 32
-    return 16 if "neon" in features or platform.machine() in ("aarch64", "arm64") else 0
-
-
-VECTOR_BYTES = _vector_bytes()
+EXACT: frozenset[str] = frozenset()
 
 
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
@@ -62,12 +46,12 @@ def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
 
 
 def kernel(function: _F) -> _F:
-    """Compile a kernel whose sums LLVM may reorder, so that they vectorise."""
+    """Compile a kernel in which LLVM may reorder and contract, so that sums vectorise: no bits rest on it."""
     return _compile(function, FAST)
 
 
 def exact(function: _F) -> _F:
-    """Compile a function whose rounding steps must stay as written."""
+    """Compile a function whose rounding steps stay as written."""
     return _compile(function, EXACT)
 
 
@@ -77,11 +61,6 @@ def inlined(function: _F) -> _F:
 
 
 def inner(function: _F) -> _F:
-    """Compile a function that only kernels call, as :func:`kernel`."""
-    return _inner(function, FAST)
-
-
-def inner_exact(function: _F) -> _F:
     """Compile a function that only kernels call, as :func:`exact`."""
     return _inner(function, EXACT)
 
@@ -114,7 +93,29 @@ def elementary(function: Any, single: Any, double: Any) -> Any:
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` rounded once."""
-    return type(c)(np.longdouble(a) * np.longdouble(b) + np.longdouble(c))
+    x, y, z, dtype = float(a), float(b), float(c), type(c)
+    if not all(map(math.isfinite, (x, y, z))):
+        return dtype(x * y + z)
+    exact = Fraction(x) * Fraction(y) + Fraction(z)
+    if exact == 0:
+        return dtype(x * y + z)  # for the sign
+    with np.errstate(over="ignore"):
+        return dtype(_to_odd(exact) if dtype is np.float32 else _nearest(exact))
+
+
+def _nearest(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+def _to_odd(exact: Fraction) -> float:
+    """Return a float64 next to a number, with an odd last bit if it is not exact: it rounds as that."""
+    near = _nearest(exact)
+    if math.isinf(near) or exact == near or np.float64(near).view(np.int64) & 1:
+        return near
+    return math.nextafter(near, math.inf if exact > near else -math.inf)
 
 
 @type_callable(fma)
@@ -124,7 +125,40 @@ def _type_of_fma(context):
 
 @lower_builtin(fma, types.Float, types.Float, types.Float)
 def _emit_fma(context, builder, signature, values):
-    return builder.fma(*values)
+    if FUSED or signature.return_type.bitwidth > 32:
+        return builder.fma(*values)
+    a, b, c = (builder.fpext(value, ir.DoubleType()) for value in values)
+    return builder.fptrunc(builder.fadd(builder.fmul(a, b), c), ir.FloatType())
+
+
+def muladd(a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c``, rounded once if the machine does that in one step, everywhere alike."""
+    return a * b + c
+
+
+@type_callable(muladd)
+def _type_of_muladd(context):
+    return lambda a, b, c: a(a, a, a)
+
+
+def emit_muladd(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return :func:`muladd` of numbers or vectors."""
+    if not FUSED:
+        return builder.fadd(builder.fmul(a, b), c)
+    if not isinstance(a.type, ir.VectorType):
+        return builder.fma(a, b, c)
+    bits = 32 if isinstance(a.type.element, ir.FloatType) else 64
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(a.type, [a.type] * 3),
+        f"llvm.fma.v{a.type.count}f{bits}",
+    )
+    return builder.call(function, [a, b, c])
+
+
+@lower_builtin(muladd, types.Float, types.Float, types.Float)
+def _emit_muladd(context, builder, signature, values):
+    return emit_muladd(builder, *values)
 
 
 def polynomial(x: Any, coefficients: tuple[Any, ...]) -> Any:
@@ -145,7 +179,7 @@ def _emit_polynomial(context, builder, signature, values):
     x, coefficients = values
     *lower, y = cgutils.unpack_tuple(builder, coefficients)
     for c in reversed(lower):
-        y = builder.fadd(builder.fmul(y, x), c)
+        y = emit_muladd(builder, y, x, c)
     return y
 
 
@@ -157,7 +191,7 @@ def job(function: _F) -> Any:
     from numba.core.ccallback import CFunc
 
     signature = (types.int64, types.int64), types.void
-    compiled = CFunc(function, signature, {}, {"fastmath": set(FAST), "error_model": "numpy"})
+    compiled = CFunc(function, signature, {}, {"error_model": "numpy"})
     compiled._cache = KernelCache(function)
     with uncollected():
         compiled.compile()
@@ -262,8 +296,10 @@ def machine() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "LLVM": ".".join(map(str, llvm.llvm_version_info)),
-        "CPU": _config.CPU_NAME or llvm.get_host_cpu_name(),
-        "CPU features": _features(),
+        "CPU": cpu(),
+        "CPU features": features(),
+        "vector bytes": VECTOR_BYTES,
+        "loop bytes": loop_bytes() if COMPILED else 0,
         "jit": COMPILED,
         "cache folder": str(folder() or "none is writable: set NUMBA_CACHE_DIR"),
     }

@@ -5,9 +5,9 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastnn.kernels._jit import COMPILED, VECTOR_BYTES
+from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, emit_muladd
 
-AVAILABLE = COMPILED and VECTOR_BYTES > 0
+AVAILABLE = COMPILED
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -24,7 +24,6 @@ class Emitter:
         self.flags = ir.VectorType(ir.IntType(1), self.lanes)
         self.suffix = f"v{self.lanes}f{8 * self.size}"
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        self.fma = self.function("llvm.fma", self.vector, [self.vector] * 3)
 
     def function(self, name: str, result: Any, arguments: list[Any]) -> Any:
         return cgutils.get_or_insert_function(
@@ -71,6 +70,10 @@ class Emitter:
         keep, data = I32(3), I32(1)
         pointer = self.builder.inttoptr(address, byte)
         self.builder.call(function, [pointer, I32(int(write)), keep, data])
+
+    def muladd(self, a: Any, b: Any, c: Any) -> Any:
+        """Return ``a b + c``, as :func:`fastnn.kernels._jit.muladd`."""
+        return emit_muladd(self.builder, a, b, c)
 
     def relu(self, z: Any) -> Any:
         """Return z, -0 where it is negative, +0 where it is zero of either sign."""

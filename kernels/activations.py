@@ -8,10 +8,10 @@ import math
 
 from fastnn._typing import Array
 from fastnn.kernels import math as m
-from fastnn.kernels._jit import exact, kernel
+from fastnn.kernels._jit import exact, muladd
 
 
-@kernel
+@exact
 def relu(z: Array, out: Array) -> None:
     """``out = max(z, 0)``; NaN stays NaN."""
     zero = z.dtype.type(0)
@@ -19,7 +19,7 @@ def relu(z: Array, out: Array) -> None:
         out[i] = zero if z[i] < zero else z[i]
 
 
-@kernel
+@exact
 def relu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * (z >= 0)``: the gradient at 0 is 1."""
     zero = z.dtype.type(0)
@@ -28,7 +28,7 @@ def relu_backward(z: Array, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (one if z[i] >= zero else zero)
 
 
-@kernel
+@exact
 def relu_gradient(y: Array, dy: Array, out: Array) -> None:
     """``out = dy`` times 0 where ``y`` has a minus sign, as :func:`gemm` leaves negative inputs."""
     one, zero = y.dtype.type(1), y.dtype.type(0)
@@ -36,7 +36,7 @@ def relu_gradient(y: Array, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (zero if math.copysign(one, y[i]) < zero else one)
 
 
-@kernel
+@exact
 def leaky_relu(z: Array, slope: float, out: Array) -> None:
     """``out = z``, times ``slope`` where it is negative."""
     zero, slope = z.dtype.type(0), z.dtype.type(slope)
@@ -44,7 +44,7 @@ def leaky_relu(z: Array, slope: float, out: Array) -> None:
         out[i] = slope * z[i] if z[i] < zero else z[i]
 
 
-@kernel
+@exact
 def leaky_relu_backward(z: Array, slope: float, dy: Array, out: Array) -> None:
     """``out = dy``, times ``slope`` where z is negative: the gradient at 0 is 1."""
     zero, one, slope = z.dtype.type(0), z.dtype.type(1), z.dtype.type(slope)
@@ -52,7 +52,7 @@ def leaky_relu_backward(z: Array, slope: float, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (one if z[i] >= zero else slope)
 
 
-@kernel
+@exact
 def elu(z: Array, alpha: float, out: Array) -> None:
     """``out = z`` where it is positive, else ``alpha (exp(z) - 1)``."""
     zero, alpha = z.dtype.type(0), z.dtype.type(alpha)
@@ -60,7 +60,7 @@ def elu(z: Array, alpha: float, out: Array) -> None:
         out[i] = z[i] if z[i] > zero else alpha * m.expm1_nonpositive(z[i])
 
 
-@kernel
+@exact
 def elu_backward(z: Array, alpha: float, dy: Array, out: Array) -> None:
     """``out = dy`` where z is positive, else ``dy alpha exp(z)``: the gradient at 0 is alpha."""
     zero, one, alpha = z.dtype.type(0), z.dtype.type(1), z.dtype.type(alpha)
@@ -68,49 +68,49 @@ def elu_backward(z: Array, alpha: float, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (one if z[i] > zero else alpha * m.exp_nonpositive(z[i]))
 
 
-@kernel
+@exact
 def gelu(z: Array, out: Array) -> None:
     """``out = z Phi(z)``, Phi the normal distribution function."""
     for i in range(z.size):
         out[i] = m.gelu(z[i])
 
 
-@kernel
+@exact
 def gelu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy (Phi(z) + z phi(z))``, phi the normal density."""
     for i in range(z.size):
         out[i] = dy[i] * m.gelu_slope(z[i])
 
 
-@kernel
+@exact
 def gelu_tanh(z: Array, out: Array) -> None:
     """``out = z (1 + tanh(u)) / 2 = z sigmoid(2 u)``, ``u = sqrt(2 / pi) (z + 0.044715 z**3)``."""
     for i in range(z.size):
         out[i] = m.gelu_tanh(z[i])
 
 
-@kernel
+@exact
 def gelu_tanh_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy (s + z s (1 - s) 2 u')`` with ``s = sigmoid(2 u)``."""
     for i in range(z.size):
         out[i] = dy[i] * m.gelu_tanh_slope(z[i])
 
 
-@kernel
+@exact
 def silu(z: Array, out: Array) -> None:
     """``out = z sigmoid(z)``; 0 at -inf."""
     for i in range(z.size):
         out[i] = m.silu(z[i])
 
 
-@kernel
+@exact
 def silu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy s (1 + z (1 - s))`` with ``s = sigmoid(z)``."""
     for i in range(z.size):
         out[i] = dy[i] * m.silu_slope(z[i])
 
 
-@kernel
+@exact
 def softplus(z: Array, out: Array) -> None:
     """``out = log(1 + exp(z))``, as ``max(z, 0) + log1p(exp(-|z|))``."""
     zero = z.dtype.type(0)
@@ -118,14 +118,14 @@ def softplus(z: Array, out: Array) -> None:
         out[i] = (zero if z[i] < zero else z[i]) + m.log1p_exp(-abs(z[i]))
 
 
-@kernel
+@exact
 def softplus_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy sigmoid(z)``."""
     for i in range(z.size):
         out[i] = dy[i] * m.sigmoid(z[i])
 
 
-@kernel
+@exact
 def sigmoid(z: Array, out: Array) -> None:
     """``out = 1 / (1 + exp(-z))``."""
     for i in range(z.size):
@@ -138,10 +138,10 @@ def sigmoid_backward(z: Array, dy: Array, out: Array) -> None:
     one, two = z.dtype.type(1), z.dtype.type(2)
     for i in range(z.size):
         e = m.exp_nonpositive(-abs(z[i]))  # s (1 - s) = e / (1 + e)**2: 1 - s would cancel
-        out[i] = dy[i] * (e / (one + e * (two + e)))
+        out[i] = dy[i] * (e / muladd(e, two + e, one))
 
 
-@kernel
+@exact
 def tanh(z: Array, out: Array) -> None:
     """``out = tanh(z)``."""
     for i in range(z.size):
@@ -154,10 +154,10 @@ def tanh_backward(z: Array, dy: Array, out: Array) -> None:
     one, two, four = z.dtype.type(1), z.dtype.type(2), z.dtype.type(4)
     for i in range(z.size):
         e = m.exp_nonpositive(-two * abs(z[i]))  # 1 - t**2 = 4 e / (1 + e)**2: 1 - t would cancel
-        out[i] = dy[i] * (four * e / (one + e * (two + e)))
+        out[i] = dy[i] * (four * e / muladd(e, two + e, one))
 
 
-@kernel
+@exact
 def arctan(z: Array, out: Array) -> None:
     """``out = arctan(z)``."""
     for i in range(z.size):
@@ -170,4 +170,4 @@ def arctan_backward(z: Array, dy: Array, out: Array) -> None:
     one, small = z.dtype.type(1), z.dtype.type(2.0 ** -(z.itemsize * 16))
     for i in range(z.size):
         s = small if abs(z[i]) * small >= one else one
-        out[i] = dy[i] * s / (z[i] * s * z[i] + s)
+        out[i] = dy[i] * s / muladd(z[i] * s, z[i], s)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import inlined, polynomial
+from fastnn.kernels._jit import inlined, muladd, polynomial
 from fastnn.kernels.floats import DOUBLE, SINGLE
 
 
@@ -17,8 +17,8 @@ def arctan_32(x: Any) -> Any:
     t = (-c.one if large else y) / (y if large else c.one)
     z = t * t
     right = c.two if large else c.zero
-    low = right * c.quarter_pi_low + t * (z * polynomial(z, p.ATAN_32))
-    return math.copysign(right * c.quarter_pi + (t + low), x)
+    low = muladd(t, z * polynomial(z, p.ATAN_32), right * c.quarter_pi_low)
+    return math.copysign(muladd(right, c.quarter_pi, t + low), x)
 
 
 @inlined
@@ -32,5 +32,5 @@ def arctan_64(x: Any) -> Any:
     t = (y if small else above) / (c.one if small else below)
     turns = c.zero if small else (c.two if large else c.one)
     z = t * t
-    low = turns * c.quarter_pi_low + t * (z * polynomial(z, p.ATAN_64))
-    return math.copysign(turns * c.quarter_pi + (t + low), x)
+    low = muladd(t, z * polynomial(z, p.ATAN_64), turns * c.quarter_pi_low)
+    return math.copysign(muladd(turns, c.quarter_pi, t + low), x)

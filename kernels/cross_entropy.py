@@ -11,17 +11,18 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import by_dtype, fma, inlined, inner, inner_exact, kernel
+from fastnn.kernels._jit import by_dtype, exact, fma, inlined, inner, muladd
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row_from_top, halves, reciprocal, scale_of
+from fastnn.kernels.sums import BLOCK, sums_of_gaps
 
 _CUT = 1.5 * 2.0 ** (52 - 26)  # of targets: see shifted_exp.py
 
 
-@inner_exact
+@inner
 def _row_loss(weight: float, rest: float, below: float, like: Any) -> Any:
     """Return ``weight log1p(rest / SCALE) + below``; NaN for a row that has no softmax."""
-    return weight * m.log1p(rest / scale_of(like)) + below + rest * 0.0
+    return muladd(weight, m.log1p(rest / scale_of(like)), below) + rest * 0.0
 
 
 @inlined
@@ -31,10 +32,10 @@ def _total(rest, scale, n):
     back = total - rest
     lost = (rest - (total - back)) + (scale - back)
     product = total * n
-    return total, lost, product, fma(total, n, -product) + lost * n
+    return total, lost, product, muladd(lost, n, fma(total, n, -product))
 
 
-@inner_exact
+@inner
 def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> None:
     """``p = ((weight - y) p - y others) / (total n)``, the others being those beside each entry.
 
@@ -53,7 +54,7 @@ def _gradient_row(p: Array, y: Array, rest: float, weight: float, n: int) -> Non
         p[j] = fma(g, high, g * low)
 
 
-@inner_exact
+@inner
 def _gradient_lanes(p: Array, y: Array, rests: Array, weights: Array, n: int, own: Array) -> None:
     """As :func:`_gradient_row`; ``own`` is six numbers a lane of scratch."""
     lanes, dtype = rows.lanes_in(p), p.dtype.type
@@ -69,7 +70,7 @@ def _gradient_lanes(p: Array, y: Array, rests: Array, weights: Array, n: int, ow
         for r in range(lanes):
             others = (total_highs[r] - p_row[r]) + total_lows[r]
             others = around[r] if p_row[r] == scale else others
-            g = (w[r] - y_row[r]) * p_row[r] - y_row[r] * others
+            g = muladd(w[r] - y_row[r], p_row[r], -(y_row[r] * others))
             p_row[r] = fma(g, highs[r], g * lows[r])
 
 
@@ -86,20 +87,26 @@ def _target_64(y):
 _target = by_dtype(_target_32, _target_64)  # in two parts, whose sums are exact for targets of about 1
 
 
+@inlined
+def _gap(weight, top, z):
+    # what a target adds to `below`; of weight 0 nothing, even at z = -inf
+    gap = np.float64(top) - np.float64(z)
+    return weight * (gap if weight != 0.0 else 0.0)
+
+
 @inner
 def _weigh_row(z: Array, y: Array, top: float) -> tuple[float, float]:
     """Return ``sum(y)`` and ``sum(y (top - z))``."""
-    high = low = below = 0.0
-    for j in range(z.size):
-        h, rest = _target(y[j])
-        high += h
-        low += rest
-        w = np.float64(y[j])
-        below += w * (np.float64(top) - np.float64(z[j])) if w != 0.0 else 0.0
-    return high + low, below
+    high = low = below = lost = 0.0
+    for start in range(0, z.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        more_high, more_low, more = sums_of_gaps(z[some], y[some], top, _CUT)
+        high, low = high + more_high, low + more_low
+        below, lost = rows.add(below, lost, more)
+    return high + low, below + lost
 
 
-@inner_exact
+@inner
 def _weigh_lanes(z: Array, y: Array, tops: Array, weights: Array, below: Array, lows: Array) -> None:
     """As :func:`_weigh_row`; lows is scratch."""
     lanes = rows.lanes_in(z)
@@ -111,13 +118,12 @@ def _weigh_lanes(z: Array, y: Array, tops: Array, weights: Array, below: Array, 
             h, rest = _target(y_row[r])
             weights[r] += h
             lows[r] += rest
-            w = np.float64(y_row[r])
-            below[r] += w * (np.float64(tops[r]) - np.float64(z_row[r])) if w != 0.0 else 0.0
+            below[r] += _gap(np.float64(y_row[r]), tops[r], z_row[r])
     for r in range(lanes):
         weights[r] += lows[r]
 
 
-@kernel
+@exact
 def softmax_cross_entropy_long(z: Array, y: Array, n: int, out: Array) -> float:
     """As :func:`softmax_cross_entropy`, row by row."""
     loss, lost = 0.0, 0.0
@@ -145,7 +151,7 @@ def _finish_lanes(t: Array, d: Array, n: int, own: Array, sums: Array) -> float:
     return loss + lost
 
 
-@kernel
+@exact
 def softmax_cross_entropy_short(z: Array, y: Array, n: int, out: Array) -> float:
     """As :func:`softmax_cross_entropy`, for rows of up to ``SHORT`` entries, as lanes."""
     k = z.shape[1]
@@ -164,7 +170,7 @@ def softmax_cross_entropy_short(z: Array, y: Array, n: int, out: Array) -> float
     return loss + lost
 
 
-@kernel
+@exact
 def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     """Return ``sum(y * (logsumexp(z) - z))``; write its gradient ``(p sum(y) - y) / n``.
 
@@ -176,7 +182,7 @@ def softmax_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     return softmax_cross_entropy_short(z, y, n, out)
 
 
-@inner_exact
+@inner
 def _label_gradient_row(p, class_weight, label, even, peak, rest, weight, n):
     total, _, product, lost_of_product = _total(rest, scale_of(p), np.float64(n))
     dtype = p.dtype.type
@@ -187,12 +193,12 @@ def _label_gradient_row(p, class_weight, label, even, peak, rest, weight, n):
     w, e, total_one = dtype(weight), dtype(even), dtype(total)
     for j in range(p.size):
         y = e * class_weight[j]
-        g = w * p[j] - y * total_one
+        g = muladd(w, p[j], -(y * total_one))
         p[j] = fma(g, high, g * low)
     p[label] = dtype(((weight - target) * at_label - target * others) / (total * n))
 
 
-@inner_exact
+@inner
 def _split_target(label, sample_weight, class_weight, smoothing):
     # the target is `even class_weight`, and at the label the peak more
     weight = np.float64(sample_weight)
@@ -202,7 +208,6 @@ def _split_target(label, sample_weight, class_weight, smoothing):
 
 @inner
 def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
-    k = z.shape[1]
     loss, lost = 0.0, 0.0
     class_sum = rows.sum_row(class_weight)
     for i in range(z.shape[0]):
@@ -212,9 +217,7 @@ def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
         top, rest = exp_row_from_top(z[i], out[i])
         below = 0.0
         if even != 0.0:
-            for j in range(k):
-                w = even * np.float64(class_weight[j])
-                below += w * (np.float64(top) - np.float64(z[i, j])) if w != 0.0 else 0.0
+            below = even * _weigh_row(z[i], class_weight, top)[1]
         if peak != 0.0:
             below += peak * (np.float64(top) - np.float64(z[i, label]))
         loss, lost = rows.add(loss, lost, _row_loss(weight, rest, below, out))
@@ -222,7 +225,7 @@ def _labels_long(z, labels, sample_weight, class_weight, smoothing, n, out):
     return loss + lost
 
 
-@inner_exact
+@inner
 def _weigh_even_lanes(t, d, class_weight, tops, evens, below):
     # d = evens class_weight, and these targets' part of `below`
     lanes = rows.lanes_in(t)
@@ -233,7 +236,7 @@ def _weigh_even_lanes(t, d, class_weight, tops, evens, below):
         for r in range(lanes):
             w = evens[r] * np.float64(class_weight[j])
             d_row[r] = w
-            below[r] += w * (np.float64(tops[r]) - np.float64(t_row[r])) if w != 0.0 else 0.0
+            below[r] += _gap(w, tops[r], t_row[r])
 
 
 @inner
@@ -272,7 +275,7 @@ def _labels_short(z, labels, sample_weight, class_weight, smoothing, n, out):
     return loss + lost
 
 
-@kernel
+@exact
 def softmax_cross_entropy_labels(
     z: Array,
     labels: Array,
@@ -294,7 +297,7 @@ def softmax_cross_entropy_labels(
     return loss
 
 
-@kernel
+@exact
 def strangers(labels: Array, k: int) -> int:
     """Return how many int64 labels are not in ``0 .. k - 1``."""
     count = 0

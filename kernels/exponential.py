@@ -4,17 +4,17 @@ import math
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import fma, inlined, polynomial
+from fastnn.kernels._jit import fma, inlined, muladd, polynomial
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, halves, power, times_power
 from fastnn.kernels.polynomials import long_polynomial
 
 
 @inlined
 def reduce(x: Any, c: Constants) -> tuple[Any, Any, Any]:
-    """Return ``r = x - n ln 2`` in two parts, and ``n + magic``, for x that does not overflow n."""
-    t = x * c.log2_e + c.magic
+    """Return a and n, with ``x - n ln 2 = a - n c.ln2_low``, and ``n + magic``; n is not to overflow."""
+    t = muladd(x, c.log2_e, c.magic)
     n = t - c.magic
-    return x - n * c.ln2_high, -(n * c.ln2_low), t
+    return muladd(-n, c.ln2_high, x), n, t
 
 
 @inlined
@@ -24,33 +24,54 @@ def exp_rest(r: Any, coefficients: tuple[Any, ...]) -> Any:
 
 
 @inlined
-def _expm1_reduced(x, c):
-    high, low, t = reduce(x, c)
+def _expm1_rest(high, n, coefficients, c):
+    low = -(n * c.ln2_low)
     r = high + low
-    return high + (low + (r * r) * exp_rest(r, c.exp)), t
+    return high + muladd(r * r, exp_rest(r, coefficients), low)
+
+
+@inlined
+def _expm1_reduced(x, c):
+    high, n, t = reduce(x, c)
+    return _expm1_rest(high, n, c.exp, c), t
+
+
+@inlined
+def expm1_parts(x: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
+    """Return q and a power of two a, with ``exp(x) = a + a q``, q good to 1.5 units.
+
+    ``magic`` is one of ``c.magic_...``, with ``c.magic_up`` and ``c.magic_down`` a is larger and smaller
+    by a factor ``1 / c.scale``.
+    """
+    t = muladd(x, c.log2_e, magic)
+    n = t - magic
+    return _expm1_rest(muladd(-n, c.ln2_high, x), n, c.exp_short, c), power(t)
 
 
 @inlined
 def expm1_product(x: Any, y: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
-    """Return q and a power of two a, with ``exp(x y) = a + a q``, q good to 1.5 units.
-
-    The product is not rounded: ``x y - n ln 2`` is. ``magic`` is one of ``c.magic_...``, with
-    ``c.magic_up`` and ``c.magic_down`` a is larger and smaller by a factor ``1 / c.scale``.
-    """
-    t = (x * y) * c.log2_e + magic
+    """As :func:`expm1_parts`, of ``x y``. The product is not rounded: ``x y - n ln 2`` is."""
+    t = muladd(x * y, c.log2_e, magic)
     n = t - magic
-    high, low = fma(x, y, -(n * c.ln2_high)), -(n * c.ln2_low)
-    r = high + low
-    return high + (low + (r * r) * exp_rest(r, c.exp_short)), power(t)
+    return _expm1_rest(fma(x, y, -(n * c.ln2_high)), n, c.exp_short, c), power(t)
+
+
+@inlined
+def exp_lifted(x: Any, c: Constants) -> Any:
+    """Return ``exp(x) / c.scale``, good to 1.5 units, for x <= 0."""
+    t = muladd(x, c.log2_e, c.magic_lift)
+    n = t - c.magic_lift
+    r = muladd(-n, c.ln2_low, muladd(-n, c.ln2_high, x))
+    return times_power(c.one + muladd(r * r, exp_rest(r, c.exp_short), r), t)
 
 
 @inlined
 def exp_product(x: Any, y: Any, less: Any, c: Constants) -> Any:
-    """Return ``exp(x y - less) / c.scale``, good to 1.5 units, for a product <= 0."""
-    t = (x * y) * c.log2_e + c.magic_lift
+    """As :func:`exp_lifted`, of ``x y - less``, for a product <= 0 that is not rounded."""
+    t = muladd(x * y, c.log2_e, c.magic_lift)
     n = t - c.magic_lift
-    r = (fma(x, y, -(n * c.ln2_high)) - n * c.ln2_low) - less
-    return times_power(c.one + (r + (r * r) * exp_rest(r, c.exp_short)), t)
+    r = muladd(-n, c.ln2_low, fma(x, y, -(n * c.ln2_high))) - less
+    return times_power(c.one + muladd(r * r, exp_rest(r, c.exp_short), r), t)
 
 
 @inlined
@@ -60,7 +81,7 @@ def exp_(x: Any, c: Constants) -> Any:
     x = c.high if x > c.high else x
     q, t = _expm1_reduced(x, c)
     a, b = halves(t)
-    return (q * a + a) * b
+    return muladd(q, a, a) * b
 
 
 @inlined
@@ -68,8 +89,8 @@ def exp_nonpositive(x: Any, c: Constants) -> Any:
     """Return exp(x) for x <= 0."""
     # 2**n may be subnormal: over c.scale it is not, and c.scale is the one factor that may round
     x = c.low if x < c.low else x
-    q, a = expm1_product(x, c.one, c.magic_up, c)
-    return (a * q + a) * c.scale
+    q, a = expm1_parts(x, c.magic_up, c)
+    return muladd(a, q, a) * c.scale
 
 
 @inlined
@@ -78,7 +99,8 @@ def expm1(x: Any, c: Constants) -> Any:
     # s / 2 (expm1(r) + 1) - 1 / 2, times 2, with s = 2**n: half of it, so that n = 1024 has a power
     x = c.minus_one_below if x < c.minus_one_below else x
     x = c.high if x > c.high else x
-    high, low, t = reduce(x, c)
+    high, n, t = reduce(x, c)
+    low = -(n * c.ln2_low)
     r = high + low
     low = (high - r) + low
     a = power(t + (c.bias - c.one))
@@ -87,8 +109,8 @@ def expm1(x: Any, c: Constants) -> Any:
     top = constant + linear
     rest = linear - (top - constant) + ((a - constant) - c.half)
     square = r * r
-    low += c.half * fma(r, r, -square) + r * square * polynomial(r, c.exp[1:])
-    y = c.two * (top + (rest + a * (low + c.half * square)))
+    low += muladd(r * square, polynomial(r, c.exp[1:]), c.half * fma(r, r, -square))
+    y = c.two * (top + muladd(a, muladd(c.half, square, low), rest))
     return x if abs(x) < c.negligible else y
 
 
@@ -98,7 +120,7 @@ def expm1_nonpositive(x: Any, c: Constants) -> Any:
     x = c.minus_one_below if x < c.minus_one_below else x
     q, t = _expm1_reduced(x, c)
     a = power(t + c.bias)
-    return a * q + (a - c.one)
+    return muladd(a, q, a - c.one)
 
 
 @inlined
@@ -108,9 +130,9 @@ def tanh_32(x: Any) -> Any:
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
     z = x * x
-    near = y + y * (z * polynomial(z, p.TANH_32))
-    q, a = expm1_product(y, c.two, c.magic_level, c)
-    far = c.one - c.two / (a * q + (a + c.one))
+    near = muladd(y, z * polynomial(z, p.TANH_32), y)
+    q, a = expm1_parts(c.two * y, c.magic_level, c)
+    far = c.one - c.two / muladd(a, q, a + c.one)
     return math.copysign(near if y < c.one else far, x)
 
 
@@ -121,22 +143,23 @@ def tanh_64(x: Any) -> Any:
     y = abs(x)
     y = c.tanh_one if y > c.tanh_one else y
     y += y
-    t = y * c.log2_e + c.magic_level
+    t = muladd(y, c.log2_e, c.magic_level)
     n = t - c.magic_level
-    high, rest = y - n * c.ln2_high, -(n * c.ln2_low)
+    high, rest = muladd(-n, c.ln2_high, y), -(n * c.ln2_low)
     r = high + rest
     a = power(t)
-    rest = fma(r * r, exp_rest(r, c.exp_short), rest)
+    rest = muladd(r * r, exp_rest(r, c.exp_short), rest)
     q = high + rest
     constant = a - c.one
-    top, bottom = fma(a, q, constant), fma(a, q, a + c.one)
+    top, bottom = muladd(a, q, constant), muladd(a, q, a + c.one)
     # What top lacks, and the quotient times its bottom
-    low = fma(a, rest - (q - high), fma(a, q, constant - top))
+    low = muladd(a, rest - (q - high), muladd(a, q, constant - top))
     inverse = c.one / bottom
     quotient = top * inverse
-    error = fma(-quotient, bottom, top) + low * (c.one - quotient)
+    error = muladd(low, c.one - quotient, fma(-quotient, bottom, top))
     # For large x the quotient's own rounding would be an error of more than a unit
-    return math.copysign(c.one - c.two * inverse if a > c.two else quotient + inverse * error, x)
+    near, far = muladd(inverse, error, quotient), c.one - c.two * inverse
+    return math.copysign(far if a > c.two else near, x)
 
 
 @inlined
@@ -145,9 +168,9 @@ def sigmoid(x: Any, c: Constants) -> Any:
     y = -x
     y = -c.sigmoid_one if y < -c.sigmoid_one else y
     y = -c.low if y > -c.low else y
-    q, a = expm1_product(y, c.one, c.magic_down, c)
+    q, a = expm1_parts(y, c.magic_down, c)
     top = a + c.scale
-    return c.scale / (top + (a * q + (c.scale - (top - a))))  # with what is lost of the first sum
+    return c.scale / (top + muladd(a, q, c.scale - (top - a)))  # with what is lost of the first sum
 
 
 # x sigmoid(v), for an odd v(x) that grows: with e = exp(-|v|) it is max(x, 0) - |x| e / (1 + e). Its
@@ -163,7 +186,7 @@ def _gate(x, y, e, c):
 @inlined
 def _gate_slope(x, y, slope, e, c):
     rest = e * c.scale
-    k = e * ((c.one + rest) - y * slope) / (c.lift + e * (c.two + rest))
+    k = e * muladd(-y, slope, c.one + rest) / muladd(e, c.two + rest, c.lift)
     return c.one - k if x > c.zero else k
 
 
@@ -172,7 +195,7 @@ def silu(x: Any, c: Constants) -> Any:
     """Return x sigmoid(x)."""
     y = abs(x)
     y = -c.low_product if y > -c.low_product else y
-    return _gate(x, y, exp_product(-y, c.one, c.zero, c), c)
+    return _gate(x, y, exp_lifted(-y, c), c)
 
 
 @inlined
@@ -180,7 +203,7 @@ def silu_slope(x: Any, c: Constants) -> Any:
     """Return the derivative of silu."""
     y = abs(x)
     y = -c.low_product if y > -c.low_product else y
-    return _gate_slope(x, y, c.one, exp_product(-y, c.one, c.zero, c), c)
+    return _gate_slope(x, y, c.one, exp_lifted(-y, c), c)
 
 
 @inlined
@@ -190,7 +213,7 @@ def _cubic(x, c):
     error = fma(x, x, -square)
     high = fma(c.cubic, square, c.linear)
     rest = fma(c.cubic, square, -(high - c.linear))
-    return high, rest + (c.cubic * error + (c.cubic_low * square + c.linear_low))
+    return high, rest + muladd(c.cubic, error, muladd(c.cubic_low, square, c.linear_low))
 
 
 @inlined
@@ -209,5 +232,5 @@ def gelu_tanh_slope(x: Any, c: Constants) -> Any:
     y = c.cubic_zero if y > c.cubic_zero else y
     high, low = _cubic(y, c)
     e = exp_product(-y, high, y * low, c)
-    more = c.two * (high - c.linear) + (c.two * (low - c.linear_low) + low)  # 2 cubic y**2
+    more = muladd(c.two, high - c.linear, muladd(c.two, low - c.linear_low, low))  # 2 cubic y**2
     return _gate_slope(x, y, high + more, e, c)

@@ -24,11 +24,12 @@ from typing import Any
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import VECTOR_BYTES, inner_exact
+from fastnn.kernels._jit import VECTOR_BYTES, inner
+from fastnn.kernels._target import VECTOR_REGISTERS
 from fastnn.kernels._vectors import I64, Emitter
 from fastnn.kernels.rule_microkernel import emit_rule, rule_numbers
 
-TILE_ROWS = 4 if VECTOR_BYTES == 32 else 8  # AVX2 has 16 vector registers, AVX-512 and NEON 32
+TILE_ROWS = 4 if VECTOR_REGISTERS == 16 else 8  # AVX-512 and NEON have 32
 AHEAD = 8  # rows
 _LINE = 64  # bytes
 PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD, RULE = range(6)  # what is done to a tile before it is stored
@@ -116,7 +117,7 @@ def _emit_sums(tile: _Tile, begin: list[list[Any]], arguments: list[Any]) -> lis
         pointer = builder.inttoptr(builder.add(a_rows[m], along), emit.element.as_pointer())
         factor = emit.broadcast(builder.load(pointer), emit.vector)
         summed.append(
-            [builder.call(emit.fma, [factor, *pair]) for pair in zip(row_of_b, sums[m], strict=True)]
+            [emit.muladd(factor, *pair) for pair in zip(row_of_b, sums[m], strict=True)]
         )
     following = builder.add(step, I64(1))
     step.add_incoming(following, loop)
@@ -134,16 +135,16 @@ def _emit_change(
     emit: Emitter, kind: int, value: Any, at: Any, beside: Any, mask: Any, rates: Any
 ) -> Any:
     """Return what a vector of the product becomes in a mode."""
-    builder, fma, (lr, momentum) = emit.builder, emit.fma, rates
+    builder, (lr, momentum) = emit.builder, rates
     if kind == RELU:
         return emit.relu(value)
     if kind == RELU_GRADIENT:
         return emit.relu_gradient(value, emit.load(beside, mask))
     if kind == DESCENT:
-        change = builder.call(fma, [lr, value, emit.zero])  # rounded as SGD's velocity
+        change = emit.muladd(lr, value, emit.zero)  # rounded as SGD's velocity
         return builder.fsub(emit.load(at, mask), change)
     if kind == SGD:
-        velocity = builder.call(fma, [lr, value, builder.fmul(emit.load(beside, mask), momentum)])
+        velocity = emit.muladd(lr, value, builder.fmul(emit.load(beside, mask), momentum))
         emit.store(velocity, beside, mask)
         return builder.fsub(emit.load(at, mask), velocity)
     return value
@@ -235,7 +236,7 @@ _tile_2_3, _tile_2_2, _tile_2_1 = _tile(2, 3), _tile(2, 2), _tile(2, 1)
 _tile_1_3, _tile_1_2, _tile_1_1 = _tile(1, 3), _tile(1, 2), _tile(1, 1)
 
 
-@inner_exact
+@inner
 def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_row, mode, size, rates):
     """Do the columns of one panel, at most three vectors wide, tile by tile."""
     lanes = VECTOR_BYTES // size
@@ -279,7 +280,7 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
             i += 1
 
 
-@inner_exact
+@inner
 def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row, mode, size, rates):
     """``C = start + A B``: A ``(rows, k)``, B ``(k, columns)``, C ``(rows, columns)``; k >= 1.
 

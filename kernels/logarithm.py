@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastnn.kernels import polynomials as p
-from fastnn.kernels._jit import by_dtype, inlined, polynomial
+from fastnn.kernels._jit import by_dtype, inlined, muladd, polynomial
 from fastnn.kernels.exponential import exp_nonpositive
 from fastnn.kernels.floats import DOUBLE, SINGLE, Constants, split
 
@@ -14,8 +14,8 @@ def _log_parts_32(m, k, correction):
     c = SINGLE
     f = m - c.one
     z = f * f
-    rest = z * f * polynomial(f, p.LOG1P_32) - c.half * z
-    return k * c.ln2_high + (f + (rest + (k * c.ln2_low + correction)))
+    rest = muladd(z * f, polynomial(f, p.LOG1P_32), -(c.half * z))
+    return muladd(k, c.ln2_high, f + (rest + muladd(k, c.ln2_low, correction)))
 
 
 @inlined
@@ -25,9 +25,9 @@ def _log_parts_64(m, k, correction):
     s = f / (c.two + f)
     z = s * s
     half_square = c.half * f * f
-    rest = s * (half_square + z * polynomial(z, p.ATANH_64))
-    low = rest + (k * c.ln2_low + correction)
-    return k * c.ln2_high - ((half_square - low) - f)
+    rest = s * muladd(z, polynomial(z, p.ATANH_64), half_square)
+    low = rest + muladd(k, c.ln2_low, correction)
+    return muladd(k, c.ln2_high, -((half_square - low) - f))
 
 
 _log_parts = by_dtype(_log_parts_32, _log_parts_64)
@@ -48,7 +48,8 @@ def log(x: Any, c: Constants) -> Any:
 def log1p(x: Any, c: Constants) -> Any:
     """Return log(1 + x): ``log(u)`` and u's rounding error over u, with ``u = 1 + x``."""
     u = c.one + x
-    error = x - (u - c.one) if x < c.one else c.one - (u - x)
+    larger, smaller = (c.one, x) if x < c.one else (x, c.one)
+    error = smaller - (u - larger)
     m, k = split(u)
     y = _log_parts(m, k, error / u)
     y = x if x == c.inf or abs(x) < c.tiny else y

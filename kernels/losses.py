@@ -3,26 +3,38 @@
 Cross-entropy from logits is in :mod:`fastnn.kernels.cross_entropy`.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import inlined, kernel
+from fastnn.kernels._jit import exact, inlined, inner, muladd
+from fastnn.kernels.sums import BLOCK, sum_of, sum_of_squares, terms
 
 _EPS = np.finfo(np.float64).eps
 
 
-@kernel
+@inner
+def _cross_entropy_block(y: Array, p: Array) -> float:
+    parts = terms(y.size, 0.0)
+    for i in range(y.size):
+        parts[i] = -np.float64(y[i]) * m.log(np.float64(p[i]) + _EPS)
+    return sum_of(parts)
+
+
+@exact
 def cross_entropy(y: Array, p: Array) -> float:
     """Return ``-sum(y * log(p + eps))`` over flat ``(m,)`` arrays; ``eps`` is float64's."""
-    total = 0.0
-    for i in range(y.size):
-        total -= y[i] * m.log(np.float64(p[i]) + _EPS)
-    return total
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _cross_entropy_block(y[some], p[some]))
+    return total + lost
 
 
-@kernel
+@exact
 def cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
     """``out = -y / (p n)`` over flat arrays; an entry of no weight has gradient 0, even at p = 0."""
     scale = y.dtype.type(-1) / y.dtype.type(n)
@@ -31,15 +43,23 @@ def cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
         out[i] = y[i] if y[i] == zero and p[i] == zero else scale * (y[i] / p[i])
 
 
-@kernel
+@inner
+def _yes_no_block(y: Array, p: Array) -> float:
+    one, parts = y.dtype.type(1), terms(y.size, 0.0)
+    for i in range(y.size):
+        no = np.float64(one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
+        parts[i] = -muladd(np.float64(y[i]), m.log(np.float64(p[i]) + _EPS), no)
+    return sum_of(parts)
+
+
+@exact
 def yes_no_cross_entropy(y: Array, p: Array) -> float:
     """Return ``-sum(y log(p + eps) + (1 - y) log(1 - p + eps))`` over flat arrays."""
-    one = y.dtype.type(1)
-    total = 0.0
-    for i in range(y.size):
-        total -= y[i] * m.log(np.float64(p[i]) + _EPS)
-        total -= (one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
-    return total
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _yes_no_block(y[some], p[some]))
+    return total + lost
 
 
 @inlined
@@ -47,7 +67,7 @@ def _quotient(y, p, zero):
     return zero if y == zero and p == zero else y / p
 
 
-@kernel
+@exact
 def yes_no_cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
     """``out = ((1 - y) / (1 - p) - y / p) / n`` over flat arrays; a quotient 0 / 0 is 0."""
     zero, one = y.dtype.type(0), y.dtype.type(1)
@@ -56,7 +76,7 @@ def yes_no_cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> Non
         out[i] = (_quotient(one - y[i], one - p[i], zero) - _quotient(y[i], p[i], zero)) * scale
 
 
-@kernel
+@exact
 def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
     """Return how many of the questions of flat arrays have an answer on the other side than y."""
     wrong = 0
@@ -65,16 +85,16 @@ def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
     return wrong
 
 
-@kernel
+@exact
 def target_rows(y: Array, smoothing: float, weights: Array, out: Array) -> None:
     """``out = weights ((1 - smoothing) y + smoothing sum(y) / k)`` by rows, weights ``(k,)``."""
     for i in range(y.shape[0]):
         even = smoothing / y.shape[1] * rows.sum_row(y[i])
         for j in range(y.shape[1]):
-            out[i, j] = weights[j] * ((1.0 - smoothing) * np.float64(y[i, j]) + even)
+            out[i, j] = weights[j] * muladd(1.0 - smoothing, np.float64(y[i, j]), even)
 
 
-@kernel
+@exact
 def weigh_rows(a: Array, weights: Array) -> None:
     """Do ``a *= weights`` by rows, weights ``(n,)``."""
     for i in range(a.shape[0]):
@@ -83,38 +103,48 @@ def weigh_rows(a: Array, weights: Array) -> None:
             a[i, j] *= weight
 
 
-@kernel
+@inner
+def _binary_block(z: Array, y: Array, scale: Any, out: Array) -> float:
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    parts = terms(z.size, zero)
+    for i in range(z.size):
+        x, t = z[i], y[i]
+        near = m.log1p(m.exp_nonpositive(-abs(x)))
+        positive = near + (zero if x < zero else x)
+        negative = near + (zero if -x < zero else -x)
+        negative = negative if t != zero else zero
+        positive = positive if t != one else zero
+        parts[i] = muladd(t, negative, (one - t) * positive)
+        out[i] = muladd(one - t, m.sigmoid(x), -(t * m.sigmoid(-x))) * scale
+    return sum_of(parts)
+
+
+@exact
 def binary_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     """Return ``sum(y softplus(-z) + (1 - y) softplus(z))``; write its gradient ``(s - y) / n``.
 
     Flat arrays: logits, targets in [0, 1]; ``s = sigmoid(z)``, and the gradient is taken as
     ``((1 - y) sigmoid(z) - y sigmoid(-z)) / n``, which cancels nothing.
     """
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    scale = one / z.dtype.type(n)
-    total = 0.0
-    for i in range(z.size):
-        x, t = z[i], y[i]
-        near = m.log1p(m.exp_nonpositive(-abs(x)))
-        positive = near + (zero if x < zero else x)
-        negative = near + (zero if -x < zero else -x)
-        part = (t * negative if t != zero else zero) + ((one - t) * positive if t != one else zero)
-        total += np.float64(part)
-        out[i] = ((one - t) * m.sigmoid(x) - t * m.sigmoid(-x)) * scale
-    return total
+    scale = z.dtype.type(1) / z.dtype.type(n)
+    total = lost = 0.0
+    for start in range(0, z.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _binary_block(z[some], y[some], scale, out[some]))
+    return total + lost
 
 
-@kernel
+@exact
 def l2(y: Array, y_hat: Array) -> float:
     """Return ``sum((y - y_hat)**2)`` over flat arrays."""
-    total = 0.0
-    for i in range(y.size):
-        d = np.float64(y[i]) - np.float64(y_hat[i])
-        total += d * d
-    return total
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, sum_of_squares(y[some], y_hat[some]))
+    return total + lost
 
 
-@kernel
+@exact
 def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
     """``out = (y_hat - y) / n`` over flat arrays."""
     scale = y.dtype.type(1) / y.dtype.type(n)
@@ -122,7 +152,7 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
         out[i] = (y_hat[i] - y[i]) * scale
 
 
-@kernel
+@exact
 def misclassified(y: Array, scores: Array) -> int:
     """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
     wrong = 0

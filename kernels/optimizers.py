@@ -9,42 +9,58 @@ import math
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import kernel
+from fastnn.kernels import rows
+from fastnn.kernels._jit import exact, inner, muladd
+from fastnn.kernels.sums import BLOCK, sum_of_products, terms
+
+_SMALL, _LARGE = 2.0**-800, 2.0**800  # between them no square that counts is rounded away
 
 
-@kernel
-def norm(gradient: Array) -> float:
-    """Return ``sqrt(sum(gradient**2))``, in float64 and free of overflow."""
+@inner
+def _scaled_norm(gradient: Array) -> float:
+    """Return the norm where squares are too large or too small for float64."""
     top = 0.0
     for i in range(gradient.size):
         top = max(top, abs(np.float64(gradient[i])))
     if top == 0.0 or top == np.inf:
         top = 1.0
-    total = 0.0
-    for i in range(gradient.size):
-        g = np.float64(gradient[i]) / top
-        total += g * g
-    return top * math.sqrt(total)
+    total = lost = 0.0
+    for start in range(0, gradient.size, BLOCK):
+        part = gradient[start : start + BLOCK]
+        scaled = terms(part.size, 0.0)
+        for i in range(part.size):
+            scaled[i] = np.float64(part[i]) / top
+        total, lost = rows.add(total, lost, sum_of_products(scaled, scaled))
+    return top * math.sqrt(total + lost)
 
 
-@kernel
+@exact
+def norm(gradient: Array) -> float:
+    """Return ``sqrt(sum(gradient**2))``, in float64 and free of overflow."""
+    total = rows.dot_row(gradient, gradient)
+    if _SMALL < total < _LARGE:
+        return math.sqrt(total)
+    return _scaled_norm(gradient)
+
+
+@exact
 def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float, out: Array) -> None:
     """``out = momentum * velocity + lr * gradient``."""
     lr = gradient.dtype.type(lr)
     momentum = gradient.dtype.type(momentum)
     for i in range(gradient.size):
-        out[i] = momentum * velocity[i] + lr * gradient[i]
+        out[i] = muladd(momentum, velocity[i], lr * gradient[i])
 
 
-@kernel
+@exact
 def add_penalty(gradient: Array, rate: float, weights: Array) -> None:
     """``gradient += rate * weights``: the gradient of ``rate / 2 * sum(weights**2)`` added."""
     rate = gradient.dtype.type(rate)
     for i in range(gradient.size):
-        gradient[i] += rate * weights[i]
+        gradient[i] = muladd(rate, weights[i], gradient[i])
 
 
-@kernel
+@exact
 def adam(
     gradient: Array,
     m: Array,
@@ -69,6 +85,6 @@ def adam(
     eps = gradient.dtype.type(eps)
     for i in range(gradient.size):
         g = gradient[i]
-        m[i] = b1 * m[i] + c1 * g
-        v[i] = b2 * v[i] + c2 * (g * g)
+        m[i] = muladd(b1, m[i], c1 * g)
+        v[i] = muladd(b2, v[i], c2 * (g * g))
         out[i] = step_size * m[i] / (math.sqrt(v[i]) + eps)

@@ -6,7 +6,7 @@ first-level cache: the bounds other kernels are held against.
 
 from fastnn._typing import Array
 from fastnn.kernels import dense
-from fastnn.kernels._jit import call_job, exact, kernel
+from fastnn.kernels._jit import call_job, exact, kernel, muladd
 from fastnn.kernels.parts import words
 from fastnn.kernels.threads import parallel_for
 
@@ -53,8 +53,8 @@ def multiply_add(times: int, z: Array, out: Array) -> None:
             g = f + one
             h = g + one
             for _ in range(16):
-                a, b, c, d = a * x + one, b * x + one, c * x + one, d * x + one
-                e, f, g, h = e * x + one, f * x + one, g * x + one, h * x + one
+                a, b, c, d = muladd(a, x, one), muladd(b, x, one), muladd(c, x, one), muladd(d, x, one)
+                e, f, g, h = muladd(e, x, one), muladd(f, x, one), muladd(g, x, one), muladd(h, x, one)
             out[i] = (a + b + c + d) + (e + f + g + h)
 
 

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import inlined, inner, inner_exact
+from fastnn.kernels._jit import COMPILED, inlined, inner
 from fastnn.kernels._memory import array_at, stack
-from fastnn.kernels._vectors import AVAILABLE
 from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
+from fastnn.kernels.sums import BLOCK, sum_of, sum_of_products
 from fastnn.kernels.transposition import transpose
 
-SHORT = 64 if AVAILABLE else 0
+SHORT = 64 if COMPILED else 0
 LANES = 64
-_BLOCK = 1024  # entries whose sum is taken by itself, so that rounding errors do not pile up
 _DOUBLE = np.float64(0)
 
 
-@inner_exact
+@inner
 def add(total: float, lost: float, term: float) -> tuple[float, float]:
     """Return a sum and what its roundings have left out of it, with one more term.
 
@@ -42,11 +41,8 @@ def add(total: float, lost: float, term: float) -> tuple[float, float]:
 def dot_row(p: Array, q: Array) -> float:
     """Return the dot product of two rows."""
     total = lost = 0.0
-    for start in range(0, p.size, _BLOCK):
-        p_part, q_part = p[start : start + _BLOCK], q[start : start + _BLOCK]
-        part = 0.0
-        for j in range(p_part.size):
-            part += np.float64(p_part[j]) * np.float64(q_part[j])
+    for start in range(0, p.size, BLOCK):
+        part = sum_of_products(p[start : start + BLOCK], q[start : start + BLOCK])
         total, lost = add(total, lost, part)
     return total + lost
 
@@ -55,18 +51,14 @@ def dot_row(p: Array, q: Array) -> float:
 def sum_row(p: Array) -> float:
     """Return the sum of a row."""
     total = lost = 0.0
-    for start in range(0, p.size, _BLOCK):
-        p_part = p[start : start + _BLOCK]
-        part = 0.0
-        for j in range(p_part.size):
-            part += np.float64(p_part[j])
-        total, lost = add(total, lost, part)
+    for start in range(0, p.size, BLOCK):
+        total, lost = add(total, lost, sum_of(p[start : start + BLOCK]))
     return total + lost
 
 
 # Short rows, as lanes.
 
-_BLOCK_BYTES = max(SHORT, 1) * LANES * 8
+_BLOCK_BYTES = SHORT * LANES * 8
 _NUMBERS = 8
 # Where, on the stack, a kernel keeps up to two blocks, and up to eight numbers a lane twice, in the
 # arrays' dtype and in float64.
@@ -132,7 +124,7 @@ def store_lanes(t: Array, start: int, out: Array) -> None:
     transpose(np.int64(t.ctypes.data), lanes, at, k, k, min(n - start, lanes), out.itemsize, t[0, 0])
 
 
-@inner_exact
+@inner
 def lane_tops(t: Array, tops: Array) -> None:
     """Write each lane's largest entry; with a NaN in it, any value or NaN."""
     lanes = lanes_in(t)
@@ -144,7 +136,7 @@ def lane_tops(t: Array, tops: Array) -> None:
             tops[r] = tops[r] if row[r] <= tops[r] else row[r]
 
 
-@inner_exact
+@inner
 def exp_lanes(t: Array, tops: Array, rests: Array, lows: Array) -> None:
     """``t = SCALE exp(t - tops)``, and the lanes' sums but for one largest term; lows is scratch."""
     scale, cut = scale_of(t), cut_of(t)

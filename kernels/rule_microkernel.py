@@ -14,7 +14,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from fastnn.kernels._constants import constants
-from fastnn.kernels._jit import inlined, inner_exact
+from fastnn.kernels._jit import inlined, inner
 from fastnn.kernels._vectors import I64, Emitter
 
 NUMBERS = 8  # of a rule: scale, penalty, the optimiser's four, two of them from 1
@@ -48,7 +48,7 @@ def adam():
     return _ADAM
 
 
-@inner_exact
+@inner
 def write_numbers(out, scale, penalty, rates):
     """Write a rule's ``NUMBERS`` numbers in the dtype of ``out``."""
     out[0], out[1] = scale, penalty
@@ -77,15 +77,15 @@ def emit_rule(
     mask: Any,
 ) -> Any:
     """Return new weights, given their gradient; write the optimiser's arrays, given as pointers."""
-    b, fma = emit.builder, emit.fma
+    b, muladd = emit.builder, emit.muladd
     scale, penalty, *rates, unpenalised = numbers
     w = emit.load(values, mask)
-    with_penalty = b.call(fma, [penalty, w, g])
+    with_penalty = muladd(penalty, w, g)
     g = b.fmul(scale, b.select(unpenalised, g, with_penalty))  # as 0 times infinity is NaN
     if rule == _ADAM.name:
         step_size, beta_1, beta_2, eps, rest_1, rest_2 = rates
-        m = b.call(fma, [beta_1, emit.load(first, mask), b.fmul(rest_1, g)])
-        v = b.call(fma, [beta_2, emit.load(second, mask), b.fmul(rest_2, b.fmul(g, g))])
+        m = muladd(beta_1, emit.load(first, mask), b.fmul(rest_1, g))
+        v = muladd(beta_2, emit.load(second, mask), b.fmul(rest_2, b.fmul(g, g)))
         emit.store(m, first, mask)
         emit.store(v, second, mask)
         root = b.call(emit.function("llvm.sqrt", emit.vector, [emit.vector]), [v])
@@ -93,10 +93,10 @@ def emit_rule(
     else:
         lr, momentum, *_ = rates
         scaled = b.fmul(lr, g)
-        step = b.call(fma, [momentum, emit.load(first, mask), scaled])
+        step = muladd(momentum, emit.load(first, mask), scaled)
         emit.store(step, first, mask)
         if rule == _NESTEROV.name:
-            step = b.call(fma, [momentum, step, scaled])
+            step = muladd(momentum, step, scaled)
     return b.fsub(w, step)
 
 

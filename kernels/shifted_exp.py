@@ -22,9 +22,10 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels._constants import constants
-from fastnn.kernels._jit import by_dtype, fma, inlined, inner, inner_exact
+from fastnn.kernels._jit import by_dtype, fma, inlined, inner, muladd
 from fastnn.kernels.math import DOUBLE, SINGLE, Constants, reduce
 from fastnn.kernels.polynomials import long_polynomial
+from fastnn.kernels.sums import sum_of, sum_of_halves, sums_apart
 
 
 @constants
@@ -74,7 +75,7 @@ _scaled_power = by_dtype(_power_32, _power_64)  # SCALE 2**(n + m) from n + magi
 
 @inlined
 def _times_exp_32(a, high, rest):
-    return a + a * (high + rest)
+    return muladd(a, high + rest, a)
 
 
 @inlined
@@ -90,10 +91,10 @@ _times_exp = by_dtype(_times_exp_32, _times_exp_64)  # a (1 + high + rest), in f
 def _scaled_exp(x, error, m, excess):
     # SCALE 2**m exp(x + error - excess)
     c = _range(x).functions
-    high, low, t = reduce(x, c)
-    low = (low + error) - excess
+    high, n, t = reduce(x, c)
+    low = muladd(-n, c.ln2_low, error) - excess
     r = high + low
-    low += (r * r) * long_polynomial(r, c.exp[::2], c.exp[1::2])
+    low = muladd(r * r, long_polynomial(r, c.exp[::2], c.exp[1::2]), low)
     return _times_exp(_scaled_power(t, m), high, low)
 
 
@@ -145,7 +146,7 @@ def _reciprocal_32(like, total, lost):
 @inlined
 def _reciprocal_64(like, total, lost):
     high = 1.0 / total
-    return high, high * (fma(-high, total, 1.0) - high * lost)
+    return high, high * muladd(-high, lost, fma(-high, total, 1.0))
 
 
 # (array, total, lost): 1 / (total + lost) in two parts of an array's dtype; p high + p low rounds once.
@@ -167,7 +168,7 @@ def _key_64(bits):
     return np.int64(bits ^ ((bits >> np.int64(63)) & np.int64(2**63 - 1)))
 
 
-@inner_exact
+@inner
 def _extremes_32(row):
     bits = row.view(np.int32)
     top, bottom = np.int32(-(2**31)), np.int32(2**31 - 1)
@@ -177,7 +178,7 @@ def _extremes_32(row):
     return np.int32(_key_32(bottom)).view(np.float32), np.int32(_key_32(top)).view(np.float32)
 
 
-@inner_exact
+@inner
 def _extremes_64(row):
     bits = row.view(np.int64)
     top, bottom = np.int64(-(2**63)), np.int64(2**63 - 1)
@@ -202,7 +203,7 @@ def _near_terms_from_top(z, shift, m, excess, out):
         out[j] = _near_exp(z[j], shift, m, excess)
 
 
-@inner_exact
+@inner
 def _shift(top, reach, c):
     # top + m ln 2 of at least reach, m, and the shift's excess over that sum
     m = np.ceil((reach - top) * c.log2_e + c.half) if reach > top else c.zero
@@ -214,51 +215,28 @@ def _shift(top, reach, c):
 
 @inner
 def _sum_32(p):
-    total = 0.0
-    for j in range(p.size):
-        total += np.float64(p[j])
-    return total
+    return sum_of(p)  # float64 has bits to spare, so that blocks are not needed
 
 
 @inner
-def _sums_32(p):
-    scale = p.dtype.type(scale_of(p))
-    total = rest = 0.0
-    for j in range(p.size):
-        total += np.float64(p[j])
-        rest += np.float64(p[j]) if p[j] != scale else 0.0
-    return total, rest
-
-
-@inner_exact
 def _rest_32(p):
-    # float64 has bits to spare for the sum, but not once the largest terms are most of it
+    # ... for the sum, but not once the largest terms are most of it
     rest = _sum_32(p) - scale_of(p)
     if rest > _SMALL_REST * scale_of(p):
         return rest
-    total, rest = _sums_32(p)
-    return rest + (np.rint((total - rest) / scale_of(p)) - 1.0) * scale_of(p)
+    largest, rest = sums_apart(p, p.dtype.type(scale_of(p)))
+    return rest + (largest / scale_of(p) - 1.0) * scale_of(p)
 
 
 @inner
-def _cut_sums_64(p):
-    high = low = 0.0
-    for j in range(p.size):
-        h, rest = halves(p[j], cut_of(p))
-        high += h
-        low += rest
-    return high, low
-
-
-@inner_exact
 def _sum_64(p):
-    high, low = _cut_sums_64(p)
+    high, low = sum_of_halves(p, cut_of(p))
     return high + low
 
 
-@inner_exact
+@inner
 def _rest_64(p):
-    high, low = _cut_sums_64(p)
+    high, low = sum_of_halves(p, cut_of(p))
     return (high - scale_of(p)) + low
 
 
@@ -266,27 +244,13 @@ _sum, _rest = by_dtype(_sum_32, _sum_64), by_dtype(_rest_32, _rest_64)
 
 
 @inner
-def _near_row_32(z, m, out):
+def _near_terms(z, m, out):
+    zero = _range(z).functions.zero
     for j in range(z.size):
-        out[j] = _scaled_exp(z[j], SINGLE.zero, m, SINGLE.zero)
-    return _sum_32(out)
+        out[j] = _scaled_exp(z[j], zero, m, zero)
 
 
 @inner
-def _near_row_64(z, m, out):
-    high = low = 0.0
-    for j in range(z.size):
-        out[j] = _scaled_exp(z[j], DOUBLE.zero, m, DOUBLE.zero)
-        h, rest = halves(out[j], cut_of(out))
-        high += h
-        low += rest
-    return high + low
-
-
-_near_row = by_dtype(_near_row_32, _near_row_64)  # terms of moderate entries, and their sum
-
-
-@inner_exact
 def exp_row(z: Array, out: Array) -> Any:
     """``out = exp(z)`` times a factor that suits the row; return the sum.
 
@@ -295,12 +259,13 @@ def exp_row(z: Array, out: Array) -> Any:
     bottom, top = extremes(z)
     near, c = _range(z).near, _range(z).functions
     if max(abs(bottom), abs(top), top - bottom) <= near:
-        return _near_row(z, -np.rint(top * c.log2_e), out)
-    _terms(z, top, out)
+        _near_terms(z, -np.rint(top * c.log2_e), out)
+    else:
+        _terms(z, top, out)
     return _sum(out)
 
 
-@inner_exact
+@inner
 def exp_row_from_top(z: Array, out: Array) -> tuple[Any, Any]:
     """``out = SCALE exp(z - top)``; return top, and the sum of all terms but one of the largest.
 

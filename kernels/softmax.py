@@ -13,19 +13,19 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import fma, inner_exact, kernel
+from fastnn.kernels._jit import exact, fma, inner, muladd
 from fastnn.kernels.rows import LANES, SHORT
 from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
 
-@inner_exact
+@inner
 def _scale_row(p: Array, total: float) -> None:
     high, low = reciprocal(p, total, 0.0)
     for j in range(p.size):
         p[j] = fma(p[j], high, p[j] * low)
 
 
-@inner_exact
+@inner
 def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
     lanes = rows.lanes_in(t)
     for r in range(lanes):
@@ -36,7 +36,7 @@ def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
             row[r] = fma(row[r], highs[r], row[r] * lows[r])
 
 
-@kernel
+@exact
 def softmax(z: Array, out: Array) -> None:
     """``out = exp(z) / sum(exp(z))`` by rows."""
     n, k = z.shape
@@ -55,7 +55,7 @@ def softmax(z: Array, out: Array) -> None:
         rows.store_lanes(t, start, out)
 
 
-@inner_exact
+@inner
 def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
     """``p = p / total * (dy - dot / total)``."""
     high, low = reciprocal(p, total, 0.0)
@@ -64,7 +64,7 @@ def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
         p[j] = fma(p[j], high, p[j] * low) * (dy[j] - mean)
 
 
-@inner_exact
+@inner
 def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, lows: Array) -> None:
     """As :func:`_jvp_row`."""
     lanes = rows.lanes_in(p)
@@ -76,7 +76,7 @@ def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, low
         for r in range(lanes):
             p_row[r] = fma(p_row[r], highs[r], p_row[r] * lows[r])
         for r in range(lanes):
-            dots[r] += np.float64(p_row[r]) * np.float64(dy_row[r])
+            dots[r] = muladd(np.float64(p_row[r]), np.float64(dy_row[r]), dots[r])
     for r in range(lanes):
         highs[r] = p.dtype.type(dots[r])
     for j in range(p.shape[0]):
@@ -85,7 +85,7 @@ def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, low
             p_row[r] *= dy_row[r] - highs[r]
 
 
-@kernel
+@exact
 def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
     """``out = p * (dy - sum(dy * p))`` by rows: the softmax gradient where ``p`` is known."""
     for i in range(p.shape[0]):
@@ -94,7 +94,7 @@ def softmax_jvp(p: Array, dy: Array, out: Array) -> None:
             out[i, j] = p[i, j] * (dy[i, j] - mean)
 
 
-@kernel
+@exact
 def softmax_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = p * (dy - sum(dy * p))`` by rows with ``p = softmax(z)``."""
     n, k = z.shape
@@ -116,14 +116,14 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
         rows.store_lanes(t, start, out)
 
 
-@inner_exact
+@inner
 def _log_row(z: Array, top: float, log_sum: float, out: Array) -> None:
     log_sum = z.dtype.type(log_sum)
     for j in range(z.size):
         out[j] = (z[j] - top) - log_sum
 
 
-@inner_exact
+@inner
 def _log_lanes(z: Array, tops: Array, rests: Array, log_sums: Array) -> None:
     """As :func:`_log_row`, over z."""
     lanes = rows.lanes_in(z)
@@ -135,7 +135,7 @@ def _log_lanes(z: Array, tops: Array, rests: Array, log_sums: Array) -> None:
             row[r] = (row[r] - tops[r]) - log_sums[r]
 
 
-@kernel
+@exact
 def log_softmax(z: Array, out: Array) -> None:
     """``out = (z - top) - log1p(sum of the others' exp(z - top))`` by rows, top the largest entry."""
     n, k = z.shape
@@ -157,15 +157,15 @@ def log_softmax(z: Array, out: Array) -> None:
         rows.store_lanes(kept, start, out)
 
 
-@inner_exact
+@inner
 def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
     high, low = reciprocal(p, total, 0.0)
     weight = p.dtype.type(weight)
     for j in range(p.size):
-        p[j] = dy[j] - fma(p[j], high, p[j] * low) * weight
+        p[j] = muladd(-fma(p[j], high, p[j] * low), weight, dy[j])
 
 
-@inner_exact
+@inner
 def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Array) -> None:
     """As :func:`_log_gradient_row`; sums, and own, three numbers a lane, are scratch."""
     lanes = rows.lanes_in(p)
@@ -182,10 +182,11 @@ def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Arr
     for j in range(p.shape[0]):
         p_row, dy_row = p[j], dy[j]
         for r in range(lanes):
-            p_row[r] = dy_row[r] - fma(p_row[r], highs[r], p_row[r] * lows[r]) * weights[r]
+            share = fma(p_row[r], highs[r], p_row[r] * lows[r])
+            p_row[r] = muladd(-share, weights[r], dy_row[r])
 
 
-@kernel
+@exact
 def log_softmax_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy - p sum(dy)`` by rows with ``p = softmax(z)``."""
     n, k = z.shape

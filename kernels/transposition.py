@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastnn.kernels._jit import VECTOR_BYTES, inner_exact
+from fastnn.kernels._jit import VECTOR_BYTES, inner
 from fastnn.kernels._vectors import I32, I64, Emitter
 
 
@@ -54,7 +54,7 @@ def _transpose_square(context, a, a_row, c, c_row, rows, columns, like):
     return types.void(*[types.int64] * 6, like), codegen
 
 
-@inner_exact
+@inner
 def transpose(a, a_row, c, c_row, rows, columns, size, like):
     """``C = A^T``: A ``(rows, columns)``, C ``(columns, rows)``."""
     lanes = VECTOR_BYTES // size

@@ -15,7 +15,6 @@ from IPython.display import HTML, Code
 from fastnn import inspection
 from fastnn.bench import timing
 from fastnn.cli import sources
-from fastnn.kernels import _jit
 
 plt.rcParams |= {"figure.figsize": (7.5, 3.6), "figure.constrained_layout.use": True}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
@@ -70,7 +69,7 @@ def line_profile(call: Callable[[], Any], *functions: Any) -> HTML:
 
 def listing(kernel: Any, *arguments: Any, most: int = 28) -> None:
     """Print what the main loop of a kernel is, and its machine code."""
-    loop = inspection.main_loop(inspection.inspect(kernel, *arguments), _jit.VECTOR_BYTES)
+    loop = inspection.main_loop(inspection.inspect(kernel, *arguments))
     if loop is None:
         print("it has no loop over floats")
         return

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn import inspection
 from fastnn.bench.timing import measure
-from fastnn.kernels import _jit, probes
+from fastnn.kernels import probes
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ def _rate(probe: Any, which: int, dtype: str) -> float:
     source = np.full(4096, 0.5, dtype)
     target = np.empty_like(source)
     probe(1, source, target)  # compiles
-    loop = inspection.main_loop(inspection.inspect(probe, 1, source, target), _jit.VECTOR_BYTES)
+    loop = inspection.main_loop(inspection.inspect(probe, 1, source, target))
     amount = loop.per_element()[which] if loop else 1.0
     return amount * source.size / measure(lambda: probe(1, source, target), 0.1)

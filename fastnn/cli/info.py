@@ -29,6 +29,7 @@ def report() -> str:
         "compiled": "yes" if kernels["jit"] else "no: NUMBA_DISABLE_JIT is set",
         "CPU": kernels["CPU"],
         "CPU features": " ".join(f for f in _SIMD if f in kernels["CPU features"]) or "none",
+        "vectors": _vectors(kernels),
         "threads": get_num_threads(),
         "cache folder": kernels["cache folder"],
     }
@@ -42,6 +43,12 @@ def report() -> str:
         rows[name] = _version(name)
     width = max(map(len, rows))
     return "\n".join(f"- {name:<{width}} : {value}" for name, value in rows.items())
+
+
+def _vectors(kernels: dict[str, Any]) -> str:
+    if not kernels["jit"]:
+        return "none: nothing is compiled"
+    return f"{kernels['vector bytes']} bytes, {kernels['loop bytes']} in LLVM's loops"
 
 
 def _version(distribution: str) -> str:

@@ -22,6 +22,7 @@ from fastnn.cli import sources
 from fastnn.cli.bounds import bounds
 from fastnn.cli.twins import Case, Twin, kernels, twin
 from fastnn.kernels import _jit
+from fastnn.kernels._target import loop_bytes
 
 _SIDE_BY_SIDE = 120  # columns
 _LISTED = 64  # instructions
@@ -51,7 +52,7 @@ def show(console: Console, kernel: str, n: int, k: int, dtype: str, helpers: boo
     code = _machine_code(function, case, dtype)
     _section(console, kernel, _sources(function, naive, dtype, helpers, wide))
     if naive and case:
-        loop = inspection.main_loop(code, _jit.VECTOR_BYTES)
+        loop = inspection.main_loop(code)
         _section(console, f"time, {n} x {k} {dtype}", _times(naive, case, loop, dtype))
     _section(console, "machine code", _machine_code_view(code, wide))
     if naive and case:
@@ -142,7 +143,7 @@ def _machine_code_view(code: list[inspection.Function], wide: bool) -> Renderabl
     if not code:
         reason = "NUMBA_DISABLE_JIT is set, or it takes arguments of other types"
         return Text(f"none: {reason}", style="dim")
-    loop = inspection.main_loop(code, _jit.VECTOR_BYTES)
+    loop = inspection.main_loop(code)
     whole = [i for function in code for i in function.instructions]
     inner = list(loop.instructions) if loop else []
     vectors = Counter(i.mnemonic for i in inner if i.register_bytes)
@@ -153,10 +154,10 @@ def _machine_code_view(code: list[inspection.Function], wide: bool) -> Renderabl
     summary.add_row("calls out", _listed(calls))
     if any(name.startswith("NRT_") for name in calls):
         summary.add_row("", Text("NRT_: numba counts the references to an array", style="dim"))
-    problems = inspection.problems(code, _jit.VECTOR_BYTES)
+    problems = inspection.problems(code)
     verdict = Text("\n".join(f"✗ {problem}" for problem in problems), style="red")
     if not problems:
-        verdict = Text(f"✓ every loop works on vectors of {_jit.VECTOR_BYTES} bytes", style="green")
+        verdict = Text(f"✓ every loop works on vectors of {loop_bytes()} bytes", style="green")
     facts = Group(_counts(whole, inner), "", summary, "", verdict)
     return facts if loop is None else _beside([facts], [_listing(loop)], wide)
 
