@@ -5,8 +5,8 @@ from the jumps: where a jump returns to a block that every way to it has passed,
 a loop (A. Aho, M. Lam, R. Sethi, J. Ullman, "Compilers", 2nd ed., 9.6.6); an innermost one has no other
 inside.
 
-How wide LLVM's vectors are in loops, it decides by the processor, and not always for the widest there are
-(:func:`~fastnn.kernels._target.loop_bytes`): a ``width`` is that one unless it is given.
+LLVM decides by the processor how wide its vectors are in loops, and not always for the widest there are
+(:func:`~fastnn.kernels._target.loop_bytes`). A ``width`` is that one unless it is given.
 
 LLVM makes several loops of one in the source: the main one over whole vectors, often unrolled, and
 narrower or scalar ones over what is left, or for arrays that overlap. So a scalar loop is no fault by
@@ -205,7 +205,6 @@ def main_loop(functions: list[Function], width: int | None = None) -> Loop | Non
     A loop without arithmetic is one only where no loop has any: what a kernel copies or transposes goes
     in vectors as wide as the machine's, which may be wider than LLVM's loops.
     """
-
     width = width or loop_bytes()
 
     def weight(loop: Loop) -> tuple[bool, bool, int, int, float, int]:

@@ -2,8 +2,8 @@
 
 Kernels compile at their first call with a dtype, release the GIL, and are kept on disk (`_cache.py`).
 
-A promise about bits or accuracy rests on rounding steps that are the same wherever an element stands: in
-a loop's vectors, in its scalar rest, in an array of another size. So LLVM may neither reorder nor
+A promise about bits or accuracy rests on rounding steps that are the same wherever an element stands:
+in a loop's vectors, in its scalar rest, in an array of another size. So LLVM may neither reorder nor
 contract what :func:`exact` compiles. Where a fused multiply-add is meant, the code says :func:`fma` or
 :func:`muladd`. Where fast-math is allowed, it is a named set, never all: without ``nnan`` and ``ninf``
 LLVM must keep NaN and infinity.
@@ -24,13 +24,14 @@ from numba.core import cgutils, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
+from fastnn.kernels import _target
 from fastnn.kernels._cache import KernelCache, folder
 from fastnn.kernels._inlined import Choice, Inlined, Kernel, uncollected
-from fastnn.kernels._target import COMPILED, FUSED, VECTOR_BYTES, cpu, features, loop_bytes
 
 _I64 = ir.IntType(64)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+COMPILED, VECTOR_BYTES = _target.COMPILED, _target.VECTOR_BYTES
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 EXACT: frozenset[str] = frozenset()
 
@@ -46,7 +47,10 @@ def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
 
 
 def kernel(function: _F) -> _F:
-    """Compile a kernel in which LLVM may reorder and contract, so that sums vectorise: no bits rest on it."""
+    """Compile a kernel in which LLVM may reorder sums, so that they vectorise, and contract.
+
+    No promise can rest on its bits, which depend on the processor and on where arrays lie.
+    """
     return _compile(function, FAST)
 
 
@@ -125,7 +129,7 @@ def _type_of_fma(context):
 
 @lower_builtin(fma, types.Float, types.Float, types.Float)
 def _emit_fma(context, builder, signature, values):
-    if FUSED or signature.return_type.bitwidth > 32:
+    if _target.FUSED or signature.return_type.bitwidth > 32:
         return builder.fma(*values)
     a, b, c = (builder.fpext(value, ir.DoubleType()) for value in values)
     return builder.fptrunc(builder.fadd(builder.fmul(a, b), c), ir.FloatType())
@@ -143,7 +147,7 @@ def _type_of_muladd(context):
 
 def emit_muladd(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Return :func:`muladd` of numbers or vectors."""
-    if not FUSED:
+    if not _target.FUSED:
         return builder.fadd(builder.fmul(a, b), c)
     if not isinstance(a.type, ir.VectorType):
         return builder.fma(a, b, c)
@@ -296,10 +300,10 @@ def machine() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "LLVM": ".".join(map(str, llvm.llvm_version_info)),
-        "CPU": cpu(),
-        "CPU features": features(),
+        "CPU": _target.cpu(),
+        "CPU features": _target.features(),
         "vector bytes": VECTOR_BYTES,
-        "loop bytes": loop_bytes() if COMPILED else 0,
+        "loop bytes": _target.loop_bytes() if COMPILED else 0,
         "jit": COMPILED,
         "cache folder": str(folder() or "none is writable: set NUMBA_CACHE_DIR"),
     }

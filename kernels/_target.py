@@ -71,7 +71,7 @@ def _machine() -> Any:
 
 
 def _widest(assembly: str) -> int:
-    """Return the bytes of the widest vector register; 16 where it is not known: LLVM always has such."""
+    """Return the bytes of the widest vector register; where it is not known 16, which always work."""
     widths = {"z": 64, "y": 32}
     return max((widths[letter] for letter in re.findall(r"%([yz])mm", assembly)), default=16)
 

@@ -11,7 +11,7 @@ from fastnn.kernels.polynomials import long_polynomial
 
 @inlined
 def reduce(x: Any, c: Constants) -> tuple[Any, Any, Any]:
-    """Return a and n, with ``x - n ln 2 = a - n c.ln2_low``, and ``n + magic``; n is not to overflow."""
+    """Return a, n, ``n + magic``, with ``x - n ln 2 = a - n c.ln2_low``, for x of a moderate size."""
     t = muladd(x, c.log2_e, c.magic)
     n = t - c.magic
     return muladd(-n, c.ln2_high, x), n, t
@@ -40,8 +40,8 @@ def _expm1_reduced(x, c):
 def expm1_parts(x: Any, magic: Any, c: Constants) -> tuple[Any, Any]:
     """Return q and a power of two a, with ``exp(x) = a + a q``, q good to 1.5 units.
 
-    ``magic`` is one of ``c.magic_...``, with ``c.magic_up`` and ``c.magic_down`` a is larger and smaller
-    by a factor ``1 / c.scale``.
+    ``magic`` is one of ``c.magic_...``. With ``c.magic_up`` a is larger by a factor ``1 / c.scale``,
+    with ``c.magic_down`` smaller.
     """
     t = muladd(x, c.log2_e, magic)
     n = t - magic

@@ -116,9 +116,7 @@ def _emit_sums(tile: _Tile, begin: list[list[Any]], arguments: list[Any]) -> lis
     for m in tile.rows:
         pointer = builder.inttoptr(builder.add(a_rows[m], along), emit.element.as_pointer())
         factor = emit.broadcast(builder.load(pointer), emit.vector)
-        summed.append(
-            [emit.muladd(factor, *pair) for pair in zip(row_of_b, sums[m], strict=True)]
-        )
+        summed.append([emit.muladd(factor, *pair) for pair in zip(row_of_b, sums[m], strict=True)])
     following = builder.add(step, I64(1))
     step.add_incoming(following, loop)
     for m in tile.rows:

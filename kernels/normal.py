@@ -20,7 +20,7 @@ def _quotient(y, square, c):
     two = c.two * c.lift
     first = two if y > c.one else c.zero
     smaller = muladd(y, polynomial(y, c.normal_top), first)
-    return rest, muladd(c.root_two_pi * c.lift, product, smaller) + (two - first)
+    return rest, fma(c.root_two_pi * c.lift, product, smaller) + (two - first)
 
 
 @inlined
@@ -48,7 +48,7 @@ def erf(x: Any, c: Constants) -> Any:
 def _tail(y, square, c):
     # y q and bottom c.lift, as in _quotient; but 2 is added last: near 0 it is the larger term
     product = muladd(square, polynomial(y, c.normal_bottom), y)
-    smaller = muladd(c.root_two_pi * c.lift, product, y * polynomial(y, c.normal_top))
+    smaller = fma(c.root_two_pi * c.lift, product, y * polynomial(y, c.normal_top))
     return product, smaller + c.two * c.lift
 
 

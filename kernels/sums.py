@@ -1,9 +1,9 @@
 """Sums of up to ``BLOCK`` terms, in float64, in one order on every processor.
 
-LLVM may not reorder a sum that bits rest on, and a sum in the written order does not vectorise. So these
-are written in vectors. Sixteen partial sums take the terms in turn, four more take fours of what is left,
-and one the last three; in the end, halves of them are added. That order is the same whatever vectors
-there are, and rounding errors pile up over a sixteenth of the terms only.
+LLVM may not reorder a sum that bits rest on, and a sum in the written order does not vectorise. So
+these are written in vectors. Sixteen partial sums take the terms in turn, four more take fours of what
+is left, and one takes the last three; in the end, halves of them are added. That order is the same
+whatever vectors there are, and rounding errors pile up over a sixteenth of the terms only.
 
 Longer sums add blocks (:mod:`fastnn.kernels.rows`). A sum of what a loop computes writes its terms to
 :func:`terms` first.
@@ -64,7 +64,7 @@ def sums_apart(p: Array, value: Any) -> tuple[float, float]:
 
 
 def terms(count: int, like: Any) -> Array:
-    """Return an uninitialised array of up to ``BLOCK`` numbers on the stack, of the type of ``like``."""
+    """Return an array of up to ``BLOCK`` numbers of the type of ``like`` on the stack, not initialised."""
     return np.empty(count, type(like))
 
 
@@ -206,6 +206,7 @@ def _type_of_halves(context):
 @lower_builtin(sum_of_halves, types.Array, types.Float)
 def _emit_halves(context, builder, signature, values):
     array, count = _array(context, builder, signature.args[0], values[0])
+
     def add(sums: list[Any], index: Any, lanes: int) -> list[Any]:
         term, cut = _read(builder, array, index, lanes), _spread(builder, values[1], lanes)
         high = builder.fsub(builder.fadd(term, cut), cut)

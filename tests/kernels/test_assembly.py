@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from fastnn import inspection
-from fastnn.kernels import _jit, activations, softmax
+from fastnn.kernels import _target, activations, softmax
 from fastnn.kernels._jit import kernel
+from fastnn.kernels.transposition import transpose
 
 pytestmark = pytest.mark.skipif(
-    not (_jit.COMPILED and _jit.VECTOR_BYTES),
-    reason="NUMBA_DISABLE_JIT is set, or the vectors of this CPU are not known",
+    not _target.FUSED,
+    reason="NUMBA_DISABLE_JIT is set, or a multiply-add is a call here, which keeps loops scalar",
 )
 
 
@@ -41,16 +42,31 @@ def _double(z, out):
         out[i] = z[i] + z[i]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def width():
-    """Width of the vectors that LLVM uses here for the plainest of loops."""
-    loop = inspection.main_loop(compiled(_double, np.float32), _jit.VECTOR_BYTES)
-    return loop.vector_bytes
+    """Width of the vectors that LLVM uses here in loops."""
+    return _target.loop_bytes()
 
 
 def test_llvm_uses_the_widest_vectors_or_half_of_512_bits(width):
+    assert inspection.main_loop(compiled(_double, np.float32)).vector_bytes == width
     # For Intel's CPUs with AVX-512, LLVM prefers vectors of 256 bits.
-    assert width == _jit.VECTOR_BYTES or (_jit.VECTOR_BYTES, width) == (64, 32)
+    assert width == _target.VECTOR_BYTES or (_target.VECTOR_BYTES, width) == (64, 32)
+
+
+@kernel
+def _transposed_and_doubled(z, out):
+    at, to = z.ctypes.data, out.ctypes.data
+    transpose(at, 4, to, 4, 4, 4, z.itemsize, z[0, 0])
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = out[i, j] + out[i, j]
+
+
+def test_the_main_loop_does_arithmetic_if_one_does(dtype):
+    # A transposition goes in vectors of the full width even where loops do not.
+    loop = inspection.main_loop(compiled(_transposed_and_doubled, dtype, ndim=2))
+    assert loop.arithmetic["add"] > 0
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

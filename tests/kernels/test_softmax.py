@@ -6,7 +6,7 @@ import pytest
 import fastnn
 from fastnn import reference
 from fastnn.kernels import math as kernel_math
-from fastnn.kernels.cross_entropy import softmax_cross_entropy
+from fastnn.kernels.cross_entropy import softmax_cross_entropy, softmax_cross_entropy_short
 from fastnn.kernels.softmax import log_softmax, softmax, softmax_backward
 
 
@@ -85,3 +85,10 @@ def test_softmax_over_the_last_axis_of_any_rank(rng):
     out = fastnn.SoftMax()(z)
     np.testing.assert_allclose(out.sum(axis=-1), 1)
     np.testing.assert_allclose(out[1, 2], fastnn.SoftMax()(z[1, 2]))
+
+
+def test_rows_that_are_no_lanes_are_left_alone(dtype, rng):
+    z, y = rng.normal(size=(2, 200, 1000)).astype(dtype)
+    out = np.ones_like(z)
+    assert np.isnan(softmax_cross_entropy_short(z, y, 200, out))
+    assert (out == 1).all()
