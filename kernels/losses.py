@@ -57,12 +57,13 @@ def yes_no_cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> Non
 
 
 @kernel
-def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
-    """Return how many of the questions of flat arrays have an answer on the other side than y."""
-    wrong = 0
+def wrong_answers(y: Array, scores: Array, threshold: float) -> float:
+    """Return how many of flat arrays' scores are on the other side than y; NaN if a score is NaN."""
+    wrong, unknown = 0, 0
     for i in range(y.size):
         wrong += (y[i] > 0.5) != (scores[i] > threshold)
-    return wrong
+        unknown += scores[i] != scores[i]
+    return np.nan if unknown > 0 else float(wrong)
 
 
 @kernel
@@ -123,9 +124,9 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
 
 
 @kernel
-def misclassified(y: Array, scores: Array) -> int:
-    """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
-    wrong = 0
+def misclassified(y: Array, scores: Array) -> float:
+    """Return in how many rows the arg-maxes differ; NaN if a score is NaN."""
+    wrong, unknown = 0, 0
     for i in range(y.shape[0]):
         target = 0
         guess = 0
@@ -134,5 +135,6 @@ def misclassified(y: Array, scores: Array) -> int:
             target = j if y[i, j] > y[i, target] else target
             guess = j if scores[i, j] > scores[i, guess] else guess
             known &= scores[i, j] == scores[i, j]
-        wrong += target != (guess if known else 0)
-    return wrong
+        wrong += target != guess
+        unknown += not known
+    return np.nan if unknown > 0 else float(wrong)
