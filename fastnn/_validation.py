@@ -131,7 +131,7 @@ def require_finite(array: Array, name: str, otherwise: str = "check_finite=False
             where = f", column {', '.join(map(str, column))}" if column else ""
             raise ValueError(
                 f"{name} holds {value} in row {begin + row}{where} (counted from 0); remove or replace "
-                "what is not finite, or leave this check out by {otherwise}"
+                f"what is not finite, or leave this check out by {otherwise}"
             )
 
 

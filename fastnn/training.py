@@ -230,11 +230,14 @@ def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, f
 
 
 def weighted_mean(values: Sequence[float] | Array, weights: Array) -> float:
-    """Return the mean of batches' figures; NaN without any, 0 where nothing counts."""
+    """Return the mean of batches' figures, by weights that are not negative; NaN without any."""
     counted = np.asarray(weights, np.float64)
     if not len(values):
         return float("nan")
-    return float(np.dot(values, counted)) / float(counted.sum() or 1.0)
+    if (counted == counted[0]).all():
+        return float(np.mean(values))
+    with np.errstate(all="ignore"):  # infinity times 0
+        return float(np.dot(values, counted)) / float(counted.sum())
 
 
 def _mean(values: list[float]) -> float:

@@ -234,7 +234,7 @@ def test_a_log_goes_on_after_half_a_line_and_leaves_other_files_alone(tmp_path):
     path, other = tmp_path / "run.jsonl", tmp_path / "other.csv"
     path.write_text('{"epoch": 1}\n{"epo')
     diverging = network(optimizer=fastnn.SGD(1e300))
-    with pytest.warns(RuntimeWarning, match="the training loss is nan in epoch 2"):
+    with pytest.warns(RuntimeWarning, match="the training loss is nan"):
         diverging.fit(X, Y, 2, callbacks=[fastnn.JSONLog(path)], **QUIET)
     lines = path.read_text().splitlines()
     assert lines[:2] == ['{"epoch": 1}', '{"epo']
