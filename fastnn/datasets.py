@@ -270,7 +270,9 @@ class Dataset:
             require_finite(features, "X", "standardize=False")
             known = features[train].astype(np.float64)
             mean, std = _mean_and_std(known)
-            features = ((features - mean) / std).astype(rounded, copy=False)
+            centred = features - mean
+            centred /= std
+            features = centred.astype(rounded, copy=False)
         dataset = cls(
             features[train],
             labels[train],

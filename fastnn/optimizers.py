@@ -80,18 +80,19 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """The scheduler's ``lr``: the learning rate at epoch 0."""
-        return float(getattr(self.lr_scheduler, "lr", self._lr))
+        scheduler = vars(self).get("lr_scheduler")
+        return float(scheduler.lr if hasattr(scheduler, "lr") else self._lr)
 
     @lr.setter
     def lr(self, value: float) -> None:
         rate = require_number("lr", value, low=0.0)
-        scheduler = vars(self).get("lr_scheduler", self)
-        if not hasattr(scheduler, "lr"):
+        scheduler = vars(self).get("lr_scheduler")
+        if scheduler is not None and not hasattr(scheduler, "lr"):
             raise AttributeError(
                 f"the learning rate is that of {scheduler!r}, which has no lr to set; "
                 "set optimizer.lr_scheduler"
             )
-        if scheduler is not self:
+        if scheduler is not None:
             scheduler.lr = rate
         self._lr = rate
 
@@ -322,9 +323,10 @@ class Adam(Optimizer):
         return moments
 
     def advance(self, states: Sequence[Moments]) -> tuple[float, float, float, float]:
+        lr = self.lr_scheduler(self.epoch)  # which may raise an error, before anything changes
         for moments in states:
             moments.t += 1
-        step_size, eps = self._corrected(self.lr_scheduler(self.epoch), states[0].t)
+        step_size, eps = self._corrected(lr, states[0].t)
         return step_size, self.beta_1, self.beta_2, eps
 
     def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
@@ -391,8 +393,7 @@ def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
                 f"{function.__name__} got {twice[0]}={named[twice[0]]!r} beside the momentum "
                 f"{light[0]!r} in the place of lr_scheduler"
             )
-        either_: Any = function
-        return either_(*arguments[:2], **given, **named)  # type: ignore[no-any-return]
+        return function(*arguments[:2], **given, **named)
 
     return either
 

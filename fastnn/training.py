@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,7 +127,10 @@ def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
             as_real(part.data_, "the dataset's data")
             as_real(part.labels, "the dataset's labels")
             shapes.append(part.data_.shape)
-    n_out = getattr(dataset, "out_dim", None) or getattr(dataset.train, "out_dim", None)
+    train: Any = dataset.train
+    n_out = getattr(dataset, "out_dim", None) or getattr(train, "out_dim", None)
+    if n_out is None and np.ndim(getattr(train, "labels", None)) == 2:
+        n_out = np.shape(train.labels)[1]
     n_out = n_out or net.layers[-1].n_out
     if n_out is not None:
         net.prepare(int(n_out), *shapes)

@@ -101,12 +101,12 @@ class OwnOptimizer(Optimizer):
     """Without a call of ``super().__init__()``."""
 
     def __init__(self, lr):
-        self.lr_ = lr
+        self.lr = lr
         self.epochs = []
 
     def update(self, name, param, grad, epoch):
         self.epochs.append(epoch)
-        return self.lr_ * grad
+        return self.lr * grad
 
 
 class LightOptimizer:
@@ -268,6 +268,17 @@ def test_a_dataset_without_out_dim_and_one_without_labels(capsys):
         net.train(OwnDataset(train=X), 1)
     with pytest.raises(ValueError, match="no train part"):
         net.train(OwnDataset(), 1)
+    capsys.readouterr()
+
+
+def test_a_dataset_of_ones_own_with_parts_of_the_library(capsys):
+    dataset = OwnDataset(train=fastnn.Data(X, 5, Y), validate=fastnn.Data(X_VAL, 5, Y_VAL))
+    del dataset.out_dim
+    nets = [
+        fastnn.NeuralNetwork("cross_entropy", [dense(None, "softmax")], fastnn.SGD(0.1), seed=0)
+        for _ in range(2)
+    ]
+    assert nets[0].train(dataset, 2) == nets[1].train(fastnn.Dataset(X, Y, 5, X_VAL, Y_VAL), 2)
     capsys.readouterr()
 
 

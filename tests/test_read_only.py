@@ -193,7 +193,7 @@ def test_estimators_read_a_read_only_array_where_it_lies(monkeypatch, no_second_
     fitted = []
     for x in (X, locked(X)):
         read.clear()
-        model = MLPClassifier((5,), solver="sgd", max_iter=3, tol=-1, random_state=0)
+        model = MLPClassifier((5,), solver="sgd", max_iter=3, tol=0.0, random_state=0)
         with pytest.warns(Warning, match="haven't converged|hasn't converged"):
             model.fit(x, Y.argmax(axis=1))
         assert set(read) == {x.ctypes.data}
