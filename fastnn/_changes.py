@@ -6,6 +6,7 @@ here; a step that finds the count where it was has nothing to look at.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 
@@ -18,17 +19,23 @@ class Changes:
 class _Watched:
     """An attribute that counts how often it is set; reading it costs what any attribute does."""
 
+    def __init__(self, check: Callable[[Any], Any] | None) -> None:
+        self._check = check
+
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __set__(self, instance: object, value: Any) -> None:
-        vars(instance)[self._name] = value
+        vars(instance)[self._name] = value if self._check is None else self._check(value)
         Changes.count += 1
 
 
-def watched() -> Any:
-    """Return the attribute of a class whose setting is to be counted."""
-    return _Watched()
+def watched(check: Callable[[Any], Any] | None = None) -> Any:
+    """Return the attribute of a class whose setting is to be counted.
+
+    ``check(value)`` returns what is kept, or raises an error, and then nothing is set.
+    """
+    return _Watched(check)
 
 
 class WatchedDict(OrderedDict[str, Any]):

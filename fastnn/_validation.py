@@ -117,6 +117,24 @@ def as_float(
     return unlocked(array) if unlock else array
 
 
+def require_finite(array: Array, name: str, otherwise: str = "check_finite=False") -> None:
+    """Raise ``ValueError`` if a float array holds NaN or infinity, naming the first row and column."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # no NaN and no infinity then; one pass, and nothing is made
+            return
+    rows = max(1, 2**16 * len(array) // max(array.size, 1))
+    for begin in range(0, len(array), rows):
+        strange = np.argwhere(~np.isfinite(array[begin : begin + rows]))
+        if len(strange):
+            row, *column = (int(i) for i in strange[0])
+            value = array[(begin + row, *column)]
+            where = f", column {', '.join(map(str, column))}" if column else ""
+            raise ValueError(
+                f"{name} holds {value} in row {begin + row}{where} (counted from 0); remove or replace "
+                f"what is not finite, or leave this check out by {otherwise}"
+            )
+
+
 def as_weights(value: Any, n: int) -> Array:
     """Return ``n`` rows' weights in float64, finite and not negative, or raise ``ValueError``."""
     weights = as_float(value, "sample_weight", np.dtype(np.float64))
@@ -160,17 +178,46 @@ def as_rows(value: Any, name: str) -> Array:
     return array
 
 
-def one_hot(labels: Array, n_classes: int, name: str, dtype: np.dtype[Any]) -> Array:
-    """Return integer labels ``(n,)`` as rows ``(n, n_classes)``.
+def are_labels(array: Array) -> bool:
+    """Return whether targets of a classification are class numbers: integers ``(n,)`` or ``(n, 1)``."""
+    return array.dtype.kind in "iub" and (array.ndim == 1 or array.shape[1:] == (1,))
 
-    Raises ``IndexError`` for a label outside ``0 .. n_classes - 1``.
+
+def class_numbers(labels: Array, n_classes: int | None, name: str) -> tuple[Array, int]:
+    """Return integer or boolean labels as ``(n,)`` int64, and the number of classes.
+
+    ``n_classes=None`` takes as many as the largest label needs.
+
+    Raises
+    ------
+    IndexError
+        For a label that is negative, or not below the number of classes.
+    ValueError
+        For a label that is too large to count classes by.
     """
-    if labels.size and (labels.min() < 0 or labels.max() >= n_classes):
-        bad = labels[(labels < 0) | (labels >= n_classes)][0]
-        raise IndexError(f"{name} holds the class {bad}; there are {n_classes}: 0 to {n_classes - 1}")
-    rows = np.zeros((labels.shape[0], n_classes), dtype)
-    rows[np.arange(labels.shape[0]), labels] = 1
+    flat = labels.reshape(-1)
+    largest = int(flat.max(initial=0))
+    count = largest + 1 if n_classes is None else n_classes
+    if count > MAX_DIMENSION:
+        raise ValueError(f"{name} holds the class {largest}; classes are numbered from 0 without gaps")
+    if flat.size and (largest >= count or flat.min() < 0):
+        bad = int(flat[(flat < 0) | (flat >= count)][0])
+        raise IndexError(f"{name} holds the class {bad}; there are {count}: 0 to {count - 1}")
+    return np.require(flat, np.int64, ["C", "A"]), count
+
+
+def one_hot(labels: Array, n_classes: int | None, name: str, dtype: np.dtype[Any]) -> Array:
+    """Return labels as rows ``(n, n_classes)``; see :func:`class_numbers`."""
+    numbers, count = class_numbers(labels, n_classes, name)
+    rows = np.zeros((len(numbers), count), dtype)
+    rows[np.arange(len(numbers)), numbers] = 1
     return rows
+
+
+ONE_CLASS = (
+    "the softmax of one output is always 1, so that there is nothing to learn: give class numbers (n,) "
+    "of two classes or more, or, for yes and no, use the loss 'binary_cross_entropy' with a sigmoid"
+)
 
 
 def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
@@ -184,19 +231,18 @@ def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
 def as_targets(value: Any, n: int, names: tuple[str, str], n_out: int | None, classes: bool) -> Array:
     """Return targets for a batch of ``n`` as float rows ``(n, n_out)``.
 
-    ``value`` may be such rows; if ``classes``, class numbers ``(n,)`` of an integer dtype, else
-    targets ``(n,)`` of one output. ``n_out=None`` infers the number of outputs.
+    ``value`` may be such rows; if ``classes``, class numbers ``(n,)`` or ``(n, 1)`` of an integer
+    dtype, else targets ``(n,)`` of one output. ``n_out=None`` infers the number of outputs.
     """
     features, name = names
     given = as_real(value, name)
-    if classes and given.ndim == 1 and given.size:
-        if given.dtype.kind not in "iub":
-            raise TypeError(
-                f"{name} of one axis must hold class numbers of an integer dtype, "
-                f"got {given.dtype}; class weights are rows (n, classes)"
-            )
-        labels = given.astype(np.int64)
-        rows = one_hot(labels, n_out or int(labels.max(initial=0)) + 1, name, _DOUBLE)
+    if classes and given.ndim == 1 and given.size and given.dtype.kind not in "iub":
+        raise TypeError(
+            f"{name} of one axis must hold class numbers of an integer dtype, "
+            f"got {given.dtype}; class weights are rows (n, classes)"
+        )
+    if classes and are_labels(given) and given.size:
+        rows = one_hot(given, n_out, name, _DOUBLE)
     else:
         rows = as_float(given, name)
         rows = rows.reshape(-1, 1) if rows.ndim == 1 else rows

@@ -127,12 +127,12 @@ class LeakyReLU(_Elementwise):
     gradient_kernel = staticmethod(kernels.leaky_relu_backward)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self._parameter = require_number("negative_slope", negative_slope, low=-math.inf)
+        self._slope = self._parameter = require_number("negative_slope", negative_slope, low=-math.inf)
 
     @property
-    def negative_slope(self) -> float | None:
-        """The slope below 0; to change it, make a new activation."""
-        return self._parameter
+    def negative_slope(self) -> float:
+        """The slope where z is negative; for another one make a new activation."""
+        return self._slope
 
 
 class ELU(_Elementwise):
@@ -146,12 +146,12 @@ class ELU(_Elementwise):
     gradient_kernel = staticmethod(kernels.elu_backward)
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self._parameter = require_number("alpha", alpha, low=-math.inf)
+        self._alpha = self._parameter = require_number("alpha", alpha, low=-math.inf)
 
     @property
-    def alpha(self) -> float | None:
-        """Minus the limit at -infinity; to change it, make a new activation."""
-        return self._parameter
+    def alpha(self) -> float:
+        """Minus the limit for negative z; for another one make a new activation."""
+        return self._alpha
 
 
 class GELU(_Elementwise):

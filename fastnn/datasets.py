@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _files
+from fastnn import _files, _own
 from fastnn._threads import get_num_threads
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
+    are_labels,
     as_float,
     as_real,
     choose,
     one_hot,
     require_count,
+    require_finite,
     require_float_dtype,
     require_number,
 )
+from fastnn.losses import rows_by_weight
+from fastnn.utils.data_structures import integers_to_one_hot
 
 
 class Data:
@@ -108,7 +112,12 @@ class Data:
             self._weights = None if self._weights is None else self._weights[order]
 
     def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
-        """Return whether the data lie in memory as matrices of such a dtype and such widths."""
+        """Return whether the data lie in memory as matrices of such a dtype and such widths.
+
+        Not those of a subclass with a ``sample`` or ``shuffle`` of its own.
+        """
+        if type(self).sample is not Data.sample or type(self).shuffle is not Data.shuffle:
+            return False
         X, Y = self._data, self._labels
         if Y is None or X.ndim != 2 or Y.ndim != 2:
             return False
@@ -126,10 +135,21 @@ class Data:
         """Return for each batch of the pass under way how many rows there are to a weight of 1."""
         if self._weights is None:
             return np.ones(self.samples_per_epoch)
-        sizes = self.batch_sizes()
-        weights = self._weights if self._order is None else self._weights[self._order]
-        totals = np.add.reduceat(weights, np.cumsum(sizes) - sizes)
-        return np.divide(sizes, totals, out=np.zeros(len(sizes)), where=totals != 0)
+        return rows_by_weight(self._weights_of_batches(self._weights), self.batch_sizes())
+
+    def batch_weights(self) -> Array:
+        """Return what each batch of the pass under way counts, in relation to the others."""
+        if self._weights is None:
+            return self.batch_sizes()
+        largest = float(self._weights.max(initial=0.0)) or 1.0
+        return np.asarray(self._weights_of_batches(self._weights / largest).sum(axis=1))
+
+    def _weights_of_batches(self, weights: Array) -> Array:
+        """Return weights as ``(batches, batch_size)``, zeros for the rows that the last one lacks."""
+        ordered = weights if self._order is None else weights[self._order]
+        rows = np.zeros((self.samples_per_epoch, self.batch_size))
+        rows.reshape(-1)[: self.n_samples] = ordered
+        return rows
 
     def start_pass(
         self, shuffle: bool, rng: np.random.Generator | None
@@ -137,7 +157,7 @@ class Data:
         """Return data, labels, weights, and the order to take rows in, new at a pass's start."""
         self._check_rows()
         if self.iteration == 0 and shuffle:
-            self.shuffle(rng)
+            _own.call(self.shuffle, rng=rng)
         assert self._labels is not None
         order = np.arange(self.n_samples, dtype=np.int64) if self._order is None else self._order
         return self._data, self._labels, self._weights, order
@@ -157,7 +177,7 @@ class Data:
         """Return the next batch ``(data, labels, weights)``, None for what there is not."""
         self._check_rows()
         if self.iteration == 0 and shuffle:
-            self.shuffle(rng)
+            _own.call(self.shuffle, rng=rng)
         batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
         self.iteration = (self.iteration + 1) % max(self.samples_per_epoch, 1)
         rows = batch if self._order is None else self._order[batch]
@@ -234,13 +254,13 @@ class Dataset:
         Parameters
         ----------
         y : array_like
-            Class numbers ``(n,)`` of an integer dtype, which become one-hot rows; or targets
-            ``(n,)`` or ``(n, k)``.
+            Class numbers ``(n,)`` or ``(n, 1)`` of an integer dtype, which become one-hot rows; or
+            targets ``(n,)`` of a float dtype, or ``(n, k)``.
         validation_size, test_size : float
             Fractions of the rows; 0 leaves the part out.
         standardize : bool
             Shift and scale every feature to mean 0 and standard deviation 1 over the *training*
-            part; a constant feature is only shifted.
+            part, in float64, before ``dtype`` rounds it; a constant feature is only shifted.
         seed : int, optional
             Of the split, which does not touch NumPy's global generator.
         dtype : float32 or float64, optional
@@ -249,13 +269,15 @@ class Dataset:
         Raises
         ------
         TypeError, ValueError
-            For data that are not real numbers, lengths that differ, or sizes that leave no rows to
-            train on.
+            For data that are not real numbers, lengths that differ, sizes that leave no rows to train
+            on, or NaN or infinity among features to standardise.
         """
-        features = as_float(X, "X", require_float_dtype("dtype", dtype))
+        rounded = require_float_dtype("dtype", dtype)
+        features = as_float(X, "X", None if standardize else rounded)
         if features.ndim != 2 or features.shape[1] == 0:
             raise ValueError(f"X must have shape (n, features), got {features.shape}")
-        labels = _label_rows(y, features.dtype)
+        rounded = rounded or features.dtype
+        labels = _label_rows(y, rounded)
         n = len(features)
         if len(labels) != n:
             raise ValueError(f"X has {n} rows, y has {len(labels)}")
@@ -270,11 +292,12 @@ class Dataset:
         test, validation, train = np.split(order, [n_test, n_test + n_validation])
         mean = std = None
         if standardize:
+            require_finite(features, "X", "standardize=False")
             known = features[train].astype(np.float64)
-            mean = known.mean(axis=0).astype(features.dtype)
-            std = known.std(axis=0).astype(features.dtype)
-            std[(np.ptp(known, axis=0) == 0) | (std == 0)] = 1
-            features = (features - mean) / std
+            mean, std = _mean_and_std(known)
+            centred = features - mean
+            centred /= std
+            features = centred.astype(rounded, copy=False)
         dataset = cls(
             features[train],
             labels[train],
@@ -288,35 +311,56 @@ class Dataset:
         return dataset
 
 
+def _mean_and_std(known: Array) -> tuple[Array, Array]:
+    """Return columns' means and standard deviations, 1 for a constant one.
+
+    Squares of very large or small numbers overflow or vanish: they are scaled before.
+    """
+    with np.errstate(all="ignore"):
+        mean, std = known.mean(axis=0), known.std(axis=0)
+        constant = np.ptp(known, axis=0) == 0
+        for j in np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(std) | ((std == 0) & ~constant)):
+            scale = np.abs(known[:, j]).max()
+            mean[j] = (known[:, j] / scale).mean() * scale
+            apart = known[:, j] / 2 - mean[j] / 2  # which does not overflow
+            scale = np.abs(apart).max()
+            std[j] = np.sqrt(np.mean((apart / scale) ** 2)) * scale * 2 if scale else 1.0
+    std[constant | (std == 0)] = 1
+    return mean, std
+
+
 def _label_rows(y: ArrayLike, dtype: np.dtype[Any]) -> Array:
     labels = as_real(y, "y")
     if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
         raise ValueError(f"y must have shape (n,) or (n, outputs), got {labels.shape}")
-    if labels.ndim == 1 and labels.dtype.kind in "iub":
-        labels = labels.astype(np.int64)
-        return one_hot(labels, int(labels.max(initial=0)) + 1, "y", dtype)
+    if are_labels(labels):
+        return one_hot(labels, None, "y", dtype)
     rows = as_float(y, "y", dtype)
     return rows.reshape(-1, 1) if rows.ndim == 1 else rows
 
 
-_NAMES = dict.fromkeys(("iris", "higgs", "sinewave"))
+_NAMES = dict.fromkeys(("iris", "higgs", "sinewave", "mnist"))
 
 
 def initialize_dataset(name: str, batch_size: int = 50) -> Dataset:
     """Return a dataset kept as six arrays ``datasets/NAME/NAME_{train,val,test}_{data,labels}.npy``.
 
     The folder ``datasets`` is looked for under the working directory. The test labels of ``"higgs"``
-    are unknown; rows of zeros stand in when their file is missing.
+    are unknown; rows of zeros stand in when their file is missing. ``"mnist"`` has no test part: its
+    images become ``(n, 28, 28, 1)``, divided by 255 in float32 and then kept as float64, its labels
+    one-hot rows of 10 classes.
 
     Raises
     ------
     NotImplementedError
-        If ``name`` is not ``"iris"``, ``"higgs"`` or ``"sinewave"``.
+        If ``name`` is not ``"iris"``, ``"higgs"``, ``"sinewave"`` or ``"mnist"``.
     FileNotFoundError
         If an array is missing; the message says where it was looked for.
     """
     choose("dataset", name, _NAMES)
     folder = Path("datasets") / name
+    if name == "mnist":
+        return _mnist_arrays(folder, batch_size)
     parts: list[Array] = []
     for part in ("train", "val", "test"):
         parts.append(_files.load_npy(folder / f"{name}_{part}_data.npy"))
@@ -326,6 +370,20 @@ def initialize_dataset(name: str, batch_size: int = 50) -> Dataset:
         else:
             parts.append(_files.load_npy(path))
     return Dataset(parts[0], parts[1], batch_size, *parts[2:])
+
+
+def _mnist_arrays(folder: Path, batch_size: int) -> Dataset:
+    parts: list[Array] = []
+    for part in ("train", "val"):
+        images = _files.load_npy(folder / f"mnist_{part}_data.npy")
+        labels = _files.load_npy(folder / f"mnist_{part}_labels.npy")
+        if images.size != 28 * 28 * len(images):
+            raise ValueError(f"{folder}: mnist_{part}_data has shape {images.shape}, no 28 x 28 images")
+        scaled = np.divide(images.reshape(-1, 28, 28, 1), np.float32(255), dtype=np.float32)
+        parts.append(scaled.astype(np.float64))
+        whole = labels.ndim == 2 and labels.shape[1] == 10
+        parts.append(labels if whole else integers_to_one_hot(labels, 9))
+    return Dataset(parts[0], parts[1], batch_size, parts[2], parts[3])
 
 
 def load_digits(

@@ -4,7 +4,17 @@ import numpy as np
 
 from fastnn._arrays import unlocked
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, as_float_pair, as_real, as_rows, require_number, restore
+from fastnn._validation import (
+    ONE_CLASS,
+    are_labels,
+    as_float,
+    as_float_pair,
+    as_real,
+    as_rows,
+    class_numbers,
+    require_number,
+    restore,
+)
 from fastnn.kernels import cross_entropy, losses
 from fastnn.kernels.parallel import sum_by_labels, sum_by_rows, sum_elementwise
 from fastnn.losses import target_rows
@@ -33,7 +43,7 @@ def softmax_cross_entropy(
     Z : array_like (n, k)
         Logits.
     Y : array_like
-        Rows ``(n, k)``, one-hot or soft, or class numbers ``(n,)`` of an integer dtype.
+        Rows ``(n, k)``, one-hot or soft, or class numbers ``(n,)`` or ``(n, 1)`` of an integer dtype.
     label_smoothing : float
         Between 0 and 1 (C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016).
     class_weight : array_like (k,), optional
@@ -50,11 +60,13 @@ def softmax_cross_entropy(
     if z.ndim != 2:
         raise ValueError(f"Z must have shape (n, classes), got {z.shape}")
     n, k = z.shape
+    if k == 1:
+        raise ValueError(f"Z has one column; {ONE_CLASS}")
     smoothing = require_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
     classes = _weights(class_weight, "class_weight", k)
     samples = _weights(sample_weight, "sample_weight", n)
     targets = as_real(Y, "Y")
-    if targets.ndim == 1:
+    if targets.ndim == 1 or are_labels(targets):
         labels = _labels(targets, n, k)
         dZ = np.empty_like(z)
         total = sum_by_labels(
@@ -111,10 +123,11 @@ def _weights(values: ArrayLike | None, name: str, size: int) -> Array:
 def _labels(targets: Array, n: int, k: int) -> Array:
     if targets.dtype.kind not in "iub":
         raise TypeError(f"Y of one axis must hold class numbers, got dtype {targets.dtype}")
-    if targets.shape != (n,):
+    if len(targets) != n:
         raise ValueError(f"Z has {n} rows, Y has shape {targets.shape}")
+    if targets.dtype is not _LABELS or targets.ndim != 1:
+        targets, _ = class_numbers(targets, k, "Y")
     labels = unlocked(np.require(targets, _LABELS, ["C", "A"]))
     if cross_entropy.strangers(labels, k):
-        bad = labels[(labels < 0) | (labels >= k)][0]
-        raise IndexError(f"Y holds the class {bad}; there are {k}: 0 to {k - 1}")
+        class_numbers(labels, k, "Y")  # which names the first one
     return labels

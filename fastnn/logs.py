@@ -12,8 +12,9 @@ from fastnn._writing import to_json, write_atomically
 class History:
     """What a training run measured, one entry an epoch; validation lists are empty without data.
 
-    ``loss`` and ``error`` are means over the epoch's batches; ``error`` is 1 - accuracy for
-    cross-entropy and the mean squared error for l2.
+    ``loss`` and ``error`` are means over the epoch's rows in ``fit``, over its batches in ``train``;
+    ``error`` is 1 - accuracy for cross-entropy and the mean squared error for l2, NaN where an output
+    is NaN.
     """
 
     loss: list[float] = field(default_factory=list)

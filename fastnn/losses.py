@@ -53,10 +53,33 @@ def target_rows(y: Array, smoothing: float, weights: Array | float) -> Array:
     return np.ascontiguousarray(rows * weights, dtype=y.dtype)
 
 
-def shares(weights: Array) -> Array:
-    """Return ``weights / sum(weights)``, or zeros for a sum of 0: such a batch counts for nothing."""
-    total = weights.sum()
-    return np.asarray(weights / total if total else weights * 0.0)
+def relative(weights: Array, rows: Array | int) -> Array:
+    """Return weights in proportion to those given whose sums over the last axis are ``rows``.
+
+    Those of a sum of 0 are zeros: such a batch counts for nothing. Sums neither overflow nor vanish,
+    however large or small the weights are.
+    """
+    scaled, _ = _scaled(weights)
+    total = scaled.sum(axis=-1)
+    factor = np.divide(rows, total, out=np.zeros_like(total), where=total != 0)
+    return np.asarray(scaled * factor[..., None])
+
+
+def rows_by_weight(weights: Array, rows: Array | int) -> Array:
+    """Return ``rows / sum(weights)``, the sums over the last axis; 0 for a sum of 0, never infinite."""
+    scaled, largest = _scaled(weights)
+    total = scaled.sum(axis=-1)
+    found = np.divide(rows, total, out=np.zeros_like(total), where=total != 0)
+    with np.errstate(over="ignore"):
+        found = np.divide(found, largest, out=found, where=largest != 0)
+    return np.asarray(np.minimum(found, np.finfo(np.float64).max))
+
+
+def _scaled(weights: Array) -> tuple[Array, Array]:
+    """Return weights as fractions of the largest along the last axis, and that."""
+    largest = np.asarray(weights.max(axis=-1, initial=0.0))
+    each = largest[..., None]
+    return np.divide(weights, each, out=np.zeros_like(weights), where=each != 0), largest
 
 
 def weighted(
@@ -66,11 +89,12 @@ def weighted(
 
     ``loss(Y, P)`` returns both for rows that all count the same.
     """
-    share = shares(weights)
-    losses = [loss(Y[i : i + 1], P[i : i + 1])[0] for i in range(len(Y))]
+    n = len(Y)
+    each = relative(weights, n)
+    losses = [loss(Y[i : i + 1], P[i : i + 1])[0] for i in range(n)]
     _, gradient = loss(Y, P)
-    factors = (len(Y) * share).reshape(-1, *[1] * (P.ndim - 1))
-    return float(share @ losses), (gradient * factors).astype(gradient.dtype, copy=False)
+    factors = each.reshape(-1, *[1] * (P.ndim - 1))
+    return float(each @ losses) / max(n, 1), (gradient * factors).astype(gradient.dtype, copy=False)
 
 
 class CrossEntropy(Loss):

@@ -14,12 +14,13 @@ from fastnn import engine, stretches
 from fastnn._arrays import extents
 from fastnn._interrupt import deferred_interrupt
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import require_count
+from fastnn._validation import require_count, require_finite
 from fastnn.datasets import Data
 from fastnn.kernels import threads
 from fastnn.logs import History
 from fastnn.plans import TrainingPlan
 from fastnn.stretches import Stretch
+from fastnn.training import check_rates, warn_if_lost, weighted_mean
 
 if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork
@@ -33,6 +34,7 @@ def fit_many(
     batch_size: int = 32,
     rows: Sequence[ArrayLike] | None = None,
     shuffle: bool = True,
+    check_finite: bool = True,
 ) -> list[History]:
     """Train independent networks side by side, each on a core of its own, inside compiled code.
 
@@ -47,7 +49,7 @@ def fit_many(
         dtype.
     X, Y : array_like
         As for ``NeuralNetwork.fit``.
-    epochs, batch_size, shuffle
+    epochs, batch_size, shuffle, check_finite
         As for ``NeuralNetwork.fit``.
     rows : sequence of (m,) integers, optional
         For each network the rows of X it is trained on, as of a fold.
@@ -81,13 +83,20 @@ def fit_many(
         dtype = net.layers[0].dtype or net.dtype or x.dtype
         if dtype != x.dtype:
             raise ValueError(f"networks[{i}] computes in {dtype}, networks[0] in {x.dtype}")
+    for array, name in ((x, "X"), (y, "Y")) if check_finite else ():
+        require_finite(array, name)
+    for net in networks:
+        check_rates(net, epochs)
     for net in networks:
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
     with ExitStack() as turns:
         for net in networks:
             turns.enter_context(net.turn.held())
-        members = [_Member(*pair, x, y, batch_size) for pair in zip(networks, chosen, strict=True)]
+        members = [
+            _Member(*pair, f"networks[{i}]", x, y, batch_size)
+            for i, pair in enumerate(zip(networks, chosen, strict=True))
+        ]
         _train(members, epochs, shuffle)
     return [net.history for net in networks]
 
@@ -144,8 +153,10 @@ def _rows(rows: Sequence[ArrayLike] | None, count: int, n: int) -> list[Array]:
 class _Member:
     """A network on its way through its rows."""
 
-    def __init__(self, net: NeuralNetwork, rows: Array, X: Array, Y: Array, batch_size: int) -> None:
-        self.net, self._rows, self._X, self._Y = net, rows, X, Y
+    def __init__(
+        self, net: NeuralNetwork, rows: Array, name: str, X: Array, Y: Array, batch_size: int
+    ) -> None:
+        self.net, self._rows, self._name, self._X, self._Y = net, rows, name, X, Y
         self._data = Data(rows, batch_size, rows)
         self.batches = self._data.samples_per_epoch
         self._orders: list[Array] = []  # of the epochs under way
@@ -181,9 +192,12 @@ class _Member:
 
     def end_epochs(self) -> None:
         self.plan.clear(self.net)
-        loss, error = np.concatenate(self._results, axis=1).mean(axis=1).T
-        self.net.history.loss += loss.tolist()
-        self.net.history.error += error.tolist()
+        sizes = self._data.batch_sizes()
+        for means in np.concatenate(self._results, axis=1):
+            loss, error = (weighted_mean(values, sizes) for values in means.T)
+            self.net.history.loss.append(loss)
+            self.net.history.error.append(error)
+            warn_if_lost(self.net.history, f"the training loss of {self._name}")
         self._orders, self._done, self._results = [], 0, []
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import losses, summary, testing, training
+from fastnn import _own, losses, summary, testing, training
 from fastnn._changes import watched
 from fastnn._repr import as_call
 from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, as_weights, restore
+from fastnn._validation import as_float, as_weights, require_finite, restore
 from fastnn.activations import SoftMax
 from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.datasets import Data, Dataset
@@ -39,6 +39,8 @@ class NeuralNetwork(LayerStack):
     optimizer_args : mapping or Optimizer
         Arguments for ``initialize_optimizer``, or an optimiser.
     logger : Logger, optional
+        Its ``push`` gets each epoch's figures. It and the parts above may be of classes of your own,
+        derived from fastnn's or not, that have the methods its base classes declare abstract.
     seed : int or Generator, optional
         Draws weights and shuffles from a generator of the model's own. Without it they come from
         NumPy's global generator.
@@ -64,10 +66,8 @@ class NeuralNetwork(LayerStack):
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self.optimizer = (
-            optimizer_args
-            if isinstance(optimizer_args, Optimizer)
-            else initialize_optimizer(**optimizer_args)
+        self.optimizer = _own.as_part(
+            optimizer_args, lambda mapping: initialize_optimizer(**mapping), "update"
         )
         super().__init__(loss, layer_args, seed, dtype)
         self.logger = logger
@@ -83,10 +83,10 @@ class NeuralNetwork(LayerStack):
         """
         for i, layer in enumerate(self.layers):
             for name, param in layer.parameters.items():
-                if not param.flags.writeable:
+                if isinstance(param, np.ndarray) and not param.flags.writeable:
                     raise ValueError(f"layer {i}: parameters[{name!r}] is read-only")
         steps = [
-            (param, self.optimizer.update(f"{name}{i}", param, layer.gradients[name], epoch))
+            (param, _own.update(self.optimizer, f"{name}{i}", param, layer.gradients[name], epoch))
             for i, layer in enumerate(self.layers)
             for name, param in layer.parameters.items()
         ]
@@ -94,7 +94,8 @@ class NeuralNetwork(LayerStack):
             for param, step in steps:
                 param -= step
         for layer in self.layers:
-            layer.clear_gradients()
+            if _own.offers(layer, "clear_gradients"):
+                layer.clear_gradients()
         self._log_parameters()
 
     def _log_parameters(self) -> None:
@@ -138,6 +139,9 @@ class NeuralNetwork(LayerStack):
         self, data: Data, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
         """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
+        if not isinstance(data, Data) or type(data).sample is not Data.sample:
+            yield from self._own_batches(data, shuffle, epoch)
+            return
         steps = data.samples_per_epoch - data.iteration
         while steps:
             made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
@@ -154,6 +158,17 @@ class NeuralNetwork(LayerStack):
             else:
                 loss, error = self._step_by_layers(X, Y, epoch, weights)
             steps -= 1
+            yield [loss], [error]
+
+    def _own_batches(
+        self, data: Any, shuffle: bool, epoch: int
+    ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
+        """Train on a pass over a program's own data, of which nothing is known but ``sample()``."""
+        for _ in range(_own.steps(data)):
+            X, Y = _own.labelled(data, shuffle, self.rng)
+            x, y = self.checked_batch(X, Y)
+            self.prepare(self.layers[-1].n_out or y.shape[-1], x.shape)
+            loss, error = self._step(x, y, epoch)
             yield [loss], [error]
 
     def _step_by_layers(
@@ -194,11 +209,12 @@ class NeuralNetwork(LayerStack):
 
     def _weigh_penalties(self, weights: Array) -> None:
         """Make penalties' gradients, which are a batch's of n rows, those of the sum of its weights."""
-        total, n = weights.sum(), len(weights)
+        factor = float(losses.rows_by_weight(weights, 1)) - 1.0 / len(weights)
         for layer in self.layers:
             if layer.l2:
-                rate = layer.l2 * ((1.0 / total if total else 0.0) - 1.0 / n)
-                layer.gradients["W"] += (rate * layer.parameters["W"]).astype(layer.dtype, copy=False)
+                with np.errstate(all="ignore"):
+                    gradient = layer.l2 * factor * layer.parameters["W"]
+                    layer.gradients["W"] += gradient.astype(layer.dtype, copy=False)
 
     def fit(
         self,
@@ -214,6 +230,7 @@ class NeuralNetwork(LayerStack):
         checkpoint_every: float = 30.0,
         resume: bool = False,
         sample_weight: ArrayLike | None = None,
+        check_finite: bool = True,
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -222,10 +239,11 @@ class NeuralNetwork(LayerStack):
         X : array_like (n, d)
         Y : array_like
             Rows ``(n, k)``: one-hot, soft class weights, or targets for l2. For cross-entropy also
-            class numbers ``(n,)``, for l2 targets ``(n,)`` of one output.
+            class numbers ``(n,)`` or ``(n, 1)`` of an integer dtype, for l2 targets ``(n,)`` of one
+            output.
         epochs, batch_size : int
         validation_data : (X, Y), optional
-            Evaluated after every epoch.
+            Evaluated after every epoch, as by :meth:`evaluate`; training is the same without it.
         shuffle : bool
             Draw a new order of the rows at the start of every epoch.
         verbose : bool
@@ -246,17 +264,26 @@ class NeuralNetwork(LayerStack):
             What each row counts: the loss of a batch is the mean by these weights, and a row of weight
             2 is as good as two. A batch whose weights are all 0 moves nothing by itself. Errors, and
             validation, count every row once.
+        check_finite : bool
+            Look for NaN and infinity in X, Y and the validation data before training.
 
         Returns
         -------
         History
             Loss and error of every epoch; also ``self.history``, where an interrupted run leaves
-            the epochs it finished.
+            the epochs it finished. They are means over the epoch's rows, each as the network was when
+            the row's batch came.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once, at the end of the first epoch whose loss is not finite.
 
         Raises
         ------
         TypeError, ValueError
-            For data that are not real numbers, or whose shapes do not fit; nothing has changed.
+            For data that are not real numbers, whose shapes do not fit, or that hold NaN or infinity;
+            for a softmax of one output with cross-entropy. Nothing has changed.
         IndexError
             For a class number out of range; nothing has changed.
         SavedModelError
@@ -272,6 +299,7 @@ class NeuralNetwork(LayerStack):
         if not len(x):
             raise ValueError("X has no rows to train on")
         y = self._targets(Y, len(x))
+        checked = [(x, "X"), (y, "Y")]
         x_val = y_val = None
         if validation_data is not None:
             if len(validation_data) != 2:
@@ -283,6 +311,10 @@ class NeuralNetwork(LayerStack):
                 ("validation_data[0]", "validation_data[1]"),
                 n_out=y.shape[1],
             )
+            checked += [(x_val, "validation_data[0]"), (y_val, "validation_data[1]")]
+        if check_finite:
+            for array, name in checked:
+                require_finite(array, name)
         x, y = self._apart(x), self._apart(y)
         dataset = Dataset(x, y, batch_size, x_val, y_val)
         if sample_weight is not None:
@@ -294,7 +326,7 @@ class NeuralNetwork(LayerStack):
             callbacks = [*as_callbacks(callbacks), keeper]
         elif resume:
             raise ValueError("resume=True needs a checkpoint: fit(..., checkpoint=path, resume=True)")
-        return self._train(dataset, epochs, shuffle, verbose, callbacks)
+        return self._train(dataset, epochs, shuffle, verbose, callbacks, by_rows=True)
 
     def _apart(self, array: Array) -> Array:
         """Return the array, or a copy if it lies in the memory of parameters."""
@@ -302,17 +334,43 @@ class NeuralNetwork(LayerStack):
         return array.copy() if any(np.may_share_memory(array, p) for p in parameters) else array
 
     def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
-        """Train on a dataset: :meth:`fit`, with the batches and the validation part it has."""
-        return self._train(dataset, epochs, True, True, callbacks)
+        """Train on a dataset, with the batches and the validation part it has.
+
+        Figures are the teaching library's: an epoch's is the mean of its batches' means, so that a row
+        of a smaller last batch counts more, and the validation part is shuffled by the generator that
+        shuffles the training part. :meth:`fit` weighs figures by rows, and validates without a shuffle.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Or an object of the program's own, with parts ``train`` and, if it validates, ``validate``,
+            and ``out_dim``. A part needs ``sample()``, which returns a batch ``(X, Y)``, and
+            ``samples_per_epoch``, the number of batches. ``shuffle`` and ``rng`` are handed to a
+            ``sample`` that takes them.
+        epochs : int
+        callbacks : sequence of Callback
+
+        Returns
+        -------
+        History
+            As of :meth:`fit`.
+        """
+        return self._train(dataset, epochs, True, True, callbacks, by_rows=False)
 
     def _train(
-        self, dataset: Dataset, epochs: int, shuffle: bool, verbose: bool, callbacks: Sequence[Callback]
+        self,
+        dataset: Dataset,
+        epochs: int,
+        shuffle: bool,
+        verbose: bool,
+        callbacks: Sequence[Callback],
+        by_rows: bool,
     ) -> History:
         told = [*as_callbacks(callbacks)]
         if verbose and not any(isinstance(callback, ProgressBar) for callback in told):
             told.insert(0, ProgressBar())
         with self.turn.held():
-            return training.run(self, dataset, epochs, shuffle, told)
+            return training.run(self, dataset, epochs, shuffle, told, by_rows)
 
     def predict(self, X: ArrayLike, Y: ArrayLike | None = None) -> Any:
         """Return the output for ``X``; with targets ``Y``, ``(output, loss)``.
@@ -380,7 +438,8 @@ class NeuralNetwork(LayerStack):
         Raises ``ValueError`` if the model has no logger.
         """
         parameters = {i: OrderedDict(layer.parameters) for i, layer in enumerate(self.layers)}
-        testing.logger_of(self, "save_parameters").write(f"parameters_epoch{epoch}", parameters)
+        logger = testing.logger_of(self, "save_parameters")
+        testing.keep(logger, f"parameters_epoch{epoch}", parameters)
 
     def summary(self) -> summary.Table:
         """Return a table of the layers: activation, widths, number of parameters.
@@ -394,7 +453,7 @@ class NeuralNetwork(LayerStack):
             self,
             layer_args=self.layers,
             optimizer_args=self.optimizer,
-            logger=self.logger and ...,
+            logger=None if self.logger is None else ...,
             dtype=self.dtype and self.dtype.name,
         )
 

@@ -3,11 +3,13 @@
 State is kept per parameter name in ``cache``.
 """
 
+import functools
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,55 +22,86 @@ from fastnn.kernels import optimizers as kernels
 from fastnn.schedulers import Constant, Scheduler, initialize_scheduler
 
 
+def _clip_norm(value: float | None) -> float | None:
+    return None if value is None else require_number("clip_norm", value, low=0.0, strict=True)
+
+
+def _scheduler(value: Any) -> Any:
+    if callable(value):
+        return value
+    raise TypeError(f"lr_scheduler must be a Scheduler, or a function of an epoch, got {value!r}")
+
+
 class Optimizer(ABC):
     """Base class. ``lr_scheduler(epoch)`` is the learning rate, ``cache`` the state by name.
 
     Parameters
     ----------
     lr : float
-        Learning rate at epoch 0.
+        Learning rate at epoch 0. It is the scheduler's: ``optimizer.lr = 0.1`` sets it there.
     lr_scheduler : str or Scheduler
-        A name for ``initialize_scheduler``, or a scheduler (which then has its own ``lr``).
+        A name for ``initialize_scheduler``, or a scheduler, or any function of an epoch (which then has
+        its own ``lr``).
     clip_norm : float, optional
         A gradient array whose 2-norm exceeds this is scaled down to it first.
     lr_decay, stage_length, staircase
-        For the scheduler.
+        For ``initialize_scheduler``.
+
+    Settings are attributes, which may be set between steps: the next step goes by the new value. One
+    that cannot be raises an error at once.
     """
 
     cache: dict[str, Any] = watched()
-    clip_norm: float | None = watched()
+    clip_norm: float | None = watched(_clip_norm)
+    lr_scheduler: Callable[[float], float] = watched(_scheduler)
 
     def __init__(
         self,
         lr: float = 0.01,
-        lr_scheduler: str | Scheduler = "constant",
+        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
         clip_norm: float | None = None,
         lr_decay: float | None = 0.9,
         stage_length: float | None = None,
         staircase: bool | None = None,
     ) -> None:
-        self.lr = require_number("lr", lr, low=0.0)
+        self._lr = require_number("lr", lr, low=0.0)
         self.lr_scheduler = (
             lr_scheduler
-            if isinstance(lr_scheduler, Scheduler)
+            if callable(lr_scheduler)
             else initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
         )
-        self.clip_norm = (
-            None if clip_norm is None else require_number("clip_norm", clip_norm, low=0.0, strict=True)
-        )
+        self.clip_norm = clip_norm
         self.cache = WatchedDict()
         self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
 
     def __repr__(self) -> str:
-        scheduler = self.lr_scheduler
-        usual = type(scheduler) is Constant and scheduler.lr == self.lr
-        return as_call(self, lr_scheduler="constant" if usual else scheduler)
+        scheduler = vars(self).get("lr_scheduler")
+        return as_call(self, lr_scheduler="constant" if type(scheduler) is Constant else scheduler)
+
+    @property
+    def lr(self) -> float:
+        """The scheduler's ``lr``: the learning rate at epoch 0."""
+        scheduler = vars(self).get("lr_scheduler")
+        return float(getattr(scheduler, "lr", self._lr))
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        rate = require_number("lr", value, low=0.0)
+        scheduler = vars(self).get("lr_scheduler")
+        if scheduler is not None and not hasattr(scheduler, "lr"):
+            raise AttributeError(
+                f"the learning rate is that of {scheduler!r}, which has no lr to set; "
+                "set optimizer.lr_scheduler"
+            )
+        if scheduler is not None:
+            scheduler.lr = rate
+        self._lr = rate
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the current epoch."""
-        return self.lr_scheduler(self.epoch)
+        return float(self.lr_scheduler(self.epoch))
 
     @property
     def rule(self) -> str:
@@ -144,7 +177,7 @@ class Optimizer(ABC):
             norm = kernels.norm(gradient.reshape(-1))
             if norm > self.clip_norm:
                 gradient = gradient * gradient.dtype.type(self.clip_norm / norm)
-        return gradient, self.lr_scheduler(self.epoch)
+        return gradient, float(self.lr_scheduler(self.epoch))
 
 
 class SGD(Optimizer):
@@ -169,7 +202,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         lr: float = 0.01,
-        lr_scheduler: str | Scheduler = "constant",
+        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
         momentum: float = 0.0,
         clip_norm: float | None = None,
         lr_decay: float | None = 0.9,
@@ -226,7 +259,7 @@ class SGD(Optimizer):
     def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
         momentum = self._momentum
         self._unwritten = momentum == 0
-        return self.lr_scheduler(self.epoch), momentum, float(momentum != 0), 0.0
+        return float(self.lr_scheduler(self.epoch)), momentum, float(momentum != 0), 0.0
 
     def advance_by(self, count: int, states: Sequence[Array]) -> Array:
         rates = np.full((count, 4), self.advance(states))
@@ -257,6 +290,9 @@ class Adam(Optimizer):
 
     _arrays_each = 2
     eps_hat = False  # of those pickled before there was a choice
+    beta_1: float = watched(lambda value: require_number("beta_1", value, low=0.0, high=1.0 - 1e-9))
+    beta_2: float = watched(lambda value: require_number("beta_2", value, low=0.0, high=1.0 - 1e-9))
+    eps: float = watched(lambda value: require_number("eps", value, low=0.0, strict=True))
 
     @property
     def rule(self) -> str:
@@ -269,7 +305,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         lr: float = 0.001,
-        lr_scheduler: str | Scheduler = "constant",
+        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         eps: float = 1e-8,
@@ -280,9 +316,7 @@ class Adam(Optimizer):
         eps_hat: bool = False,
     ) -> None:
         super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
-        self.beta_1 = require_number("beta_1", beta_1, low=0.0, high=1.0 - 1e-9)
-        self.beta_2 = require_number("beta_2", beta_2, low=0.0, high=1.0 - 1e-9)
-        self.eps = require_number("eps", eps, low=0.0, strict=True)
+        self.beta_1, self.beta_2, self.eps = beta_1, beta_2, eps
         self.eps_hat = eps_hat
 
     def update(
@@ -317,9 +351,10 @@ class Adam(Optimizer):
         return moments
 
     def advance(self, states: Sequence[Moments]) -> tuple[float, float, float, float]:
+        lr = self.lr_scheduler(self.epoch)  # which may raise an error, before anything changes
         for moments in states:
             moments.t += 1
-        step_size, eps = self._corrected(self.lr_scheduler(self.epoch), states[0].t)
+        step_size, eps = self._corrected(lr, states[0].t)
         return step_size, self.beta_1, self.beta_2, eps
 
     def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
@@ -364,10 +399,44 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
+_LIGHT = ("momentum", "clip_norm")  # the light edition's third and fourth argument
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let a function whose third argument is a scheduler take momentum, clip_norm in its place.
+
+    A number in that place is momentum, as no scheduler is a number.
+    """
+
+    @functools.wraps(function)
+    def either(*arguments: Any, **named: Any) -> _R:
+        light = arguments[2:]
+        if not light or not isinstance(light[0], numbers.Real):
+            return function(*arguments, **named)
+        if len(light) > len(_LIGHT):
+            raise TypeError(
+                f"{function.__name__} takes (name, lr, momentum, clip_norm) where the third argument "
+                f"is a number, got {len(arguments)} arguments"
+            )
+        given = dict(zip(_LIGHT, light, strict=False))
+        twice = [name for name in ("lr_scheduler", *given) if name in named]
+        if twice:
+            raise TypeError(
+                f"{function.__name__} got {twice[0]}={named[twice[0]]!r} beside the momentum "
+                f"{light[0]!r} in the place of lr_scheduler"
+            )
+        return function(*arguments[:2], **given, **named)
+
+    return either
+
+
+@_also_without_scheduler
 def initialize_optimizer(
     name: str,
     lr: float = 0.01,
-    lr_scheduler: str | Scheduler = "constant",
+    lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
     momentum: float = 0.0,
     clip_norm: float | None = None,
     lr_decay: float | None = 0.9,
@@ -378,6 +447,8 @@ def initialize_optimizer(
     """Return the optimiser called ``name``: ``"SGD"`` or ``"Adam"``.
 
     ``momentum`` is SGD's, which also takes ``nesterov``; Adam takes ``beta_1``, ``beta_2`` and ``eps``.
+    The call ``initialize_optimizer(name, lr, momentum, clip_norm)`` of the teaching library's light
+    edition is understood too: a number in the third place is the momentum.
 
     Raises
     ------

@@ -1,11 +1,19 @@
-"""Learning-rate schedules: ``scheduler(epoch)`` is the learning rate of that epoch."""
+"""Learning-rate schedules: ``scheduler(epoch)`` is the learning rate of that epoch.
+
+Their numbers are attributes, which may be set: the next step goes by the new value.
+"""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from fastnn._changes import watched
 from fastnn._repr import as_call
 from fastnn._validation import choose, require_number
+
+
+def _rate(value: float) -> float:
+    return require_number("lr", value, low=0.0)
 
 
 class Scheduler(ABC):
@@ -25,8 +33,10 @@ class Scheduler(ABC):
 class Constant(Scheduler):
     """The same learning rate throughout."""
 
+    lr: float = watched(_rate)
+
     def __init__(self, lr: float = 0.01) -> None:
-        self.lr = require_number("lr", lr, low=0.0)
+        self.lr = lr
 
     def scheduled_lr(self, epoch: float) -> float:
         """Return ``lr``."""
@@ -36,8 +46,15 @@ class Constant(Scheduler):
 class Exponential(Scheduler):
     """Exponential decay: ``lr * decay ** (epoch / stage_length)``.
 
-    With ``staircase`` the exponent is rounded down, so that the rate falls once per stage.
+    With ``staircase`` the exponent is rounded down, so that the rate falls once per stage. A ``decay``
+    above 1 lets the rate grow; ``ValueError`` is raised for an epoch at which it overflows.
     """
+
+    lr: float = watched(_rate)
+    decay: float = watched(lambda value: require_number("decay", value, low=0.0))
+    stage_length: float = watched(
+        lambda value: require_number("stage_length", value, low=0.0, strict=True)
+    )
 
     def __init__(
         self,
@@ -46,30 +63,37 @@ class Exponential(Scheduler):
         stage_length: float = 10,
         staircase: bool = False,
     ) -> None:
-        self.lr = require_number("lr", lr, low=0.0)
-        self.decay = require_number("decay", decay, low=0.0)
-        self.stage_length = require_number("stage_length", stage_length, low=0.0, strict=True)
+        self.lr = lr
+        self.decay = decay
+        self.stage_length = stage_length
         self.staircase = staircase
 
     def scheduled_lr(self, epoch: float) -> float:
         """Return the decayed learning rate."""
-        exponent = epoch / self.stage_length
+        exponent = float(epoch) / self.stage_length
         if self.staircase:
             exponent = math.floor(exponent)
-        return float(self.lr * self.decay**exponent)
+        try:
+            rate = self.lr * self.decay**exponent
+        except OverflowError:
+            rate = math.inf if self.lr else 0.0
+        if rate == math.inf:
+            raise ValueError(
+                f"the learning rate overflows at epoch {epoch}: lr={self.lr} times decay={self.decay} "
+                f"to the power {exponent:g}; a decay of at most 1 does not"
+            )
+        return float(rate)
 
 
-def _exponential(
-    lr: float, decay: float | None, stage_length: float | None, staircase: bool | None
-) -> Scheduler:
+def _exponential(lr: float, decay: float | None, stage_length: float | None) -> Scheduler:
     if decay is None or stage_length is None:
         missing = "decay" if decay is None else "stage_length"
         raise ValueError(f"the exponential scheduler needs {missing}, got None")
-    return Exponential(lr, decay, stage_length, bool(staircase))
+    return Exponential(lr, decay, stage_length)
 
 
-_SCHEDULERS: dict[str, Callable[[float, float | None, float | None, bool | None], Scheduler]] = {
-    "constant": lambda lr, decay, stage_length, staircase: Constant(lr),
+_SCHEDULERS: dict[str, Callable[[float, float | None, float | None], Scheduler]] = {
+    "constant": lambda lr, decay, stage_length: Constant(lr),
     "exponential": _exponential,
 }
 
@@ -83,6 +107,9 @@ def initialize_scheduler(
 ) -> Scheduler:
     """Return the scheduler called ``name``: ``"constant"`` or ``"exponential"``.
 
+    ``staircase`` is accepted and has no effect, as in the teaching library, whose programs pass it: by
+    name the decay is smooth. ``Exponential(..., staircase=True)`` itself steps.
+
     Raises
     ------
     NotImplementedError
@@ -90,4 +117,4 @@ def initialize_scheduler(
     ValueError
         If the exponential scheduler gets no ``decay`` or no ``stage_length``.
     """
-    return choose("scheduler", name, _SCHEDULERS)(lr, decay, stage_length, staircase)
+    return choose("scheduler", name, _SCHEDULERS)(lr, decay, stage_length)

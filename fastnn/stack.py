@@ -10,10 +10,12 @@ from typing import Any, Never
 
 import numpy as np
 
+from fastnn import _own
 from fastnn._arrays import aligned_views
 from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
+    ONE_CLASS,
     as_batch,
     as_float,
     as_float_pair,
@@ -25,7 +27,15 @@ from fastnn._validation import (
 from fastnn.activations import Sigmoid, SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.layers import FullyConnected, Layer, initialize_layer
-from fastnn.losses import CLASSIFICATION, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import (
+    CLASSIFICATION,
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    initialize_loss,
+)
+from fastnn.weights import WeightInitializer
 
 # The losses that an activation before them fuses with: `from_logits` gives loss and gradient.
 _FUSED: dict[type, type] = {CrossEntropy: SoftMax, BinaryCrossEntropy: Sigmoid}
@@ -44,10 +54,13 @@ class LayerStack:
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self.loss = loss if isinstance(loss, Loss) else initialize_loss(loss)
+        self.loss = _own.as_part(loss, initialize_loss, "forward", "backward")
         self.layer_args = layer_args
-        self.layers = [
-            args if isinstance(args, Layer) else initialize_layer(**args) for args in layer_args
+        self.layers: list[Layer] = [
+            _own.complete_layer(
+                _own.as_part(args, lambda mapping: initialize_layer(**mapping), "forward", "backward")
+            )
+            for args in layer_args
         ]
         self.seed = seed
         self.rng = None if seed is None else np.random.default_rng(seed)
@@ -56,7 +69,7 @@ class LayerStack:
         self._check_layers()
         for layer in self.layers:
             layer.dtype = layer.dtype or self.dtype
-            if layer.init_weights is not None and self.rng is not None:
+            if isinstance(layer.init_weights, WeightInitializer) and self.rng is not None:
                 layer.init_weights.rng = self.rng
 
     @property
@@ -132,6 +145,8 @@ class LayerStack:
     def _check_input(self, X_shape: tuple[int, ...]) -> None:
         shape = X_shape
         for i, layer in enumerate(self.layers):
+            if not _own.offers(layer, "check_input"):
+                return
             try:
                 output_shape = layer.check_input(shape)
             except ValueError as error:
@@ -180,11 +195,30 @@ class LayerStack:
     def _targets(
         self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
     ) -> Array:
-        classes = self.loss.name == "cross_entropy"
-        rows = as_targets(Y, n, names, n_out or self.layers[-1].n_out, classes)
+        classes = _own.name_of(self.loss) == "cross_entropy"
+        n_out = n_out or self.layers[-1].n_out
+        self._check_classes(n_out)
+        rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self._ends_in_softmax()))
+        self._check_classes(rows.shape[1])
         if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
             raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
         return rows
+
+    def checked_batch(self, X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
+        """Return a batch of a program's own data as float arrays, targets as the loss needs them."""
+        names = "the batch's data", "its labels"
+        x = self._features(X, names[0])
+        if type(self.loss) in LOSSES.values():
+            return x, self._targets(Y, len(x), names)
+        return x, as_batch(Y, names[1], None)
+
+    def _ends_in_softmax(self) -> bool:
+        return type(getattr(self.layers[-1], "activation", None)) is SoftMax
+
+    def _check_classes(self, n_out: int | None) -> None:
+        """Raise ``ValueError`` if the loss is cross-entropy of a softmax of one output."""
+        if n_out == 1 and self._ends_in_softmax() and _own.name_of(self.loss) == "cross_entropy":
+            raise ValueError(f"the targets are of one class or column; {ONE_CLASS}")
 
     def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
         """Give the last layer its width if it has none; check that all layers fit the data.
@@ -193,6 +227,7 @@ class LayerStack:
         """
         if isinstance(self.loss, CrossEntropy):
             self.loss.check_classes(n_out)
+        self._check_classes(n_out)
         last = self.layers[-1]
         before = last.n_out
         if last.n_in is None and isinstance(last, FullyConnected):
@@ -294,7 +329,7 @@ class LayerStack:
         """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
 
         The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
-        right or wrong by itself, a yes above 1/2.
+        right or wrong by itself, a yes above 1/2. If an output is NaN, the error is NaN.
 
         Raises
         ------
@@ -304,19 +339,21 @@ class LayerStack:
             If the loss goes by neither name.
         """
         y, y_hat = as_float_pair(target, out, ("target", "out"))
-        if self.loss.name not in _ERRORS:
-            raise NotImplementedError(f"no error is defined for the loss {self.loss.name!r}")
-        if self.loss.name == "cross_entropy" and y.ndim != 2:
+        name = _own.name_of(self.loss)
+        if name not in _ERRORS:
+            raise NotImplementedError(f"no error is defined for the loss {name!r}")
+        if name == "cross_entropy" and y.ndim != 2:
             raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
         return self._error(y, y_hat)
 
     def _error(self, y: Array, y_hat: Array) -> float:
         """Return the error, NaN where none is defined."""
-        if not y.size or self.loss.name not in _ERRORS:
+        name = _own.name_of(self.loss)
+        if not y.size or name not in _ERRORS:
             return float("nan")
         y, y_hat = as_float_pair(y, y_hat, ("target", "out"))
-        if self.loss.name == "l2":
+        if name == "l2":
             return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1))) / y.size
-        if self.loss.name == "binary_cross_entropy":
-            return float(np.mean((y > 0.5) != (y_hat > 0.5)))
+        if name == "binary_cross_entropy":
+            return float(kernels.wrong_answers(y.reshape(-1), y_hat.reshape(-1), 0.5)) / y.size
         return float(kernels.misclassified(y, y_hat)) / len(y)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import dense, steps
+from fastnn.losses import relative, rows_by_weight
 
 if TYPE_CHECKING:
     from fastnn.optimizers import Optimizer
@@ -87,9 +88,8 @@ class Stretch:
         out = np.zeros((*self.means.shape[:2], 1 + self.plan.n))
         rows = np.pad(weights[self._order], ((0, 0), (0, len(sizes) * self.plan.n - sizes.sum())))
         rows = rows.reshape(out.shape[0], out.shape[1], -1)
-        totals = rows.sum(axis=2)
-        np.divide(sizes, totals, out=out[..., 0], where=totals != 0)
-        np.multiply(out[..., :1], rows, out=out[..., 1:])
+        out[..., 0] = rows_by_weight(rows, sizes)
+        out[..., 1:] = relative(rows, sizes)
         return out
 
     def words(self, control: int) -> tuple[int, ...]:

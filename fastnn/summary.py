@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from fastnn._own import name_of
 from fastnn.engine import obstacle
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _notes(model: NeuralNetwork) -> tuple[str, str]:
     reason = obstacle(model)
     road = "one compiled call" if reason is None else f"layer by layer ({reason})"
     return (
-        f"{parameters}, {dtype}; loss {model.loss.name}, {model.optimizer!r}",
+        f"{parameters}, {dtype}; loss {name_of(model.loss)}, {model.optimizer!r}",
         f"a training step is {road}",
     )
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import _own
 from fastnn._interrupt import deferred_interrupt
 from fastnn._typing import Array
 from fastnn._validation import as_real, require_count
+from fastnn.datasets import Data
 from fastnn.logs import History
+from fastnn.schedulers import Exponential
 from fastnn.testing import describe
 
 if TYPE_CHECKING:
     from fastnn.callbacks import Callback
-    from fastnn.datasets import Data, Dataset
+    from fastnn.datasets import Dataset
     from fastnn.models import NeuralNetwork
 
 
@@ -41,6 +46,9 @@ class Run:
         Of the finished epochs; ``net.history`` as well.
     stopped : str or None
         Why :meth:`stop` was called, if it was.
+    by_rows : bool
+        Whether every row counts the same in an epoch's figures, as in ``fit``; else every batch does,
+        whatever its size, as in ``train``.
     """
 
     net: NeuralNetwork
@@ -51,16 +59,20 @@ class Run:
     errors: list[float] = field(default_factory=list)
     history: History = field(default_factory=History)
     stopped: str | None = None
+    by_rows: bool = False
 
     @property
     def steps(self) -> int:
         """The number of batches of an epoch."""
-        return int(self.dataset.train.samples_per_epoch)
+        return _own.steps(self.dataset.train)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the epoch under way."""
-        return float(self.net.optimizer.lr_scheduler(self.epoch))
+        """The learning rate of the epoch under way; NaN for an optimiser that does not tell."""
+        scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
+        if callable(scheduler):
+            return float(scheduler(self.epoch))
+        return float(getattr(self.net.optimizer, "lr", math.nan))
 
     @property
     def figures(self) -> dict[str, float]:
@@ -86,20 +98,54 @@ class Run:
 
 
 def run(
-    net: NeuralNetwork, dataset: Dataset, epochs: int, shuffle: bool, callbacks: Sequence[Callback]
+    net: NeuralNetwork,
+    dataset: Dataset,
+    epochs: int,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    by_rows: bool = False,
 ) -> History:
     """Train ``net`` for ``epochs`` passes over ``dataset``; see ``NeuralNetwork.fit``."""
     require_count("epochs", epochs, low=0)
-    parts = [part for part in (dataset.train, dataset.validate) if part is not None]
-    for part in parts:
-        as_real(part.data_, "the dataset's data")
-        as_real(part.labels, "the dataset's labels")
-    net.prepare(dataset.out_dim, *(part.data_.shape for part in parts))
-    run = Run(net, dataset, epochs)
+    _check_data(net, dataset)
+    check_rates(net, epochs)
+    run = Run(net, dataset, epochs, by_rows=by_rows)
     with under_way(run, callbacks) as check_interrupt:
         while run.epoch < epochs and run.stopped is None:
             _epoch(run, shuffle, callbacks, check_interrupt)
     return run.history
+
+
+def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
+    """Check what is known of a dataset beforehand; a program's own shows its batches one at a time."""
+    if _own.part(dataset, "train") is None:
+        raise ValueError("the dataset has no train part")
+    shapes = []
+    for name in ("train", "validate"):
+        part = _own.part(dataset, name)
+        if isinstance(part, Data) and type(part).sample is Data.sample:
+            as_real(part.data_, "the dataset's data")
+            as_real(part.labels, "the dataset's labels")
+            shapes.append(part.data_.shape)
+    train: Any = dataset.train
+    n_out = getattr(dataset, "out_dim", None) or getattr(train, "out_dim", None)
+    labels: Any = getattr(train, "labels", None)
+    if n_out is None and np.ndim(labels) == 2:
+        n_out = np.shape(labels)[1]
+    n_out = n_out or net.layers[-1].n_out
+    if n_out is not None:
+        net.prepare(int(n_out), *shapes)
+    elif shapes:
+        raise ValueError(
+            "the last layer has n_out=None, and the dataset has no out_dim to infer it from"
+        )
+
+
+def check_rates(net: NeuralNetwork, epochs: int) -> None:
+    """Raise ``ValueError`` if the learning rate grows beyond what a number can be."""
+    scheduler = getattr(net.optimizer, "lr_scheduler", None)
+    if epochs and isinstance(scheduler, Exponential):
+        scheduler(epochs - 1)
 
 
 @contextmanager
@@ -117,22 +163,43 @@ def under_way(run: Run, callbacks: Sequence[Callback]) -> Iterator[Callable[[], 
 def _epoch(
     run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
 ) -> None:
-    history, validate = run.history, run.dataset.validate
+    history, validate = run.history, _own.part(run.dataset, "validate")
     for callback in callbacks:
         callback.on_epoch_begin(run)
     if run.stopped is not None or not one_pass(run, shuffle, callbacks, check_interrupt):
         return
-    history.loss.append(_mean(run.losses))
-    history.error.append(_mean(run.errors))
+    if run.by_rows:
+        history.loss.append(weighted_mean(run.losses, run.dataset.train.batch_weights()))
+        history.error.append(weighted_mean(run.errors, run.dataset.train.batch_sizes()))
+    else:
+        history.loss.append(_mean(run.losses))
+        history.error.append(_mean(run.errors))
     if validate is not None:
-        loss, error = _validate(run.net, validate, shuffle)
+        if run.by_rows:
+            loss, error = run.net.evaluate(validate.data_, validate.labels)
+        else:
+            loss, error = _validate(run.net, validate, shuffle)
         history.validation_loss.append(loss)
         history.validation_error.append(error)
     _log(run.net, history)
     for callback in callbacks:
         callback.on_epoch_end(run)
+    if run.losses:
+        warn_if_lost(history, "the training loss", stacklevel=6)
     run.epoch += 1
     run.losses, run.errors = [], []
+
+
+def warn_if_lost(history: History, what: str, stacklevel: int = 4) -> None:
+    """Warn of the first epoch whose loss is not finite."""
+    losses = history.loss
+    if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):
+        warnings.warn(
+            f"{what} is {losses[-1]} in epoch {len(losses)}: the network has diverged, or its data are "
+            "not finite. Train anew with a lower learning rate, clip_norm, or smaller features",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def one_pass(
@@ -161,13 +228,28 @@ def one_pass(
         finished = True
     finally:
         if not finished:  # the next run starts a new pass
-            train.reset()
+            _own.start_anew(train)
     return True
 
 
 def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
-    results = [model._evaluate(*data.sample(shuffle, model.rng)) for _ in range(data.samples_per_epoch)]
+    results = []
+    for _ in range(_own.steps(data)):
+        X, Y = _own.labelled(data, shuffle, model.rng)
+        batch = (X, Y) if isinstance(data, Data) else model.checked_batch(X, Y)
+        results.append(model._evaluate(*batch))
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
+
+
+def weighted_mean(values: Sequence[float] | Array, weights: Array) -> float:
+    """Return the mean of batches' figures, by weights that are not negative; NaN without any."""
+    counted = np.asarray(weights, np.float64)
+    if not len(values):
+        return float("nan")
+    if (counted == counted[0]).all():
+        return float(np.mean(values))
+    with np.errstate(all="ignore"):  # infinity times 0
+        return float(np.dot(values, counted)) / float(counted.sum())
 
 
 def _mean(values: list[float]) -> float:

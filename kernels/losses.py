@@ -77,12 +77,13 @@ def yes_no_cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> Non
 
 
 @exact
-def wrong_answers(y: Array, scores: Array, threshold: float) -> int:
-    """Return how many of the questions of flat arrays have an answer on the other side than y."""
-    wrong = 0
+def wrong_answers(y: Array, scores: Array, threshold: float) -> float:
+    """Return how many of flat arrays' scores are on the other side than y; NaN if a score is NaN."""
+    wrong, unknown = 0, 0
     for i in range(y.size):
         wrong += (y[i] > 0.5) != (scores[i] > threshold)
-    return wrong
+        unknown += scores[i] != scores[i]
+    return np.nan if unknown > 0 else float(wrong)
 
 
 @exact
@@ -153,9 +154,9 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
 
 
 @exact
-def misclassified(y: Array, scores: Array) -> int:
-    """Return in how many rows the arg-maxes differ; that of a row with NaN counts as class 0."""
-    wrong = 0
+def misclassified(y: Array, scores: Array) -> float:
+    """Return in how many rows the arg-maxes differ; NaN if a score is NaN."""
+    wrong, unknown = 0, 0
     for i in range(y.shape[0]):
         target = 0
         guess = 0
@@ -164,5 +165,6 @@ def misclassified(y: Array, scores: Array) -> int:
             target = j if y[i, j] > y[i, target] else target
             guess = j if scores[i, j] > scores[i, guess] else guess
             known &= scores[i, j] == scores[i, j]
-        wrong += target != (guess if known else 0)
-    return wrong
+        wrong += target != guess
+        unknown += not known
+    return np.nan if unknown > 0 else float(wrong)

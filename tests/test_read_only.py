@@ -176,3 +176,29 @@ def test_many_networks_read_a_read_only_array_where_it_lies(dtype, no_second_cod
         histories = fastnn.fit_many(nets, x, Y, epochs=2)
         results.append(([bits(net) for net in nets], histories))
     assert results[0] == results[1]
+
+
+def test_estimators_read_a_read_only_array_where_it_lies(monkeypatch, no_second_code):
+    pytest.importorskip("sklearn")
+    from fastnn.sklearn import MLPClassifier
+
+    if fastnn.engine.obstacle(network()) is not None:
+        pytest.skip("no compiled steps here")
+    X, Y = data(np.dtype(np.float64))
+    read = []
+    train = stretches.train
+
+    def watched(together, x, y, pool):
+        read.append(x.ctypes.data)
+        return train(together, x, y, pool)
+
+    monkeypatch.setattr(stretches, "train", watched)
+    fitted = []
+    for x in (X, locked(X)):
+        read.clear()
+        model = MLPClassifier((5,), solver="sgd", max_iter=3, tol=0.0, random_state=0)
+        with pytest.warns(Warning, match="haven't converged|hasn't converged"):
+            model.fit(x, Y.argmax(axis=1))
+        assert set(read) == {x.ctypes.data}
+        fitted.append([*(W.tobytes() for W in model.coefs_), model.predict_proba(x).tobytes()])
+    assert fitted[0] == fitted[1]

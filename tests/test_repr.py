@@ -36,13 +36,13 @@ def test_the_repr_is_the_call(call):
 def test_named_parts_are_shown_as_the_objects_they_become():
     layer = {"name": "fully_connected", "n_out": 3, "activation": "relu", "weight_init": "he_normal"}
     optimizer = {"name": "SGD", "lr": 0.5, "lr_scheduler": "exponential", "stage_length": 2}
-    net = fastnn.NeuralNetwork("cross_entropy", [layer], optimizer, seed=1)
+    net = fastnn.NeuralNetwork("l2", [layer], optimizer, seed=1)
     assert "weight_init=HeNormal(activation='relu')" in repr(net)
     assert "SGD(lr=0.5, lr_scheduler=Exponential(lr=0.5, stage_length=2.0))" in repr(net)
     again = eval(repr(net), vars(fastnn).copy())
     X = np.random.default_rng(0).normal(size=(6, 4))
     for one in (net, again):
-        one.fit(X, [0, 1, 2, 0, 1, 2], 3, verbose=False)
+        one.fit(X, np.eye(3)[[0, 1, 2, 0, 1, 2]], 3, verbose=False)
     np.testing.assert_array_equal(net.predict(X), again.predict(X))
 
 

@@ -80,14 +80,16 @@ def test_training_twice_goes_on_with_the_same_layers(networks):
 
 def test_fit_is_train_on_arrays(networks):
     data = iris()
-    X, Y = data.train.data_, data.train.labels
+    X, Y = data.train.data_[:100], data.train.labels[:100]
     validation = (data.validate.data_, data.validate.labels)
     trained, _ = networks([(8, "relu"), (None, "softmax")], seed=0)
-    fitted, _ = networks([(8, "relu"), (None, "softmax")], seed=0)
-    a = trained.train(iris(), 4)
-    b = fitted.fit(X, Y, epochs=4, batch_size=25, validation_data=validation, verbose=False)
-    assert a == b
-    assert_same_parameters(fitted, trained, 0)
+    a = trained.train(fastnn.Dataset(X, Y, 25), 4)
+    for validation_data in (None, validation):
+        fitted, _ = networks([(8, "relu"), (None, "softmax")], seed=0)
+        b = fitted.fit(X, Y, epochs=4, batch_size=25, validation_data=validation_data, verbose=False)
+        assert (a.loss, a.error) == (b.loss, b.error)
+        assert_same_parameters(fitted, trained, 0)
+    assert (b.validation_loss[-1], b.validation_error[-1]) == fitted.evaluate(*validation)
 
 
 def test_class_numbers_are_one_hot_rows(networks):

@@ -1,8 +1,9 @@
-"""Callbacks that follow a figure, the smaller the better."""
+"""Callbacks that follow a figure, the smaller the better. What is not finite is never better."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
@@ -31,7 +32,8 @@ class _Watching(Callback):
         self.best, self.best_epoch = math.inf, -1
 
     def on_train_begin(self, run: Run) -> None:
-        if str(self.monitor).startswith("validation_") and run.dataset.validate is None:
+        validated = getattr(run.dataset, "validate", None) is not None
+        if str(self.monitor).startswith("validation_") and not validated:
             raise ValueError(f"{self!r} needs validation data, fit(..., validation_data=(X, y))")
         self.best, self.best_epoch = math.inf, -1
 
@@ -39,7 +41,7 @@ class _Watching(Callback):
         """Return whether the figure is better than ever, and note it if it is."""
         monitor = self.monitor
         value = float(monitor(run.net) if callable(monitor) else run.figures[monitor])
-        if not value < self.best - self.min_delta:  # nor is NaN
+        if not (math.isfinite(value) and value < self.best - self.min_delta):
             return False
         self.best, self.best_epoch = value, run.epoch
         return True
@@ -52,14 +54,14 @@ class EarlyStopping(_Watching):
     ----------
     monitor : str or callable
         ``"loss"``, ``"error"``, ``"validation_loss"`` or ``"validation_error"``, or a function of the
-        network that returns a number; the smaller, the better. NaN is not better than anything.
+        network that returns a number; the smaller, the better. NaN and infinity are never better.
     patience : int
         How many epochs in a row may pass without a new best one.
     min_delta : float
         How much a new best one must be below the last.
     restore_best : bool
         At the end of the run, however it ends, put the best epoch's parameters back. The optimiser
-        keeps what it has.
+        keeps what it has. If the figure was never finite, parameters stay as they are, with a warning.
 
     Attributes
     ----------
@@ -100,9 +102,17 @@ class EarlyStopping(_Watching):
                     for layer in run.net.layers
                 ]
         if self._waited >= self.patience:
-            run.stop(f"{self.monitor} has not fallen below {self.best:.4g} for {self._waited} epochs")
+            what = f"fallen below {self.best:.4g}" if math.isfinite(self.best) else "been finite"
+            run.stop(f"{self.monitor} has not {what} for {self._waited} epochs")
 
     def on_train_end(self, run: Run) -> None:
+        if self.restore_best and self._waited and not math.isfinite(self.best):
+            warnings.warn(
+                f"{self.monitor} was not finite in any of {self._waited} epochs: there are no best "
+                "parameters to restore, and the network keeps its last ones",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         for layer, kept in zip(run.net.layers, self._kept, strict=False):
             for name, parameter in kept.items():
                 layer.parameters[name][...] = parameter

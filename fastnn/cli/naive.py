@@ -74,8 +74,8 @@ def yes_no_cross_entropy_backward(y: Array, p: Array, n: int) -> Array:
 
 
 def wrong_answers(y: Array, scores: Array, threshold: float) -> Any:
-    """How many scores are on the other side of the threshold than the target of 1/2."""
-    return np.sum((y > 0.5) != (scores > threshold))
+    """How many scores are on the other side of the threshold than the target of 1/2, or NaN."""
+    return np.sum(np.where(np.isnan(scores), np.nan, (y > 0.5) != (scores > threshold)))
 
 
 def target_rows(y: Array, smoothing: float, weights: Array) -> Array:
@@ -100,8 +100,9 @@ def l2_backward(y: Array, y_hat: Array, n: int) -> Array:
 
 
 def misclassified(y: Array, scores: Array) -> Any:
-    """In how many rows the arg-maxes differ."""
-    return np.sum(np.argmax(y, axis=1) != np.argmax(scores, axis=1))
+    """In how many rows the arg-maxes differ; NaN if a score is NaN."""
+    wrong = np.argmax(y, axis=1) != np.argmax(scores, axis=1)
+    return np.sum(np.where(np.isnan(scores).any(axis=1), np.nan, wrong))
 
 
 def norm(gradient: Array) -> Any:

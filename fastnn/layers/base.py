@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from fastnn._arrays import aligned_copy
 from fastnn._changes import WatchedDict, watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float
+from fastnn._validation import as_float, require_number
 from fastnn.activations import Activation
-from fastnn.weights import WeightInitializer
 
 
 class Parameters(WatchedDict):
@@ -63,18 +62,24 @@ class Layer(ABC):
     activation: Activation = watched()
     n_in: int | None
     n_out: int | None
-    init_weights: WeightInitializer | None = None
-    l2: float = watched()
+    init_weights: Any = None
+    l2: float = watched(lambda value: require_number("l2", value, low=0.0))
     _parameters: Parameters = watched()
 
-    def __init__(self) -> None:
-        self.n_in = None
-        self.n_out = None
-        self.dtype: np.dtype[Any] | None = None
-        self.l2 = 0.0
-        self._parameters = Parameters()
-        self.cache: OrderedDict[str, Any] = OrderedDict()
-        self.gradients: OrderedDict[str, Array] = OrderedDict()
+    dtype: np.dtype[Any] | None
+    cache: OrderedDict[str, Any]
+    gradients: OrderedDict[str, Array]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        """Return a layer without parameters, whole even if a subclass's ``__init__`` calls no other."""
+        layer = super().__new__(cls)
+        vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
+        layer._parameters = Parameters()
+        layer.cache, layer.gradients = OrderedDict(), OrderedDict()
+        return layer
+
+    def __init__(self) -> None:  # noqa: B027  course programs call it; all is made by __new__
+        pass
 
     def __repr__(self) -> str:
         return as_call(self)
@@ -127,11 +132,11 @@ class Layer(ABC):
 
         return forward
 
-    def _get_parameters(self) -> OrderedDict[str, Array]:
-        return self.parameters
+    def _get_parameters(self) -> list[Array]:
+        return list(self.parameters.values())
 
-    def _get_cache(self) -> OrderedDict[str, Any]:
-        return self.cache
+    def _get_cache(self) -> list[Any]:
+        return list(self.cache.values())
 
-    def _get_gradients(self) -> OrderedDict[str, Array]:
-        return self.gradients
+    def _get_gradients(self) -> list[Array]:
+        return list(self.gradients.values())

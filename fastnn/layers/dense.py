@@ -1,15 +1,17 @@
 """The fully connected layer."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import unlocked
 from fastnn._changes import Changes
+from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, require_count, require_number, restore
+from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation, initialize_activation
 from fastnn.kernels import gemm
 from fastnn.layers.base import Layer, Parameters
@@ -28,9 +30,9 @@ class FullyConnected(Layer):
     n_out : int or None
         Number of outputs; a model infers None for its last layer.
     activation : str or Activation
-        A name for ``initialize_activation``, or an activation.
+        A name for ``initialize_activation``, or an object with its ``forward`` and ``backward``.
     weight_init : str or WeightInitializer
-        A name for ``initialize_weights``, or an initialiser.
+        A name for ``initialize_weights``, or an initialiser: a function of a shape.
     l2 : float
         Adds ``l2 / (2 n) * sum(W**2)`` to what a batch of n rows is trained to minimise, and so
         ``l2 / n * W`` to ``W``'s gradient; for rows with weights n is their sum. The loss that is
@@ -41,20 +43,16 @@ class FullyConnected(Layer):
         self,
         n_out: int | None,
         activation: str | Activation,
-        weight_init: str | WeightInitializer = "xavier_uniform",
+        weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
         l2: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_out = None if n_out is None else require_count("n_out", n_out)
-        if isinstance(activation, Activation):
-            self.activation, name = activation, type(activation).__name__.lower()
-        else:
-            self.activation, name = initialize_activation(activation), activation
-        self.l2 = require_number("l2", l2, low=0.0)
-        self.init_weights: WeightInitializer = (
-            weight_init
-            if isinstance(weight_init, WeightInitializer)
-            else initialize_weights(weight_init, activation=name)
+        name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
+        self.activation = as_part(activation, initialize_activation, "forward", "backward")
+        self.l2 = l2
+        self.init_weights = (
+            weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
         )
 
     def __repr__(self) -> str:
@@ -88,10 +86,10 @@ class FullyConnected(Layer):
             raise ValueError(f"X must have shape (batch, features), got {X_shape}")
         if X_shape[1] == 0:
             raise ValueError(f"X needs at least one feature, got {X_shape}")
-        if self.n_in is None:
-            self.init_weights.check((X_shape[1], self.n_out))
-        else:
+        if self.n_in is not None:
             self.checked_parameters(X_shape[1])
+        elif offers(self.init_weights, "check"):
+            self.init_weights.check((X_shape[1], self.n_out))
         return (X_shape[0], self.n_out)
 
     def checked_parameters(self, n_features: int | None = None) -> tuple[Array, Array]:
@@ -131,7 +129,7 @@ class FullyConnected(Layer):
         ValueError
             If ``X`` is not ``(n, d)`` with the ``d`` the layer was made for.
         """
-        return restore(self.activation(self.preactivation(X)), X)
+        return restore(self.activation.forward(self.preactivation(X)), X)
 
     def preactivation(self, X: ArrayLike) -> Array:
         """Return ``Z = X W + b`` and cache it with ``X``: ``forward`` without the activation."""

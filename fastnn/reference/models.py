@@ -59,7 +59,9 @@ class NeuralNetwork:
         return loss
 
     def error(self, target: Array, out: Array) -> float:
-        """Return 1 - accuracy for cross-entropies, the mean squared error for l2."""
+        """Return 1 - accuracy for cross-entropies, the mean squared error for l2; NaN for NaN."""
+        if self.loss.name != "l2" and np.isnan(out).any():
+            return float("nan")
         if self.loss.name == "cross_entropy":
             return float(np.mean(np.argmax(out, axis=1) != np.argmax(target, axis=1)))
         if self.loss.name == "binary_cross_entropy":

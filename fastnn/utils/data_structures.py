@@ -7,6 +7,8 @@ import numpy as np
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import one_hot
 
+_DOUBLE = np.dtype(np.float64)
+
 
 class AttrDict(dict[str, Any]):
     """A dictionary whose entries are also attributes: ``args.lr`` is ``args["lr"]``."""
@@ -40,8 +42,7 @@ def integers_to_one_hot(v: ArrayLike, max_val: int | None = None) -> Array:
         raise TypeError(f"v must hold integers, got dtype {labels.dtype}")
     if labels.ndim != 1:
         raise ValueError(f"v must have one axis, got shape {np.shape(v)}")
-    if max_val is None:
-        if not labels.size:
-            raise ValueError("v is empty: give max_val")
-        max_val = int(labels.max())
-    return one_hot(labels.astype(np.int64), int(max_val) + 1, "v", np.dtype(np.float64))
+    if max_val is None and not labels.size:
+        raise ValueError("v is empty: give max_val")
+    count = None if max_val is None else int(max_val) + 1
+    return one_hot(labels.astype(np.int64) if not labels.size else labels, count, "v", _DOUBLE)

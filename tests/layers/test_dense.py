@@ -76,9 +76,13 @@ def test_attributes_before_and_after_the_first_forward():
     assert layer.parameters["W"].shape == (3, 4)
     assert layer.parameters["b"].tolist() == [[0, 0, 0, 0]]
     assert all(not g.any() for g in layer.gradients.values())
-    assert layer._get_parameters() is layer.parameters
-    assert layer._get_cache() is layer.cache
-    assert layer._get_gradients() is layer.gradients
+    for got, kept in (
+        (layer._get_parameters(), layer.parameters),
+        (layer._get_cache(), layer.cache),
+        (layer._get_gradients(), layer.gradients),
+    ):
+        assert type(got) is list
+        assert all(a is b for a, b in zip(got, kept.values(), strict=True))
 
 
 def test_parameters_can_be_made_by_hand():
