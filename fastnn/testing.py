@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import _own
-from fastnn._writing import write_atomically
 from fastnn._typing import Array
+from fastnn._writing import write_atomically
 from fastnn.datasets import Data
 from fastnn.logs import Logger
 from fastnn.losses import CLASSIFICATION

@@ -19,6 +19,10 @@ class Own(fastnn.TanH):
     """Unknown to the engine."""
 
 
+class OwnSoftMax(fastnn.SoftMax):
+    """Likewise."""
+
+
 def network(optimizer=None, dtype=None, hidden=8):
     layers = [FullyConnected(hidden, "relu"), FullyConnected(3, "softmax")]
     optimizer = optimizer or fastnn.SGD(0.1, momentum=0.9)
@@ -180,7 +184,7 @@ def test_a_layer_that_does_not_fit_replaced_in_a_callback(widths):
         lambda: layer(8, 3),
         lambda: layer(8, 3, np.float32),
         lambda: FullyConnected(3, "softmax"),
-        lambda: FullyConnected(3, Own()),
+        lambda: FullyConnected(3, OwnSoftMax()),
     ],
     ids=["alike", "float32", "unmade", "unknown to the engine"],
 )
