@@ -64,7 +64,7 @@ def sums_apart(p: Array, value: Any) -> tuple[float, float]:
 
 
 def terms(count: int, like: Any) -> Array:
-    """Return an array of up to ``BLOCK`` numbers of the type of ``like`` on the stack, not initialised."""
+    """Return an array on the stack, not initialised, of up to ``BLOCK`` numbers like ``like``."""
     return np.empty(count, type(like))
 
 
