@@ -110,13 +110,15 @@ def _binary_block(z: Array, y: Array, scale: Any, out: Array) -> float:
     parts = terms(z.size, zero)
     for i in range(z.size):
         x, t = z[i], y[i]
-        near = m.log1p(m.exp_nonpositive(-abs(x)))
+        e = m.exp_nonpositive(-abs(x))
+        near, below = m.log1p(e), one + e
         positive = near + (zero if x < zero else x)
         negative = near + (zero if -x < zero else -x)
         negative = negative if t != zero else zero
         positive = positive if t != one else zero
         parts[i] = muladd(t, negative, (one - t) * positive)
-        out[i] = muladd(one - t, m.sigmoid(x), -(t * m.sigmoid(-x))) * scale
+        yes, no = (e if x < zero else one) / below, (one if x < zero else e) / below
+        out[i] = muladd(one - t, yes, -(t * no)) * scale
     return sum_of(parts)
 
 

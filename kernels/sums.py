@@ -28,24 +28,24 @@ _I32, _I64, _DOUBLE = ir.IntType(32), ir.IntType(64), ir.DoubleType()
 
 def sum_of(p: Array) -> float:
     """Return ``sum(p)`` of a contiguous array of up to ``BLOCK`` numbers, as all functions here."""
-    return float(np.sum(p, dtype=np.float64))
+    return np.sum(p, dtype=np.float64)
 
 
 def sum_of_products(p: Array, q: Array) -> float:
     """Return ``sum(p q)``."""
-    return float(np.sum(np.float64(p) * np.float64(q)))
+    return np.sum(np.float64(p) * np.float64(q))
 
 
 def sum_of_halves(p: Array, cut: float) -> tuple[float, float]:
     """Return the sums of the high and of the low parts of terms: see :mod:`shifted_exp`."""
     wide = np.float64(p)
     high = (wide + cut) - cut
-    return float(np.sum(high)), float(np.sum(wide - high))
+    return np.sum(high), np.sum(wide - high)
 
 
 def sum_of_squares(p: Array, q: Array) -> float:
     """Return ``sum((p - q)**2)``."""
-    return float(np.sum((np.float64(p) - np.float64(q)) ** 2))
+    return np.sum((np.float64(p) - np.float64(q)) ** 2)
 
 
 def sums_of_gaps(p: Array, weights: Array, top: float, cut: float) -> tuple[float, float, float]:
@@ -54,17 +54,17 @@ def sums_of_gaps(p: Array, weights: Array, top: float, cut: float) -> tuple[floa
     Where a weight is 0 nothing is added, even at p = -inf.
     """
     w, gaps = np.float64(weights), top - np.float64(p)
-    return *sum_of_halves(weights, cut), float(np.sum(w * np.where(w == 0, 0.0, gaps)))
+    return *sum_of_halves(weights, cut), np.sum(w * np.where(w == 0, 0.0, gaps))
 
 
 def sums_apart(p: Array, value: Any) -> tuple[float, float]:
     """Return the sum of the terms that equal a value, and that of the others."""
     wide = np.float64(p)
-    return float(np.sum(wide[p == value])), float(np.sum(wide[p != value]))
+    return np.sum(wide[p == value]), np.sum(wide[p != value])
 
 
 def terms(count: int, like: Any) -> Array:
-    """Return an uninitialised array of up to ``BLOCK`` numbers of the type of ``like`` on the stack."""
+    """Return an array on the stack, not initialised, of up to ``BLOCK`` numbers like ``like``."""
     return np.empty(count, type(like))
 
 

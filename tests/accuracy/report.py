@@ -34,6 +34,11 @@ gradient 1.1. Rows are random, of 2 to 32,000 classes, with logits spread evenly
 against mpmath; float32 functions of one number are compared with float64 ones whose error is below 1e-6
 units.
 
+Compiled code neither reorders nor contracts these computations. So a result does not depend on where
+its element or row stands, nor on the width of a processor's vectors: it is the same, bit for bit, on
+every processor with fused multiply-adds. Without them (x86-64 before AVX2, or `NUMBA_CPU_NAME=generic`)
+results differ in their last bits, within the same limits.
+
 | function | dtype | measured at | largest error | limit | where |
 |---|---|---|---|---|---|
 """
