@@ -73,6 +73,7 @@ def call(package, statement="", **environment):
         env=clean | {name: str(value) for name, value in environment.items()},
         capture_output=True,
         text=True,
+        umask=0o022 if os.name == "posix" else -1,  # a __pycache__ that only its user can write to
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(), done.stderr
