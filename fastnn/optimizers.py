@@ -80,7 +80,7 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """The scheduler's ``lr``: the learning rate at epoch 0."""
-        scheduler = vars(self).get("lr_scheduler")
+        scheduler: Any = vars(self).get("lr_scheduler")
         return float(scheduler.lr if hasattr(scheduler, "lr") else self._lr)
 
     @lr.setter

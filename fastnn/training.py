@@ -129,8 +129,9 @@ def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
             shapes.append(part.data_.shape)
     train: Any = dataset.train
     n_out = getattr(dataset, "out_dim", None) or getattr(train, "out_dim", None)
-    if n_out is None and np.ndim(getattr(train, "labels", None)) == 2:
-        n_out = np.shape(train.labels)[1]
+    labels: Any = getattr(train, "labels", None)
+    if n_out is None and np.ndim(labels) == 2:
+        n_out = np.shape(labels)[1]
     n_out = n_out or net.layers[-1].n_out
     if n_out is not None:
         net.prepare(int(n_out), *shapes)
