@@ -16,7 +16,7 @@ import numpy as np
 
 SMALL = (*range(1, 19), 31, 32, 33, 63, 64, 65, 100)
 LARGE = (127, 128, 129, 200, 255, 256, 257, 300)
-PATIENCE = 600  # seconds without a call after which a process hangs
+FOLDER = Path(__file__).parent
 
 
 def size(draw, large=0.15):
@@ -240,5 +240,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(FOLDER.parent))
     sys.exit(main(sys.argv[1:]))

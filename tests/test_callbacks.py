@@ -243,6 +243,7 @@ def test_a_log_goes_on_after_half_a_line_and_leaves_other_files_alone(tmp_path):
     assert other.read_text() == "a,b\n"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_that_is_killed_loses_no_finished_epoch(tmp_path):
     path = tmp_path / "run.jsonl"
     program = f"""

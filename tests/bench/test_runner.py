@@ -39,10 +39,10 @@ def test_bounds_are_positive(monkeypatch):
     assert rates["threads"] == 1
     for by_name in (rates["flops"], rates["divisions"]):
         assert set(by_name) == {"float32", "float64"}
-        assert min(by_name.values()) > 1e6
+        assert min(by_name.values()) > 0
     for bandwidths in rates["bandwidth"].values():
         assert len(bandwidths) == 2
-        assert min(bandwidths) > 1e6
+        assert min(bandwidths) > 0
 
 
 def test_everybody_takes_turns(no_bounds, without_peers):
