@@ -114,7 +114,7 @@ def rows(dtype, threads, batches, widths, count):
 
 def read(page):
     """Return the rows of a page that was written before."""
-    lines = page.read_text().splitlines() if page.exists() else []
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     split = [re.split(r" *\| *", line.strip("| ")) for line in lines if line.startswith("| float")]
     return {(cells[0], *map(int, cells[1:4])): cells[4:] for cells in split}
 
@@ -138,7 +138,7 @@ def write(page, found, about):
     )
     lines = [f"| {' | '.join(map(str, [*key, *cells]))} |" for key, cells in sorted(found.items())]
     head = HEAD.format(machine=system, slowest=SLOWEST, verdict=verdict)
-    page.write_text(head + "\n".join(lines) + "\n")
+    page.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main():

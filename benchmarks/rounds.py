@@ -76,7 +76,9 @@ def read(out, done, name, threads):
     if done.returncode not in (0, 1, 5):  # passed, failed, nothing to run
         raise SystemExit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
     results = []
-    timed = out.read_text() if out.exists() else ""  # neither is written where nothing was timed
+    timed = (
+        out.read_text(encoding="utf-8") if out.exists() else ""
+    )  # neither is written where nothing was timed
     for entry in json.loads(timed)["benchmarks"] if timed else ():
         case = entry["extra_info"]["case"]
         results.append(record.Result(case, threads, {name: [1e6 * entry["stats"]["median"]]}))

@@ -67,7 +67,7 @@ def write(run, profiles, page):
     limits = "\n".join(f"- **{name(same[0])}**: {' '.join(map(limit, same))}" for same in groups)
     sections = [f"## {name(same[0])}\n\n{table(same)}" for same in groups]
     head = _HEAD.format(machine=machine, limits=limits)
-    page.write_text("\n".join([head, *sections]))
+    page.write_text("\n".join([head, *sections]), encoding="utf-8")
 
 
 def name(profile):

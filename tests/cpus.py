@@ -54,7 +54,7 @@ def environment(cpu: str, host: Mapping[str, bool]) -> dict[str, str]:
 
     A processor's name implies features too, so what the host lacks is switched off by name.
     """
-    signs = {name: "-" for name in host} | {name: "+" for name in CPUS[cpu]}
+    signs = dict.fromkeys(host, "-") | dict.fromkeys(CPUS[cpu], "+")
     features = ",".join(sign + name for name, sign in signs.items()) if CPUS[cpu] else ""
     variables = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
     return variables | {"NUMBA_CACHE_DIR": str(CACHES / cpu)}

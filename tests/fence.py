@@ -1,8 +1,8 @@
 """An electric fence: NumPy arrays beside pages that may not be touched.
 
 After :func:`build`, every array that this process makes ends where a protected page begins (or begins
-where one ends), so that a read or write outside of it ends the process with SIGSEGV. It is for processes
-of their own; ``fenced.py`` is one.
+where one ends). A read or write outside of it ends the process with SIGSEGV, so this is for processes
+of their own, as those of ``fenced.py``.
 
 NumPy is given another allocator, which its C API provides for (NEP 49).
 """
@@ -46,7 +46,14 @@ class _Pages:
         libc = ctypes.CDLL(None, use_errno=True)
         self._mmap = libc.mmap
         self._mmap.restype = _POINTER
-        self._mmap.argtypes = [_POINTER, _SIZE, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+        self._mmap.argtypes = [
+            _POINTER,
+            _SIZE,
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_int64,
+        ]
         self._mprotect, self._munmap = libc.mprotect, libc.munmap
         self._mprotect.argtypes = [_POINTER, _SIZE, ctypes.c_int]
         self._munmap.argtypes = [_POINTER, _SIZE]

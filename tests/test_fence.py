@@ -1,4 +1,4 @@
-"""No compiled code reads or writes outside of an array: a sample; ``make fence`` makes thousands of calls."""
+"""Compiled code reads and writes inside of arrays only: a sample of what ``make fence`` calls."""
 
 import signal
 import subprocess
@@ -10,7 +10,9 @@ import pytest
 from fastnn.kernels._jit import COMPILED
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="pages are protected by mprotect"),
+    pytest.mark.skipif(
+        sys.platform not in ("linux", "darwin"), reason="pages are protected by mprotect"
+    ),
     pytest.mark.skipif(not COMPILED, reason="nothing is compiled"),
 ]
 TOUCH = """

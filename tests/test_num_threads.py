@@ -68,7 +68,11 @@ def count_in_a_process(**variables):
     kept = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
     code = "import fastnn, sys; print(fastnn.get_num_threads(), 'threadpoolctl' in sys.modules)"
     return subprocess.run(
-        [sys.executable, "-c", code], env=kept | variables, capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", code],
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
 

@@ -41,7 +41,9 @@ def caches() -> dict[str, int]:
     """Return the bytes of a core's data caches by level, as far as the system tells."""
     sizes = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+        kind, level, size = (
+            (folder / name).read_text(encoding="utf-8").strip() for name in ("type", "level", "size")
+        )
         if kind != "Instruction" and size.endswith("K"):
             sizes[f"L{level}"] = 1024 * int(size[:-1])
     return sizes
@@ -61,7 +63,7 @@ def busy(load: float | None) -> str | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")

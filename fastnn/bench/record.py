@@ -62,7 +62,7 @@ class Record:
         head = {key: value for key, value in asdict(self).items() if key != "results"}
         lines = ",\n".join("  " + json.dumps(_brief(result)) for result in self.results)
         text = json.dumps(head, indent=1)
-        path.write_text(f'{text[:-2]},\n "results": [\n{lines}\n ]\n}}\n')
+        path.write_text(f'{text[:-2]},\n "results": [\n{lines}\n ]\n}}\n', encoding="utf-8")
 
 
 def _brief(result: Result) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _brief(result: Result) -> dict[str, Any]:
 
 def load(path: Path) -> Record:
     """Read what :meth:`Record.save` wrote."""
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     data["bounds"] = [Bounds(**bounds) for bounds in data["bounds"]]
     data["results"] = [Result(**result) for result in data["results"]]
     return Record(**data)

@@ -75,7 +75,7 @@ def save(run: Record, json: Path | None, markdown_file: Path | None, title: str 
     if json is not None:
         run.save(json)
     if markdown_file is not None:
-        markdown_file.write_text(markdown(run, title))
+        markdown_file.write_text(markdown(run, title), encoding="utf-8")
 
 
 def _rates(bounds: Bounds) -> str:

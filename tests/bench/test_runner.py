@@ -102,7 +102,7 @@ def test_the_suite_runs_one_contestant_a_process(tmp_path):
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(out.read_text())
+    found = json.loads(out.read_text(encoding="utf-8"))
     assert {b["group"] for b in found["benchmarks"]} == {
         "softmax_jvp 64x10 float32",
         "softmax_jvp 64x10 float64",

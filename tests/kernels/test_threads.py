@@ -69,7 +69,7 @@ def run(code, setup=SETUP + EXPECTED, **environment):
 
 def run_script(path, code):
     """Run code from a file, so that processes it starts can import it."""
-    path.write_text(SETUP + code)
+    path.write_text(SETUP + code, encoding="utf-8")
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"code {done.returncode}: {done.stdout}{done.stderr}"
 
