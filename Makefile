@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow accuracy lint bench bench-full bench-train bench-inference \
+.PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full bench-train bench-inference \
         bench-runs bench-many bench-estimators bench-record bench-compare crossover docs products roofline \
         step-profile study kill-and-resume clean
 help:            ## list the targets
@@ -38,6 +38,20 @@ test: $(VENV)/.dev   ## run the tests
 
 test-slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+# `make test-cpus CPUS="haswell generic"` runs these; processors with features this one lacks are left out.
+test-cpus: $(VENV)/.dev  ## run kernels, engine, accuracy as compiled for other x86-64 processors (minutes)
+	$(BIN)/python tests/cpus.py $(CPUS)
+
+test-arm: $(VENV)/.dev  ## run kernels, engine, some accuracy for 64-bit ARM, emulated by QEMU (hours)
+	$(BIN)/python tests/arm.py
+
+# `make test-pythons PYTHONS=3.13` runs this one.
+test-pythons:    ## run the tests with every Python there is: on PATH, of pyenv, of uv
+	$(PYTHON) tests/pythons.py $(PYTHONS)
+
+fence: $(VENV)/.dev  ## call compiled code beside protected pages, thousands of times (minutes)
+	$(BIN)/python tests/fenced.py 5000
 
 kill-and-resume: $(VENV)/.dev  ## kill 200 training runs, resume them, compare every bit (minutes)
 	$(BIN)/python tests/kill_and_resume.py 200

@@ -5,13 +5,14 @@
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from processes import PATIENCE, started
 
 VARIANTS = ("seeded", "global")
 _EPOCHS = 5
@@ -49,7 +50,7 @@ def train(variant, checkpoint, result):
         resume=True,
         callbacks=[Slower()],
     )
-    Path(result).write_text(json.dumps(outcome(net)))
+    Path(result).write_text(json.dumps(outcome(net)), encoding="utf-8")
 
 
 def outcome(net):
@@ -69,42 +70,42 @@ def outcome(net):
     )
 
 
-def start(variant, folder, name):
-    """Start a run and wait until it is about to train; return the process."""
+@contextmanager
+def run(variant, folder, name):
+    """Start a run and wait until it is about to train; kill it when the block is left."""
     files = [str(folder / f"{name}.safetensors"), str(folder / f"{name}.json")]
     command = [sys.executable, __file__, "train", variant, *files]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with started(command) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
 
 
 def finish(process, folder, name):
     """Wait for a run's end and return what it came to."""
-    with process:
-        assert process.wait(timeout=120) == 0
-    return json.loads((folder / f"{name}.json").read_text())
+    assert process.wait(timeout=PATIENCE) == 0
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def kill(variant, folder, kills, seed):
     """Kill runs so many times; return how many runs that took, and how many ended otherwise."""
     delays = random.Random(seed)
-    expected = finish(start(variant, folder, "first"), folder, "first")  # compiles, if need be
-    process = start(variant, folder, "second")
-    began = time.perf_counter()
-    assert finish(process, folder, "second") == expected
-    longest = (time.perf_counter() - began) / 2
+    with run(variant, folder, "first") as process:  # compiles, if need be
+        expected = finish(process, folder, "first")
+    with run(variant, folder, "second") as process:
+        began = time.perf_counter()
+        assert finish(process, folder, "second") == expected
+        longest = (time.perf_counter() - began) / 2
     done = runs = different = 0
     while done < kills:
         runs += 1
-        while True:
-            process = start(variant, folder, f"run{runs}")
-            time.sleep(delays.uniform(0, longest))
-            if done == kills or process.poll() is not None:
-                break
-            process.kill()
-            process.communicate()
+        ended = False
+        while not ended:
+            with run(variant, folder, f"run{runs}") as process:
+                time.sleep(delays.uniform(0, longest))
+                ended = done == kills or process.poll() is not None
+                if ended:
+                    different += finish(process, folder, f"run{runs}") != expected
             done += process.returncode != 0
-        different += finish(process, folder, f"run{runs}") != expected
         left = [path.name for path in folder.iterdir() if path.suffix == ".tmp"]
         assert not left, left
     return runs, different

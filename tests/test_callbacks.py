@@ -218,9 +218,9 @@ def test_logs_hold_the_history_to_the_last_digit(tmp_path):
         net.fit(X, Y, 2, validation_data=(X, Y), callbacks=told, **QUIET),
         net.fit(X, Y, 1, callbacks=told, **QUIET),
     ]
-    with paths[0].open(newline="") as file:
+    with paths[0].open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
-    lines = [json.loads(line) for line in paths[1].read_text().splitlines()]
+    lines = [json.loads(line) for line in paths[1].read_text(encoding="utf-8").splitlines()]
     assert [row["epoch"] for row in table] == ["1", "2", "1"]
     for rows in (table, lines):
         assert [float(row["loss"]) for row in rows] == histories[0].loss + histories[1].loss
@@ -232,19 +232,20 @@ def test_logs_hold_the_history_to_the_last_digit(tmp_path):
 
 def test_a_log_goes_on_after_half_a_line_and_leaves_other_files_alone(tmp_path):
     path, other = tmp_path / "run.jsonl", tmp_path / "other.csv"
-    path.write_text('{"epoch": 1}\n{"epo')
+    path.write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
     diverging = network(optimizer=fastnn.SGD(1e300))
     with pytest.warns(RuntimeWarning, match="the training loss is nan"):
         diverging.fit(X, Y, 2, callbacks=[fastnn.JSONLog(path)], **QUIET)
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ['{"epoch": 1}', '{"epo']
     assert json.loads(lines[3])["loss"] is None
-    other.write_text("a,b\n")
+    other.write_text("a,b\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is another file"):
         network().fit(X, Y, 1, callbacks=[fastnn.CSVLog(other)], **QUIET)
-    assert other.read_text() == "a,b\n"
+    assert other.read_text(encoding="utf-8") == "a,b\n"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_process_that_is_killed_loses_no_finished_epoch(tmp_path):
     path = tmp_path / "run.jsonl"
     program = f"""
@@ -258,7 +259,11 @@ told = [fastnn.JSONLog({str(path)!r}), Kill()]
 net.fit(np.ones((9, 2)), np.ones(9), 9, verbose=False, callbacks=told)
 """
     assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
-    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").splitlines()] == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_digits_against_the_reference(tmp_path):
     assert "plain NumPy" in result.output
     assert "speed-up" in result.output
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
-    history = json.loads((tmp_path / "run.json").read_text())
+    history = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert {len(curve) for curve in history.values()} == {2}
     difference = float(result.output.split("difference ")[1].split()[0])
     assert difference < 1e-12
@@ -31,7 +31,7 @@ def test_a_csv_of_named_classes(tmp_path, rng):
         f"{a:.3f},{b:.3f},{'in' if a * a + b * b < 1 else 'out'}" for a, b in rng.normal(size=(200, 2))
     ]
     path = tmp_path / "circle.csv"
-    path.write_text("x,y,class\n" + "\n".join(rows))
+    path.write_text("x,y,class\n" + "\n".join(rows), encoding="utf-8")
     result = run("train", path, "--hidden", "16", "--optimizer", "Adam", "--lr", 0.01)
     assert result.exit_code == 0, result.output
     assert "test accuracy" in result.output

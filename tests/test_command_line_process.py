@@ -120,7 +120,7 @@ def clusters(rng):
 
 
 def history_of(path):
-    curves = json.loads(path.read_text())
+    curves = json.loads(path.read_text(encoding="utf-8"))
     assert set(curves) == {"loss", "error", "validation_loss", "validation_error"}
     return curves
 

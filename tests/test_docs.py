@@ -55,8 +55,10 @@ def test_blocks(page, tmp_path, monkeypatch):
 
 
 def test_the_figures_that_fall_short_are_those_of_the_benchmark_page():
-    page = (ROOT / "docs/benchmarks.md").read_text().split(", 1 thread**")[0].splitlines()
-    missed = (ROOT / "docs/short-of-its-aims.md").read_text()
+    page = (
+        (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8").split(", 1 thread**")[0].splitlines()
+    )
+    missed = (ROOT / "docs/short-of-its-aims.md").read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| (?:training step|inference), (\d+) x ([\d-]+).*\| ([\d.]+) \| .*\|$", missed, re.M
     )
@@ -69,8 +71,8 @@ def test_the_figures_that_fall_short_are_those_of_the_benchmark_page():
 
 
 def test_the_figures_in_the_readme_are_those_of_the_benchmark_page():
-    page = (ROOT / "docs/benchmarks.md").read_text().splitlines()
-    readme = (ROOT / "README.md").read_text().splitlines()
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8").splitlines()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in readme if line.startswith(("| training step,", "| inference,"))]
     assert len(rows) == 11
     for row in rows:

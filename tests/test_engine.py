@@ -9,6 +9,7 @@ import fastnn
 from fastnn import engine, plans
 from fastnn._changes import Changes, WatchedDict
 from fastnn.kernels import dense
+from fastnn.kernels._vectors import AVAILABLE
 
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
 OPTIMIZERS = (
@@ -57,6 +58,8 @@ OUTPUTS = [
 
 
 def assert_both_roads_agree(fast, slow, dtype, rng):
+    if not AVAILABLE:
+        pytest.skip("no compiled step here: both networks would train by their layers")
     assert engine.obstacle(fast) is None
     tolerance = 2e-4 if dtype == np.float32 else 1e-11
     for _ in range(3):

@@ -76,7 +76,7 @@ def test_a_checkout_trains_without_installing():
 
 def test_without_a_cache_folder_it_works_all_the_same(tmp_path):
     zip_free = tmp_path / "file"
-    zip_free.write_text("")
+    zip_free.write_text("", encoding="utf-8")
     run(ROOT, NUMBA_CACHE_DIR=str(zip_free / "below-a-file"))
 
 
@@ -93,4 +93,4 @@ def test_the_kernels_run_uncompiled_too():
 def test_no_text_tells_to_install_somebody_elses_package():
     texts = [ROOT / "README.md", ROOT / "pyproject.toml", *(ROOT / "fastnn").rglob("*.py")]
     for path in texts:
-        assert not re.search(r"pip install '?fastnn\b(?!-cpu)", path.read_text()), path
+        assert not re.search(r"pip install '?fastnn\b(?!-cpu)", path.read_text(encoding="utf-8")), path

@@ -40,7 +40,7 @@ def test_saving_writes_the_log_and_the_arguments(tmp_path):
     log = net.test(data, save_predictions=True)
     assert len(log["prediction"]) == data.test.n_samples
     table = net.test_kaggle(data)
-    lines = (folder / "kaggle_predictions.csv").read_text().splitlines()
+    lines = (folder / "kaggle_predictions.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "Id,Category"
     assert lines[1] == f"0,{table['Category'][0]}"
 
@@ -55,7 +55,7 @@ def test_what_needs_a_logger_says_so():
 def test_a_history_is_written_as_json(tmp_path):
     history = fastnn.History([1.0], [0.5], [1.5], [0.75])
     history.to_json(tmp_path / "h.json")
-    assert json.loads((tmp_path / "h.json").read_text())["validation_loss"] == [1.5]
+    assert json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))["validation_loss"] == [1.5]
 
 
 def test_a_history_says_in_a_line_what_the_last_epoch_came_to():

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 from threadpoolctl import threadpool_info
 
 import fastnn
@@ -67,7 +68,11 @@ def count_in_a_process(**variables):
     kept = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
     code = "import fastnn, sys; print(fastnn.get_num_threads(), 'threadpoolctl' in sys.modules)"
     return subprocess.run(
-        [sys.executable, "-c", code], env=kept | variables, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
 
@@ -88,7 +93,7 @@ def test_without_a_setting_it_is_the_cores_of_the_process():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import fastnn; "
     code += "assert fastnn.get_num_threads() == 1"
     kept = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
-    subprocess.run([sys.executable, "-c", code], env=kept, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=kept, check=True, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "4096"])

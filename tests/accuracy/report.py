@@ -89,7 +89,7 @@ def _measured(names):
 
 def _written():
     """Return the lines that the document has, by (name, dtype)."""
-    text = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+    text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else ""
     lines = re.findall(r"^\| (.+) \| (float\d\d) \|.*$", text, re.MULTILINE)
     return dict(zip(lines, re.findall(r"^\| .+ \| float\d\d \|.*$", text, re.MULTILINE), strict=True))
 
@@ -98,7 +98,9 @@ def _write(lines):
     order = [(name, dtype) for name in LIMITS for dtype in ("float32", "float64")]
     notes = "\n".join(f"- {name}: {measure}" for name, measure in MEASURES.items())
     table = "\n".join(lines[key] for key in order if key in lines)
-    DOCUMENT.write_text(f"{HEAD}{table}\n\n## What else an error is measured in\n\n{notes}\n")
+    DOCUMENT.write_text(
+        f"{HEAD}{table}\n\n## What else an error is measured in\n\n{notes}\n", encoding="utf-8"
+    )
 
 
 def main(names):

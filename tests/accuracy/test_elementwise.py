@@ -16,7 +16,7 @@ def test_error_is_within_the_limit(name, dtype):
 
 def _worst_of_the_last_sweep():
     """Yield function, dtype and input of the rows of docs/accuracy.md on functions of one number."""
-    for line in DOCUMENT.read_text().splitlines():
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] in NAMES and cells[-1].startswith("`"):
             yield cells[0], cells[1], float(cells[-1].strip("`"))

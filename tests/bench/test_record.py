@@ -43,9 +43,9 @@ def test_a_record_comes_back_from_its_file(tmp_path):
     run.results.append(Result("tanh", 1, {}, {"torch": "died"}))
     run.save(tmp_path / "run.json")
     assert record.load(tmp_path / "run.json") == run
-    lines = (tmp_path / "run.json").read_text().splitlines()
+    lines = (tmp_path / "run.json").read_text(encoding="utf-8").splitlines()
     assert sum('"case"' in line for line in lines) == 2
-    assert json.loads((tmp_path / "run.json").read_text())["commit"] == "abc"
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["commit"] == "abc"
 
 
 def test_a_record_has_no_numbers_that_json_has_not(tmp_path):

@@ -39,10 +39,10 @@ def test_bounds_are_positive(monkeypatch):
     assert rates["threads"] == 1
     for by_name in (rates["flops"], rates["divisions"]):
         assert set(by_name) == {"float32", "float64"}
-        assert min(by_name.values()) > 1e6
+        assert min(by_name.values()) > 0
     for bandwidths in rates["bandwidth"].values():
         assert len(bandwidths) == 2
-        assert min(bandwidths) > 1e6
+        assert min(bandwidths) > 0
 
 
 def test_everybody_takes_turns(no_bounds, without_peers):
@@ -102,7 +102,7 @@ def test_the_suite_runs_one_contestant_a_process(tmp_path):
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(out.read_text())
+    found = json.loads(out.read_text(encoding="utf-8"))
     assert {b["group"] for b in found["benchmarks"]} == {
         "softmax_jvp 64x10 float32",
         "softmax_jvp 64x10 float64",

@@ -53,11 +53,11 @@ def test_the_last_activation_and_any_batch(last, tmp_path, trained, close):
 
 def test_a_network_without_parameters_leaves_the_old_file(tmp_path):
     path = tmp_path / "network.onnx"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(2, "relu")], fastnn.SGD(0.1))
     with pytest.raises(RuntimeError, match="no parameters"):
         fastnn.export_onnx(net, path)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 RNG = np.random.default_rng(0)

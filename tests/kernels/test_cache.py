@@ -4,7 +4,6 @@ import gc
 import hashlib
 import os
 import pickle
-import pty
 import shutil
 import subprocess
 import sys
@@ -58,8 +57,8 @@ def package(tmp_path):
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "fastnn", tmp_path / "site" / "fastnn", ignore=skip)
     kernels = tmp_path / "site" / "fastnn" / "kernels"
-    (kernels / "inner.py").write_text(INNER.format(1))
-    (kernels / "outer.py").write_text(OUTER)
+    (kernels / "inner.py").write_text(INNER.format(1), encoding="utf-8")
+    (kernels / "outer.py").write_text(OUTER, encoding="utf-8")
     return tmp_path / "site"
 
 
@@ -91,7 +90,7 @@ def test_code_is_kept_beside_the_kernels_and_found_again(package):
 
 def test_a_change_of_an_inlined_file_is_seen(package):
     call(package)
-    (package / "fastnn" / "kernels" / "inner.py").write_text(INNER.format(2))
+    (package / "fastnn" / "kernels" / "inner.py").write_text(INNER.format(2), encoding="utf-8")
     assert call(package)[0] == ["3.0", "3", "2"]
     assert call(package)[0] == ["3.0", "3", "0"]
     assert len(kept(package)) == 2  # what was not fresh is overwritten
@@ -245,15 +244,17 @@ def test_a_folder_that_is_not_writable_is_read(package):
 
 
 def test_where_the_package_is_not_writable_the_users_folder_is(package):
-    (package / "fastnn" / "kernels" / "__pycache__").write_text("")  # nothing can be made below it
+    (package / "fastnn" / "kernels" / "__pycache__").write_text(
+        "", encoding="utf-8"
+    )  # nothing can be made below it
     assert call(package) == (["2.0", "2", "2"], "")
     assert list((package.parent / "home").rglob("*.nbc"))
     assert call(package) == (["2.0", "2", "0"], "")
 
 
 def test_without_any_folder_it_works_and_warns_once(package):
-    (package / "fastnn" / "kernels" / "__pycache__").write_text("")
-    (package.parent / "home").write_text("")
+    (package / "fastnn" / "kernels" / "__pycache__").write_text("", encoding="utf-8")
+    (package.parent / "home").write_text("", encoding="utf-8")
     result, said = call(package)
     assert result == ["2.0", "2", "2"]
     assert said.count("NUMBA_CACHE_DIR") == 1
@@ -273,7 +274,7 @@ def test_a_compilation_that_takes_long_is_logged(package):
 
 @pytest.mark.parametrize(("slow", "lines"), [("0", 1), ("1e9", 0)])
 def test_a_person_at_a_terminal_reads_why_it_takes_long(package, slow, lines):
-    ours, theirs = pty.openpty()
+    ours, theirs = pytest.importorskip("pty", reason="this system has no terminals").openpty()
     program = CALL.format(f"_cache._SLOW = {slow}")
     command = [sys.executable, "-c", program]
     subprocess.run(command, cwd=package, env=os.environ | {"PYTHONPATH": ""}, stderr=theirs, check=True)

@@ -74,6 +74,8 @@ def test_elementary_functions_are_accurate_to_two_ulp(name, exact, dtype):
     limit = 80 if dtype == np.float32 else 700
     x = np.concatenate([np.linspace(-limit, limit, 2001), np.geomspace(1e-30, 1, 500)])
     x = x.astype(dtype)
+    if np.finfo(np.longdouble).eps == np.finfo(dtype).eps:
+        pytest.skip("no wider floats here to compare with; tests/accuracy has its own")
     got = np.array([getattr(kernel_math, name)(v) for v in x], np.longdouble)
     want = exact(x.astype(np.longdouble))
     ulp = np.spacing(np.abs(want.astype(dtype)))

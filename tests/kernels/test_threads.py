@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import PATIENCE
 
 SETUP = """
 import os, sys, threading, time, warnings
@@ -60,7 +61,7 @@ EXPECTED = "expected, expected_softmax = train(), softmax()\n"
 def run(code, setup=SETUP + EXPECTED, **environment):
     command = [sys.executable, "-c", setup + code]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=120
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, f"code {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -68,8 +69,8 @@ def run(code, setup=SETUP + EXPECTED, **environment):
 
 def run_script(path, code):
     """Run code from a file, so that processes it starts can import it."""
-    path.write_text(SETUP + code)
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
+    path.write_text(SETUP + code, encoding="utf-8")
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"code {done.returncode}: {done.stdout}{done.stderr}"
 
 
@@ -91,9 +92,7 @@ def test_helpers_that_are_held_stay_awake_between_loops():
 from fastnn.kernels import threads
 
 def wait_until(awake):
-    end = time.monotonic() + 60
     while pool._awake[0] != awake:
-        assert time.monotonic() < end
         time.sleep(0.0001)
 
 with fastnn.set_num_threads(2):
@@ -220,22 +219,29 @@ if __name__ == "__main__":
 def test_a_new_thread_is_as_fast_as_an_old_one():
     """Its stack is not mapped yet, where vectors without a lane to load or store may be slow."""
     run("""
+fastnn.set_num_threads(1)
+
 def fastest(Z):
+    "Return the least processor time of many calls, which other processes hardly lengthen."
     times = []
     for _ in range(50):
-        start = time.perf_counter()
+        start = time.thread_time_ns()
         fastnn.SoftMax().forward(Z)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time_ns() - start)
     return min(times)
+
+def new_thread_s(Z):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(fastest(Z)))
+    thread.start()
+    thread.join()
+    return found[0]
 
 for k in (3, 9, 20):
     for dtype in (np.float32, np.float64):
         Z = np.zeros((300, k), dtype)
-        old, new = fastest(Z), []
-        thread = threading.Thread(target=lambda: new.append(fastest(Z)))
-        thread.start()
-        thread.join()
-        assert new[0] < 4 * old, (k, dtype, new[0] / old)
+        tries = ((new_thread_s(Z), fastest(Z)) for _ in range(20))
+        assert any(new <= 4 * old for new, old in tries), (k, dtype)
 """)
 
 
@@ -264,7 +270,7 @@ for end in ends:
     end()
 helpers = [thread for thread in threading.enumerate() if thread.name == "fastnn"]
 for helper in helpers[: -fastnn.get_num_threads()]:
-    helper.join(10)  # those of earlier pools go home
+    helper.join()  # those of earlier pools go home
 assert sum(thread.name == "fastnn" for thread in threading.enumerate()) < fastnn.get_num_threads()
 """)
 
