@@ -1,9 +1,7 @@
 """Reading data files, each with an error that says which file is wrong and how."""
 
-import csv
 import glob
 import gzip
-import math
 import os
 import threading
 import zipfile
@@ -91,44 +89,6 @@ def load_npz(path: Path) -> tuple[Array, Array]:
     if "X" not in arrays or target is None:
         raise ValueError(f"{path} needs arrays X and y, it has {names}")
     return arrays["X"], target
-
-
-def load_csv(path: Path) -> tuple[Array, Array]:
-    """Return features and target of a CSV file, the target in its last column.
-
-    A first line that is not all numbers but for the target is taken as a header. Targets that are
-    all whole numbers or not numbers at all are classes, numbered in sorted order.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    if rows and _numbers(rows[0][:-1]) is None:
-        rows = rows[1:]
-    if not rows or len(rows[0]) < 2:
-        raise ValueError(f"{path} needs rows of at least one feature and a target")
-    features: list[list[float]] = []
-    for number, row in enumerate(rows, 1):
-        values = _numbers(row[:-1])
-        if values is None or len(row) != len(rows[0]):
-            raise ValueError(f"{path}: data row {number} is not {len(rows[0])} cells: {row}")
-        features.append(values)
-    cells = [row[-1].strip() for row in rows]
-    targets = _numbers(cells)
-    if targets is not None and not all(map(math.isfinite, targets)):
-        raise ValueError(f"{path}: the targets in the last column are not all finite")
-    if targets is not None and any(value != int(value) for value in targets):
-        return np.array(features), np.array(targets)
-    keys: Any = cells if targets is None else targets
-    return np.array(features), np.unique(keys, return_inverse=True)[1].reshape(-1)
-
-
-def _numbers(cells: list[str]) -> list[float] | None:
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        return None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
