@@ -7,7 +7,6 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 

@@ -1,6 +1,7 @@
 """Learning curves: :class:`History`, kept by every training run, and :class:`Logger`, on disk."""
 
 import json
+import math
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,8 +48,13 @@ class History:
         return figure
 
     def to_json(self, path: str | Path) -> None:
-        """Write the four lists to a JSON file."""
-        write_atomically(Path(path), (json.dumps(asdict(self), indent=1) + "\n").encode())
+        """Write the four lists to a JSON file; what is not finite, which JSON cannot say, is null."""
+        curves = {
+            name: [float(value) if math.isfinite(value) else None for value in curve]
+            for name, curve in asdict(self).items()
+        }
+        text = json.dumps(curves, indent=1, allow_nan=False) + "\n"
+        write_atomically(Path(path), text.encode())
 
 
 class Logger:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from fastnn._csv.layout import find_layout
-from fastnn._csv.reading import read_cells
-from fastnn._csv.records import Source
-from fastnn._csv.target import find_column, find_target
+from fastnn._csv.loading import load_columns
 from fastnn._typing import Array
-
-TASKS = ("auto", "class", "number")
 
 
 class Table(NamedTuple):
@@ -55,7 +48,8 @@ def load_csv(
     path : path or text stream
         Files ending in ``.gz``, ``.bz2`` and ``.xz`` are decompressed.
     target : int or str
-        The target's column, by index or by name; all others are features.
+        The target's column, by index or by name; all others are features. A text that is no name may
+        be an index.
     task : {"auto", "class", "number"}
         What the target is. ``"auto"``: text and truth values are classes. Whole numbers are classes
         if there are at most 20 different ones, each of them twice or more on average, or if they are
@@ -107,37 +101,4 @@ def load_csv(
     >>> y.tolist(), feature_names, classes.tolist()
     ([0, 1, 0], ('width', 'height'), ['ash', 'fir'])
     """
-    _require_pandas()
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
-    if sep is not None and (
-        not isinstance(sep, str) or len(sep) != 1 or not sep.isascii() or sep in '"\r\n'
-    ):
-        raise ValueError(f"sep must be one ASCII character and not a quote, got {sep!r}")
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise ValueError(f"encoding must name a text encoding, got {encoding!r}") from None
-    source = Source(path, encoding)
-    try:
-        layout = find_layout(source, sep, header)
-        column = find_column(source, layout, target)
-        X, cells, layout = read_cells(source, layout, column, task)
-        if len(X) < 2:
-            raise ValueError(f"{source.name} has 1 row; a table to learn from has 2 or more")
-        y, classes = find_target(source, layout, column, cells, task)
-    except UnicodeDecodeError as error:
-        raise source.undecodable(error) from None
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        if getattr(error, "errno", None) is not None:  # of the system, not of what decompresses
-            raise
-        raise ValueError(f"{source.name} is damaged: {error}") from None
-    names = tuple(name for i, name in enumerate(layout.names) if i != column)
-    return Table(X, y, names, classes)
-
-
-def _require_pandas() -> None:
-    try:
-        import pandas  # noqa: F401
-    except ImportError:
-        raise ImportError("load_csv needs pandas: pip install 'fastnn-cpu[demo]'") from None
+    return Table(*load_columns(path, target, task, sep, header, encoding)[:4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,8 @@ def find_column(source: Source, layout: Layout, target: Any) -> int:
     if isinstance(target, str):
         if target in names and layout.header:
             return names.index(target)
+        if re.fullmatch(r"-?\d+", target, re.ASCII):
+            return find_column(source, layout, int(target))
         known = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
         has = (
             f"its columns are {known}" if layout.header else "it has no header; give the column's index"
