@@ -47,6 +47,7 @@ from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 from fastnn.saving import load
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
+from fastnn.tables import load_csv
 from fastnn.utils import (
     AttrDict,
     center,
@@ -142,6 +143,7 @@ __all__ = [
     "initialize_weights",
     "integers_to_one_hot",
     "load",
+    "load_csv",
     "load_digits",
     "load_mnist",
     "normalize",

@@ -1,13 +1,12 @@
 """Reading data files, each with an error that says which file is wrong and how."""
 
-import csv
 import io
 import math
 import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -153,41 +152,3 @@ def _member(archive: zipfile.ZipFile, name: str, size: int) -> Array:
         raise ValueError(f"{name} claims {member.file_size} bytes, which a file of {size} cannot hold")
     with archive.open(member) as file:
         return _read_npy(file, member.file_size)
-
-
-def load_csv(path: Path) -> tuple[Array, Array]:
-    """Return features and target of a CSV file, the target in its last column.
-
-    A first line that is not all numbers but for the target is taken as a header. Targets that are
-    all whole numbers or not numbers at all are classes, numbered in sorted order.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    if rows and _numbers(rows[0][:-1]) is None:
-        rows = rows[1:]
-    if not rows or len(rows[0]) < 2:
-        raise ValueError(f"{path} needs rows of at least one feature and a target")
-    features: list[list[float]] = []
-    for number, row in enumerate(rows, 1):
-        values = _numbers(row[:-1])
-        if values is None or len(row) != len(rows[0]):
-            raise ValueError(f"{path}: data row {number} is not {len(rows[0])} cells: {row}")
-        features.append(values)
-    cells = [row[-1].strip() for row in rows]
-    targets = _numbers(cells)
-    if targets is not None and not all(map(math.isfinite, targets)):
-        raise ValueError(f"{path}: the targets in the last column are not all finite")
-    if targets is not None and any(value != int(value) for value in targets):
-        return np.array(features), np.array(targets)
-    keys: Any = cells if targets is None else targets
-    return np.array(features), np.unique(keys, return_inverse=True)[1].reshape(-1)
-
-
-def _numbers(cells: list[str]) -> list[float] | None:
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        return None

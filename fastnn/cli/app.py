@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from fastnn._tensors import require_safetensors
 from fastnn._version import __version__
+from fastnn.cli.usage import UsageError, require_outputs, require_picture
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +38,34 @@ class DTypeName(StrEnum):
     FLOAT64 = "float64"
 
 
+class TaskName(StrEnum):
+    """What a target may be."""
+
+    CLASS = "class"
+    NUMBER = "number"
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Print an error as one line; exit with 2 for wrong usage, else with 1."""
+    try:
+        yield
+    except typer.Exit:  # a RuntimeError
+        raise
+    except UsageError as error:
+        _fail(error, 2)
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}", 1)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, IndexError) as error:
+        _fail(error, 1)  # NotImplementedError is a RuntimeError
+
+
+def _fail(message: Any, code: int) -> NoReturn:
+    line = " ".join(f"error: {message}".splitlines())
+    errors.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code) from None
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         console.print(f"fastnn {__version__}")
@@ -55,31 +87,62 @@ def _parse_hidden(text: str) -> list[int]:
     except ValueError:
         widths = [0]
     if any(width < 1 for width in widths):
-        raise typer.BadParameter(f"{text!r} is no list of layer widths such as 128,64")
+        raise UsageError(f"--hidden: {text!r} is no list of layer widths such as 128,64")
     return widths
+
+
+def _parse_activation(name: str) -> str:
+    from fastnn.activations import ACTIVATIONS
+
+    if name.lower() not in ACTIVATIONS:
+        raise UsageError(f"--activation: unknown activation {name!r}; known: {', '.join(ACTIVATIONS)}")
+    return name.lower()
 
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[
-        str, typer.Argument(help="digits, mnist, or a file FILE.npz (arrays X, y) or FILE.csv")
+        str,
+        typer.Argument(
+            help="digits, mnist, FILE.csv (also .tsv, .txt, .gz) or FILE.npz (arrays X, y)."
+        ),
     ] = "digits",
+    target: Annotated[
+        str, typer.Option(help="Column of the target in a CSV file: name or index.", metavar="COLUMN")
+    ] = "-1",
+    task: Annotated[
+        TaskName | None,
+        typer.Option(case_sensitive=False, help="What the target is. By default its values decide."),
+    ] = None,
+    sep: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether a CSV file has a header.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of a CSV file.")] = "utf-8",
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,64",
     activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    optimizer: Annotated[OptimizerName, typer.Option()] = OptimizerName.SGD,
+    optimizer: Annotated[OptimizerName, typer.Option(case_sensitive=False)] = OptimizerName.SGD,
     lr: Annotated[
         float | None, typer.Option(min=0, help="Learning rate: 0.02 for SGD, 0.001 for Adam.")
     ] = None,
     momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.9,
-    dtype: Annotated[DTypeName, typer.Option()] = DTypeName.FLOAT64,
+    l2: Annotated[float, typer.Option(min=0, help="Penalty on the weights of all layers.")] = 0.0,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many epochs without a lower validation loss."),
+    ] = None,
+    dtype: Annotated[DTypeName, typer.Option(case_sensitive=False)] = DTypeName.FLOAT64,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, split and shuffles.")] = 0,
     plot: Annotated[
-        Path | None, typer.Option(help="Write the learning curve to this PNG.", dir_okay=False)
+        Path | None, typer.Option(help="Write the learning curve to this picture, .png or .svg.")
     ] = None,
-    history: Annotated[
-        Path | None, typer.Option(help="Write the history to this JSON file.", dir_okay=False)
+    history: Annotated[Path | None, typer.Option(help="Write the history to this JSON file.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the network to this file, for fastnn.load; it takes raw features."),
     ] = None,
     compare_naive: Annotated[
         bool, typer.Option("--compare-naive", help="Train the plain NumPy reference too.")
@@ -90,32 +153,44 @@ def train(
     download: Annotated[bool, typer.Option("--download", help="Download MNIST.")] = False,
 ) -> None:
     """Train a network and show how well and how fast it learned."""
+    from fastnn.cli import problem
     from fastnn.cli import train as command
 
-    widths = _parse_hidden(hidden)
-    for path in (plot, history):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise typer.BadParameter(f"no folder {path.absolute().parent} for {path.name}")
-    try:
-        if plot is not None:
-            command.require_matplotlib()
-        dataset, loss = command.load(data, batch_size, seed, dtype.value, data_folder, download)
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, found in sources.items() if found and found.name == "COMMANDLINE"}
+    with _failures():
+        source = problem.Source(
+            data, target, task.value if task else "auto", sep, header, encoding, data_folder, download
+        )
+        source.check(given)
+        widths = _parse_hidden(hidden)
+        if "activation" in given and not widths:
+            raise UsageError("--activation does nothing without hidden layers")
+        if "momentum" in given and optimizer is OptimizerName.ADAM:
+            raise UsageError("--momentum does nothing with Adam: it is for SGD")
+        if compare_naive and patience is not None:
+            raise UsageError("--patience does not go with --compare-naive, which trains all epochs")
+        function = _parse_activation(activation)
+        require_outputs({"--plot": plot, "--history": history, "--save": save}, Path(data))
+        require_picture("--plot", plot)
+        if save is not None:
+            require_safetensors()
         run = command.Run(
-            loss=loss,
-            layers=[*({"n_out": w, "activation": activation} for w in widths)],
+            layers=[*({"n_out": width, "activation": function} for width in widths)],
             optimizer={
                 "name": optimizer.value,
                 "lr": lr if lr is not None else {"SGD": 0.02, "Adam": 0.001}[optimizer.value],
                 "momentum": momentum,
             },
+            l2=l2,
             dtype=dtype.value,
             seed=seed,
             epochs=epochs,
+            patience=patience,
         )
-        command.train(run, dataset, console, plot, history, compare_naive)
-    except (ValueError, TypeError, OSError, ImportError, NotImplementedError, IndexError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        found = problem.load(source, batch_size, seed, dtype.value)
+        outputs = command.Outputs(plot, history, save)
+        command.train(run, found, console, errors, outputs, compare_naive)
 
 
 @app.command()
@@ -146,42 +221,28 @@ def profile(
     if kernel is None:
         output.print(command.known())
         return
-    try:
+    with _failures():
         command.show(output, found[0], n, k, dtype.value, helpers)
-    except ValueError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
 
 
 @app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A few cases, in two minutes.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Write the record to this JSON file.", dir_okay=False)
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the roofline to this PNG.", dir_okay=False)
-    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the record to this JSON file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the roofline to this PNG.")] = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the tables to this Markdown file.", dir_okay=False)
+        Path | None, typer.Option(help="Write the tables to this Markdown file.")
     ] = None,
 ) -> None:
     """Time kernels and training steps against plain NumPy and the peers that are installed."""
     from fastnn.bench.machine import cores
     from fastnn.cli import bench as command
-    from fastnn.cli.train import require_matplotlib
 
-    for path in (json, plot, markdown):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise typer.BadParameter(f"no folder {path.absolute().parent} for {path.name}")
-    try:
-        if plot is not None:
-            require_matplotlib()
+    with _failures():
+        require_outputs({"--json": json, "--plot": plot, "--markdown": markdown})
+        require_picture("--plot", plot)
         command.bench(console, quick, threads or cores(), json, plot, markdown)
-    except (RuntimeError, OSError, ImportError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -13,7 +13,7 @@ from fastnn._version import __version__
 from fastnn.kernels._jit import machine
 
 _SIMD = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "neon", "sve")
-_OPTIONAL = ("scikit-learn", "matplotlib", "torch", "jax", "onnxruntime")
+_OPTIONAL = ("pandas", "scikit-learn", "matplotlib", "torch", "jax", "onnxruntime")
 
 
 def report() -> str:

@@ -1,22 +1,26 @@
-"""``fastnn train``: load, train, compare with the reference, report."""
+"""``fastnn train``: train, compare with the reference, report, write what was asked for."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fastnn import _files, testing, training
+from fastnn import testing, training
 from fastnn._typing import Array
-from fastnn.callbacks import Callback
-from fastnn.datasets import Data, Dataset, load_digits, load_mnist
+from fastnn.callbacks import Callback, EarlyStopping
+from fastnn.cli.folding import folded
+from fastnn.cli.problem import Problem, count
+from fastnn.cli.progress import Reporter, in_digits, reporting
+from fastnn.datasets import Data, Dataset
+from fastnn.logs import History
 from fastnn.models import NeuralNetwork
 from fastnn.reference import NeuralNetwork as NaiveNetwork
 
@@ -25,167 +29,141 @@ from fastnn.reference import NeuralNetwork as NaiveNetwork
 class Run:
     """What to train, enough to build it twice."""
 
-    loss: str
     layers: list[dict[str, Any]]
     optimizer: dict[str, Any]
+    l2: float
     dtype: str
     seed: int
     epochs: int
+    patience: int | None
 
-    def layer_args(self) -> list[dict[str, Any]]:
-        """Return the layers, the output layer last, its width to be inferred."""
-        output = "softmax" if self.loss == "cross_entropy" else "linear"
-        layers = [*self.layers, {"n_out": None, "activation": output}]
-        return [{"name": "fully_connected", **layer} for layer in layers]
+    def layer_args(self, loss: str, n_out: int | None = None) -> list[dict[str, Any]]:
+        """Return the layers, the output layer last, by default of a width to be inferred."""
+        output = "softmax" if loss == "cross_entropy" else "linear"
+        layers = [*self.layers, {"n_out": n_out, "activation": output}]
+        return [{"name": "fully_connected", **layer, "l2": self.l2} for layer in layers]
 
-    def fast(self) -> NeuralNetwork:
+    def fast(self, loss: str, n_out: int | None = None) -> NeuralNetwork:
         """Return the network on compiled kernels."""
-        return NeuralNetwork(
-            self.loss, self.layer_args(), self.optimizer, seed=self.seed, dtype=self.dtype
-        )
+        layers = self.layer_args(loss, n_out)
+        return NeuralNetwork(loss, layers, self.optimizer, seed=self.seed, dtype=self.dtype)
 
-    def naive(self) -> NaiveNetwork:
+    def naive(self, loss: str) -> NaiveNetwork:
         """Return the same network in plain NumPy."""
-        return NaiveNetwork(self.loss, self.layer_args(), self.optimizer, seed=self.seed)
+        return NaiveNetwork(loss, self.layer_args(loss), self.optimizer, seed=self.seed)
 
 
-def require_matplotlib() -> None:
-    """Raise ``ImportError`` if plots cannot be drawn; draw them without a screen."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'fastnn-cpu[plot]'") from None
-    matplotlib.use("Agg")
+@dataclass(frozen=True)
+class Outputs:
+    """The files to write."""
 
-
-def load(
-    data: str, batch_size: int, seed: int, dtype: str, folder: Path | None, download: bool
-) -> tuple[Dataset, str]:
-    """Return the dataset that ``data`` names and the loss that fits its targets."""
-    if data == "digits":
-        return load_digits(batch_size, seed=seed, dtype=dtype), "cross_entropy"
-    if data == "mnist":
-        if folder is not None and (folder / "mnist").is_dir():
-            folder = folder / "mnist"
-        if folder is None and not download:
-            raise ValueError("mnist needs --data-folder (or FASTNN_DATA), or --download")
-        return load_mnist(
-            folder, batch_size, download=download, seed=seed, dtype=dtype
-        ), "cross_entropy"
-    path = Path(data)
-    readers = {".npz": _files.load_npz, ".csv": _files.load_csv}
-    if path.suffix not in readers:
-        raise ValueError(f"{data!r} is neither digits nor mnist, nor a .npz or .csv file")
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    X, y = readers[path.suffix](path)
-    dataset = Dataset.from_arrays(X, y, batch_size=batch_size, seed=seed, dtype=dtype)
-    classes = y.ndim == 1 and y.dtype.kind in "iub"
-    return dataset, "cross_entropy" if classes else "l2"
-
-
-class _Reporter(Callback):
-    """A rich progress bar with the running loss and accuracy (or error)."""
-
-    def __init__(self, bar: Progress, steps: int, loss_name: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task("fast", total=steps, status="")
-        self._accuracy = loss_name == "cross_entropy"
-        self._loss, self._error = 0.0, 0.0
-        self._pending, self._shown = 0, 0.0
-
-    def on_batches_end(self, run: training.Run, losses: Array, errors: Array) -> None:
-        weight = 1 - 0.95 ** len(losses)  # a running mean, so that the figures can be read
-        loss, error = float(np.mean(losses)), float(np.mean(errors))
-        self._loss += weight * (loss - self._loss) if self._loss else loss
-        self._error += weight * (error - self._error)
-        self._pending += len(losses)
-        if time.perf_counter() - self._shown > 0.05:  # drawing costs more than a training step
-            self._show(run)
-
-    def on_epoch_end(self, run: training.Run) -> None:
-        self._show(run)
-
-    def _show(self, run: training.Run) -> None:
-        metric = f"accuracy {1 - self._error:.3f}" if self._accuracy else f"error {self._error:.4f}"
-        status = f"epoch {run.epoch + 1}, loss {self._loss:.4f}, {metric}"
-        self._bar.update(self._task, advance=self._pending, status=status)
-        self._pending, self._shown = 0, time.perf_counter()
+    plot: Path | None
+    history: Path | None
+    save: Path | None
 
 
 def train(
-    run: Run,
-    dataset: Dataset,
-    console: Console,
-    plot: Path | None,
-    history: Path | None,
-    compare_naive: bool,
+    run: Run, problem: Problem, console: Console, errors: Console, outputs: Outputs, compare: bool
 ) -> None:
     """Train, print the closing table, write the files asked for."""
-    testing.require_part(dataset.test, "test")
+    dataset = problem.dataset
+    if run.patience is not None and dataset.validate is None:
+        n = dataset.train.n_samples
+        raise ValueError(f"--patience needs rows to validate with, and {n} rows to train on leave none")
+    for line in problem.understood:
+        _say(console, line)
     start = _state(dataset)
     with console.status("loading the kernels; compiled the first time, which takes a while ..."):
-        compile_seconds = _compile(run, dataset)
-    model = run.fast()
-    seconds = 0.0
-    interrupted = False
-    bar = Progress(
-        TextColumn("training"), BarColumn(), TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(), console=console, transient=True,
-    )  # fmt: skip
-    try:
-        with bar:
-            total = run.epochs * dataset.train.samples_per_epoch
-            reporter = _Reporter(bar, total, run.loss)
-            began = time.perf_counter()
-            training.run(model, dataset, run.epochs, True, [reporter])
-            seconds = time.perf_counter() - began
-    except KeyboardInterrupt:
-        interrupted = True
-    epochs = len(model.history.loss)
-    if history is not None:
-        model.history.to_json(history)
-        console.print(f"history: {history}")
-    if plot is not None and epochs:
-        model.history.plot(plot)
-        console.print(f"learning curve: {plot}")
+        compile_seconds = _compile(run, problem)
+    model = run.fast(problem.loss)
+    stopping = EarlyStopping("validation_loss", run.patience) if run.patience is not None else None
+    reporter, seconds, interrupted = _train(run, model, problem, console, stopping)
+    history = _in_units(model.history, problem)
+    epochs = len(history.loss)
+    if outputs.history is not None:
+        history.to_json(outputs.history)
+        _say(console, f"history: {outputs.history}")
+    if reporter.diverged is not None:
+        lr = run.optimizer["lr"]
+        errors.print(
+            f"error: the loss is not finite in epoch {reporter.diverged}: the steps are too large; "
+            f"try a smaller learning rate, such as --lr {min(lr / 10, 0.01):.2g}",
+            style="red", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(1)
+    if outputs.plot is not None and epochs:
+        history.plot(outputs.plot)
+        _say(console, f"learning curve: {outputs.plot}")
+    if outputs.save is not None and epochs:
+        _save(run, model, problem, outputs.save, console)
     if interrupted:
         console.print(f"Interrupted after {epochs} of {run.epochs} epochs.")
         raise typer.Exit(130)
-    samples = run.epochs * dataset.train.n_samples
-    table = Table(title=f"{samples:,} samples, {run.epochs} epochs, {run.dtype}", title_justify="left")
-    for heading in ("", "time", "samples/s", _metric_name(run)):
+    if stopping is not None and epochs < run.epochs:
+        _say(
+            console,
+            f"stopped after {epochs} of {run.epochs} epochs: the validation loss did not fall for "
+            f"{run.patience}; the weights are those of epoch {stopping.best_epoch + 1}",
+        )
+    samples = epochs * dataset.train.n_samples
+    table = Table(
+        title=f"{samples:,} samples, {count(epochs, 'epoch')}, {run.dtype}", title_justify="left"
+    )
+    test = testing.require_part(dataset.test, "test")
+    scores = _scores(problem, test, model.predict(test.data_))
+    for heading in ("", "time", "samples/s", *scores):
         table.add_column(heading, justify="right" if heading else "left")
-    table.add_row("fastnn", f"{seconds:.3f} s", f"{samples / seconds:,.0f}", _score(model, dataset))
-    if compare_naive:
+    table.add_row("fastnn", *_pace(seconds, samples), *scores.values())
+    if compare:
         _restore(dataset, start)
-        naive = run.naive()
+        naive = run.naive(problem.loss)
         with console.status("training the plain NumPy reference ..."):
             began = time.perf_counter()
             naive.train(dataset, run.epochs)
             naive_seconds = time.perf_counter() - began
-        table.add_row(
-            "plain NumPy",
-            f"{naive_seconds:.3f} s",
-            f"{samples / naive_seconds:,.0f}",
-            _naive_score(naive, dataset),
-        )
+        scores = _scores(problem, test, naive.forward(test.data_))
+        table.add_row("plain NumPy", *_pace(naive_seconds, samples), *scores.values())
     console.print(table)
     console.print(f"compiling or loading the kernels took {compile_seconds:.2f} s more", style="dim")
-    if compare_naive:
+    if compare:
         largest, relative = _difference(model, naive)
         console.print(f"speed-up {naive_seconds / seconds:.1f}x")
         console.print(f"largest parameter difference {largest:.2g} (relative {relative:.2g})")
 
 
-def _compile(run: Run, dataset: Dataset) -> float:
+def _train(
+    run: Run,
+    model: NeuralNetwork,
+    problem: Problem,
+    console: Console,
+    stopping: EarlyStopping | None,
+) -> tuple[Reporter, float, bool]:
+    """Train; return what reported, the seconds, and whether Ctrl-C ended it."""
+    interrupted = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the error that ends a diverged run says it
+        with reporting(problem, console, run.epochs) as reporter:
+            callbacks: list[Callback] = [reporter, *([] if stopping is None else [stopping])]
+            began = time.perf_counter()
+            try:
+                training.run(model, problem.dataset, run.epochs, True, callbacks)
+            except KeyboardInterrupt:
+                interrupted = True
+            seconds = time.perf_counter() - began
+    return reporter, seconds, interrupted
+
+
+def _compile(run: Run, problem: Problem) -> float:
     """Train a throwaway network on three batches; return the seconds it took."""
     began = time.perf_counter()
+    dataset = problem.dataset
     n = dataset.train.batch_size
     X, Y = dataset.train.data_[: 3 * n], dataset.train.labels
     assert Y is not None
     Y = Y[: 3 * n]
-    run.fast().fit(X, Y, epochs=1, batch_size=n, validation_data=(X, Y), verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        run.fast(problem.loss).fit(X, Y, epochs=1, batch_size=n, validation_data=(X, Y), verbose=False)
     return time.perf_counter() - began
 
 
@@ -201,20 +179,50 @@ def _restore(dataset: Dataset, state: list[tuple[Data, Any, Any]]) -> None:
         part.reset()
 
 
-def _metric_name(run: Run) -> str:
-    return "test accuracy" if run.loss == "cross_entropy" else "test error"
+def _in_units(history: History, problem: Problem) -> History:
+    """Return losses and errors, which are of standardised targets, in the targets' units squared."""
+    scale = problem.unit**2
+    curves = {name: [scale * value for value in curve] for name, curve in asdict(history).items()}
+    return History(**curves)
 
 
-def _score(model: NeuralNetwork, dataset: Dataset) -> str:
-    test = testing.require_part(dataset.test, "test")
-    error = model.evaluate(test.data_, test.labels)[1]  # type: ignore[arg-type]
-    return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
+def _save(run: Run, model: NeuralNetwork, problem: Problem, path: Path, console: Console) -> None:
+    data = problem.dataset
+    if problem.is_regression or data.feature_mean is not None:
+        blank = replace(run, dtype="float64").fast(problem.loss, data.out_dim)
+        model = folded(model, blank, problem)
+        takes = "features as they are in the data"
+    else:
+        takes = "pixels between 0 and 1"
+    model.save(path)
+    if problem.classes is None:
+        gives = f"the {problem.target} in its units"
+    else:
+        names = [*problem.classes[:10], *["..."] * (len(problem.classes) > 10)]
+        gives = f"the probabilities of the classes {', '.join(names)}"
+    _say(console, f"network: {path}; fastnn.load(FILE).predict(X) takes {takes} and returns {gives}")
 
 
-def _naive_score(model: NaiveNetwork, dataset: Dataset) -> str:
-    test = testing.require_part(dataset.test, "test")
-    error = model.error(test.labels, model.forward(test.data_))  # type: ignore[arg-type]
-    return f"{1 - error:.2%}" if model.loss.name == "cross_entropy" else f"{error:.4g}"
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _pace(seconds: float, samples: int) -> tuple[str, str]:
+    return f"{seconds:.3f} s", f"{samples / max(seconds, 1e-9):,.0f}"
+
+
+def _scores(problem: Problem, test: Data, outputs: Array) -> dict[str, str]:
+    """Return how good outputs are on the test part, by the names of the figures."""
+    targets = np.asarray(test.labels, np.float64)
+    if not problem.is_regression:
+        right = np.argmax(targets, axis=1) == np.argmax(outputs, axis=1)
+        return {"test accuracy": f"{np.mean(right):.2%}"}
+    squares = np.mean((targets - outputs) ** 2, axis=0)
+    spread = targets.var(axis=0)
+    r2 = "undefined" if (spread == 0).any() else f"{np.mean(1 - squares / spread):.4f}"
+    if len(problem.std) > 1:
+        return {"test R2": r2}
+    return {"test RMSE": in_digits(np.sqrt(squares[0]) * problem.unit), "test R2": r2}
 
 
 def _difference(model: NeuralNetwork, naive: NaiveNetwork) -> tuple[float, float]:
@@ -224,4 +232,4 @@ def _difference(model: NeuralNetwork, naive: NaiveNetwork) -> tuple[float, float
         for name, values in slow.parameters.items():
             largest = max(largest, float(np.max(np.abs(fast.parameters[name] - values))))
             scale = max(scale, float(np.max(np.abs(values))))
-    return largest, largest / scale
+    return largest, largest / scale if scale else 0.0

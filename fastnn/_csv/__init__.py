@@ -1,0 +1,1 @@
+"""Reading CSV files for ``fastnn.load_csv``: pandas reads; what it cannot read is explained here."""
