@@ -11,7 +11,6 @@ LLVM must keep NaN and infinity.
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -100,26 +99,31 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     x, y, z, dtype = float(a), float(b), float(c), type(c)
     if not all(map(math.isfinite, (x, y, z))):
         return dtype(x * y + z)
-    exact = Fraction(x) * Fraction(y) + Fraction(z)
+    if dtype is np.float32:
+        with np.errstate(over="ignore"):
+            return dtype(_sum_to_odd(x * y, z))  # the product is exact
+    return dtype(_fma_64(x, y, z))
+
+
+def _sum_to_odd(x: float, y: float) -> float:
+    """Return a number next to a sum, with an odd last bit if it is not exact: it rounds as the sum."""
+    total = x + y
+    back = total - x
+    lost = (x - (total - back)) + (y - back)
+    if lost == 0 or np.float64(total).view(np.int64) & 1:
+        return total
+    return math.nextafter(total, math.copysign(math.inf, lost))
+
+
+def _fma_64(x: float, y: float, z: float) -> float:
+    (p, q), (r, s), (t, u) = (number.as_integer_ratio() for number in (x, y, z))
+    exact = p * r * u + t * q * s
     if exact == 0:
-        return dtype(x * y + z)  # for the sign
-    with np.errstate(over="ignore"):
-        return dtype(_to_odd(exact) if dtype is np.float32 else _nearest(exact))
-
-
-def _nearest(exact: Fraction) -> float:
+        return x * y + z  # for its sign
     try:
-        return float(exact)
+        return exact / (q * s * u)  # Python rounds the quotient of integers once
     except OverflowError:
         return math.inf if exact > 0 else -math.inf
-
-
-def _to_odd(exact: Fraction) -> float:
-    """Return a float64 next to a number, with an odd last bit if it is not exact: it rounds as that."""
-    near = _nearest(exact)
-    if math.isinf(near) or exact == near or np.float64(near).view(np.int64) & 1:
-        return near
-    return math.nextafter(near, math.inf if exact > near else -math.inf)
 
 
 @type_callable(fma)
