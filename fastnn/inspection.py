@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ _X86_BYTES = {"x": 16, "y": 32, "z": 64}
 _X86_SCALAR = re.compile(r"(?!v?p|v?broadcast)\w*s[sd]$|v?cvtt?s[isd]|v?cvtusi|v?mov[dq]$")
 _ARM_VECTOR = re.compile(r"\bv\d+\b|\bq\d+\b|\bz\d+\.")
 _ARM_SCALAR = re.compile(r"\b[hsd]\d+\b")
+_ARM_PAIR = re.compile(r"(ld|st)u?[rp]\b.*\bd\d")  # two float32 of a vector, or one float64
 _FMA = re.compile(r"vfn?m(add|sub)\d|fn?m(la|ls|add|sub)\b")
 _ARITHMETIC = re.compile(r"v?(add|sub|mul|div|sqrt|min|max)[ps][sd]$|f(add|sub|mul|div|sqrt|min|max)")
 _MEMORY = re.compile(r"\(%[^)]*\)|\[[^]]*\]")
@@ -154,7 +155,8 @@ class Loop:
         """
         wide = [i.vector_bytes >= width for i in self.instructions if i.arithmetic]
         if wide:
-            return all(wide) and not self.calls and not any(i.scalar for i in self.instructions)
+            alone = [i for i in self.instructions if i.scalar and not _ARM_PAIR.match(str(i))]
+            return all(wide) and not self.calls and not alone
         return not self.calls and any(i.vector_bytes >= width for i in self.instructions)
 
     def per_element(self) -> tuple[float, float]:
@@ -227,12 +229,17 @@ def problems(functions: list[Function], width: int | None = None) -> list[str]:
         full += [function.unrolled(width)] if function.unrolled(width) else []
         vectors |= bool(full)
         for loop in loops:
-            covered = any(loop.arithmetic.keys() <= done for done in full)
+            covered = any(_kinds(loop.arithmetic) <= _kinds(done) for done in full)
             if loop.calls or not (loop.full(width) or covered):
                 found.append(f"{loop.function}, loop {loop.label}: {loop.describe()}")
     if not found and not vectors:
         found.append(f"no loop over vectors of {width} bytes")
     return found
+
+
+def _kinds(arithmetic: Iterable[str]) -> set[str]:
+    """Return what is done, a subtraction as an addition: LLVM makes one of the other."""
+    return {"add" if name == "sub" else name for name in arithmetic}
 
 
 def parse(assembly: str) -> list[Function]:

@@ -33,7 +33,8 @@ def sum_of(p: Array) -> float:
 
 def sum_of_products(p: Array, q: Array) -> float:
     """Return ``sum(p q)``."""
-    return np.sum(np.float64(p) * np.float64(q))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum(np.float64(p) * np.float64(q)))
 
 
 def sum_of_halves(p: Array, cut: float) -> tuple[float, float]:
@@ -45,7 +46,8 @@ def sum_of_halves(p: Array, cut: float) -> tuple[float, float]:
 
 def sum_of_squares(p: Array, q: Array) -> float:
     """Return ``sum((p - q)**2)``."""
-    return np.sum((np.float64(p) - np.float64(q)) ** 2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum((np.float64(p) - np.float64(q)) ** 2))
 
 
 def sums_of_gaps(p: Array, weights: Array, top: float, cut: float) -> tuple[float, float, float]:

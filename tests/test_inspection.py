@@ -141,3 +141,21 @@ def test_a_loop_that_was_unrolled_may_leave_a_scalar_one_for_overlapping_arrays(
 def test_instructions(mnemonic, operands, width, scalar):
     instruction = inspection.Instruction(mnemonic, operands)
     assert (instruction.vector_bytes, instruction.scalar) == (width, scalar)
+
+
+def test_on_arm_two_floats_move_as_one_register_of_eight_bytes():
+    text = """_ZN1fE:
+.LBB0_1:
+\tldr\td0, [x1], #8
+\tfcvtl\tv0.2d, v0.2s
+\tfadd\tv0.2d, v0.2d, v0.2d
+\tfcvtn\tv0.2s, v0.2d
+\tstr\td0, [x0], #8
+\tsubs\tx8, x8, #2
+\tb.ne\t.LBB0_1
+\tret
+"""
+    (function,) = inspection.parse(text)
+    assert function.loops[0].full(16)
+    (function,) = inspection.parse(text.replace("fadd\tv0.2d, v0.2d, v0.2d", "fadd\td0, d0, d0"))
+    assert not function.loops[0].full(16)
