@@ -42,16 +42,17 @@ def test_an_npz_of_a_regression(tmp_path, rng):
     np.savez(tmp_path / "line.npz", X=X, y=X @ [1.0, 2.0, 3.0])
     result = run("train", tmp_path / "line.npz", "--hidden", "", "--dtype", "float32", "--epochs", 3)
     assert result.exit_code == 0, result.output
-    assert "test error" in result.output
+    assert "target y: a number, 100 values; 3 features, 100 rows" in result.output
+    assert "test R2" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nonsense"], 1, "neither digits nor mnist"),
-        (["missing.csv"], 1, "no file missing.csv"),
-        (["mnist"], 1, "mnist needs --data-folder"),
-        (["digits", "--activation", "swish"], 1, "unknown activation 'swish'; known: 'linear'"),
+        (["nonsense"], 2, "neither digits nor mnist"),
+        (["missing.csv"], 2, "no file missing.csv"),
+        (["mnist"], 2, "mnist needs --data-folder"),
+        (["digits", "--activation", "swish"], 2, "unknown activation 'swish'; known: linear"),
         (["digits", "--hidden", "12,x"], 2, "no list of layer widths"),
         (["digits", "--epochs", "0"], 2, "--epochs"),
         (["digits", "--plot", "no/such/folder/curve.png"], 2, "no folder"),

@@ -56,16 +56,29 @@ def test_wrong_usage_of_the_process_exits_with_2():
 
 def test_a_failure_of_the_process_exits_with_1_and_one_line_on_stderr(tmp_path):
     path = tmp_path / f"{'long' * 30}.csv"
+    path.write_text("a,b\n1,?\n2,3\n", encoding="utf-8")
     result = start("-m", "fastnn", "train", path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"error: no file {path}\n"
+    assert result.stderr.startswith(f"error: {path}, line 2, column 'b': the cell is missing")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
-def test_without_its_packages_the_command_says_what_to_install(package):
+@pytest.mark.parametrize("arguments", [[], ["train"], ["--help"], ["info", "--help"]])
+def test_without_its_packages_the_command_says_what_to_install(package, arguments):
+    result = start("-c", WITHOUT.format(package), *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"the fastnn command needs {package}: pip install 'fastnn-cpu[demo]'\n" in result.stderr
+    assert "pip install '.[demo]'" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_version_and_info_need_no_other_packages(package):
+    result = start("-c", WITHOUT.format(package), "--version")
+    assert (result.returncode, result.stdout) == (0, f"fastnn {fastnn.__version__}\n")
     result = start("-c", WITHOUT.format(package), "info")
-    assert result.returncode == 1
-    assert result.stderr == f"the fastnn command needs {package}: pip install 'fastnn-cpu[demo]'\n"
+    assert result.returncode == 0
+    assert "- numba" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -82,6 +95,7 @@ def test_without_its_packages_the_command_says_what_to_install(package):
             "needs matplotlib: pip install 'fastnn-cpu[plot]'",
         ),
         ("pooch", ["mnist", "--download"], "needs pooch: pip install 'fastnn-cpu[demo]'"),
+        ("safetensors", ["digits", "--save", "n"], "pip install 'fastnn-cpu[save]'"),
     ],
 )
 def test_what_an_option_lacks_is_said_before_training(
@@ -164,7 +178,7 @@ def test_a_regression_in_a_csv(tmp_path, rng):
     options = ["--hidden", "", "--epochs", 200, "--history", tmp_path / "h.json"]
     result = run("train", tmp_path / "r.csv", *options)
     assert result.exit_code == 0, result.output
-    assert "test error" in result.output
+    assert "test R2" in result.output
     curves = history_of(tmp_path / "h.json")
     assert curves["validation_error"][-1] < 1e-3 < curves["error"][0]
 
@@ -186,14 +200,17 @@ ROWS = b"".join(b"%d,%d,%d\n" % (i, i * i % 7, i % 3) for i in range(30))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "needs rows of at least one feature"),
-        (b"a,b,c\n", "needs rows of at least one feature"),
-        (b"1\n2\n", "needs rows of at least one feature"),
-        (ROWS + b"1,x,0\n", "data row 31"),
-        (ROWS + b"1,0\n", "data row 31"),
-        (ROWS + b"1,2,inf\n", r"f\.csv"),
-        (ROWS + b"1,2,nan\n", r"f\.csv"),
-        (b"\xff\xfe" + ROWS, r"f\.csv"),
+        (b"", "is empty"),
+        (b"a,b,c\n", "has a header, but no rows"),
+        (b"1\n2\n", "has one column"),
+        (ROWS + b"1,x,0\n", r"f\.csv, line 31, column 2: 'x' is not a number"),
+        (ROWS + b"1,0\n", r"f\.csv, line 31: the row has 2 cells, the others have 3"),
+        (ROWS + b"1,2,inf\n", r"f\.csv, line 31, column 3: 'inf' is not a finite number"),
+        (ROWS + b"1,2,nan\n", r"f\.csv, line 31, column 3: the cell is missing"),
+        (b"\xff\xfe" + ROWS, r"f\.csv is not text in utf-8 \(line 1"),
+        (b"1,2\n" * 30, "has one class, 2; there is nothing to learn"),
+        (b"1,2.5\n" * 30, "is 2.5 in all rows; there is nothing to learn"),
+        (b"1,2.5\n2,3.5\n", "has 2 rows: too few"),
     ],
 )
 def test_a_bad_csv_is_named_with_what_is_wrong(tmp_path, monkeypatch, content, message):
@@ -232,6 +249,11 @@ def test_a_damaged_npz_is_named(tmp_path, monkeypatch, clusters, spoil):
         ({"X": np.zeros((9, 2)), "y": np.zeros(8, int)}, "X has 9 rows, y has 8"),
         ({"X": np.zeros((9, 2)), "y": np.array(list("abcabcabc"))}, "y must hold real numbers"),
         ({"X": np.zeros((9, 2)), "y": np.array([{}] * 9)}, r"a\.npz"),
+        ({"X": np.zeros((9, 0)), "y": np.arange(9.0)}, r"X must have shape \(n, features\)"),
+        ({"X": np.zeros(9), "y": np.arange(9.0)}, r"X must have shape \(n, features\)"),
+        ({"X": np.zeros((9, 2)), "y": np.zeros((9, 2, 2))}, "y must have shape"),
+        ({"X": np.diag([1, np.nan, 2.0]), "y": np.arange(3.0)}, r"X\[1, 1\] is nan"),
+        ({"X": np.eye(3), "y": np.array([1, np.inf, 2.0])}, r"y\[1\] is inf"),
     ],
 )
 def test_an_npz_of_other_arrays(tmp_path, monkeypatch, arrays, message):

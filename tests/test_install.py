@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from build import ProjectBuilder
+from build.env import DefaultIsolatedEnv
+from pyproject_hooks import quiet_subprocess_runner
 
 ROOT = Path(__file__).parents[1]
 # Without compilation NumPy's scalars warn where arrays of NaN and infinity are the test.
@@ -34,6 +38,23 @@ def built(tmp_path_factory):
         [sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone in a folder of the name fastnn; beside it, the folder ``site`` has its installation."""
+    folder = tmp_path_factory.mktemp("beside")
+    skipped = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "build", "dist")
+    shutil.copytree(ROOT, folder / "fastnn", symlinks=True, ignore=skipped)
+    with DefaultIsolatedEnv() as environment:
+        builder = ProjectBuilder.from_isolated_env(
+            environment, folder / "fastnn", quiet_subprocess_runner
+        )
+        environment.install(builder.build_system_requires)
+        environment.install(builder.get_requires_for_build("editable"))
+        wheel = builder.build("editable", folder / "dist")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "fastnn"
 
 
 def run(folder, **environment):
@@ -72,6 +93,27 @@ def test_the_wheel_trains_from_a_foreign_folder(built, tmp_path):
 
 def test_a_checkout_trains_without_installing():
     assert run(ROOT, PYTHONPATH="").strip() == str(ROOT / "fastnn" / "__init__.py")
+
+
+def test_a_script_beside_an_installed_clone_imports_the_package(clone):
+    script = f"""
+import site, sys
+sys.path[:] = [path for path in sys.path if path != {str(ROOT)!r}]
+site.addsitedir({str(clone.parent / "site")!r})
+import fastnn, fastnn.kernels.softmax
+print(fastnn.__file__, fastnn.NeuralNetwork.__name__)
+"""
+    (clone.parent / "script.py").write_text(script, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    shown = subprocess.run(
+        [sys.executable, clone.parent / "script.py"],
+        cwd=clone.parent,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert shown.split() == [str(clone / "fastnn" / "__init__.py"), "NeuralNetwork"]
 
 
 def test_without_a_cache_folder_it_works_all_the_same(tmp_path):

@@ -370,7 +370,8 @@ def test_paths_that_are_no_files(tmp_path):
 @pytest.mark.parametrize(
     ("target", "expected", "names"),
     [(0, [1, 4], ("b", "c")), (-1, [3, 6], ("a", "b")), (-2, [2, 5], ("a", "c")),
-     (1, [2, 5], ("a", "c")), (np.int64(2), [3, 6], ("a", "b")), ("a", [1, 4], ("b", "c")), ("b", [2, 5], ("a", "c"))],
+     (1, [2, 5], ("a", "c")), (np.int64(2), [3, 6], ("a", "b")), ("-3", [1, 4], ("b", "c")),
+     ("a", [1, 4], ("b", "c")), ("b", [2, 5], ("a", "c"))],
 )  # fmt: skip
 def test_the_target_by_index_or_name(target, expected, names):
     _, y, feature_names, _ = load("a,b,c\n1,2,3\n4,5,6\n", target=target)

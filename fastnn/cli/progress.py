@@ -122,7 +122,8 @@ def metric(problem: Problem, error: float) -> str:
     """Return an error in words: accuracy for classes, else the root mean square in targets' units."""
     if not problem.is_regression:
         return f"accuracy {1 - error:.3f}"
-    return f"RMSE {in_digits(math.sqrt(error) * problem.unit)}"
+    what = "RMSE" if len(problem.std) == 1 else "standardised RMSE"
+    return f"{what} {in_digits(math.sqrt(error) * problem.unit)}"
 
 
 def in_digits(value: float) -> str:
