@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
-from fastnn._csv.cells import Kind, kind
+from fastnn._csv.cells import Kind, kind, number
 from fastnn._csv.records import Record, Source, read_records
 
 _SAMPLE = 2**20  # characters
@@ -237,9 +237,13 @@ def _comes_again(records: list[Record], i: int) -> bool:
 
 
 def _labels_rows(names: Record, data: list[Record]) -> bool:
-    """Return whether the first column has no name and no cell twice."""
+    """Return whether the first column has no name, no cell twice, and no number with a fraction."""
+    if names[0].strip() or not any(names[1:]):
+        return False
     labels = [record[0] for record in data]
-    return not names[0].strip() and any(names[1:]) and len(set(labels)) == len(labels)
+    values = [number(label.strip(), mark) for label in labels for mark in ".,"]
+    whole = all(value is None or value.is_integer() for value in values)
+    return whole and len(set(labels)) == len(labels)
 
 
 def _ends_with_separator(names: Record, data: list[Record], width: int) -> bool:

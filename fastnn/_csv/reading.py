@@ -100,7 +100,7 @@ def _frames(source: Source, layout: Layout, dtypes: dict[int, Any]) -> Iterator[
             header=None,
             dtype=dtypes,
             na_filter=False,
-            skipinitialspace=True,
+            skipinitialspace=layout.sep != " ",
             low_memory=False,
             chunksize=max(_CELLS_AT_ONCE // layout.width, 1),
             **options,

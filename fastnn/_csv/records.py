@@ -92,7 +92,7 @@ def read_records(
         yield from lines
         ended = True
 
-    reader = csv.reader(until_end(), delimiter=sep, skipinitialspace=True)
+    reader = csv.reader(until_end(), delimiter=sep, skipinitialspace=sep != " ")
     while True:
         start = before + reader.line_num + 1
         try:

@@ -71,7 +71,7 @@ def train(
         n = dataset.train.n_samples
         raise ValueError(f"--patience needs rows to validate with, and {n} rows to train on leave none")
     for line in problem.understood:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _say(console, line)
     start = _state(dataset)
     with console.status("loading the kernels; compiled the first time, which takes a while ..."):
         compile_seconds = _compile(run, problem)
@@ -82,7 +82,7 @@ def train(
     epochs = len(history.loss)
     if outputs.history is not None:
         history.to_json(outputs.history)
-        console.print(f"history: {outputs.history}", soft_wrap=True)
+        _say(console, f"history: {outputs.history}")
     if reporter.diverged is not None:
         lr = run.optimizer["lr"]
         errors.print(
@@ -93,18 +93,18 @@ def train(
         raise typer.Exit(1)
     if outputs.plot is not None and epochs:
         history.plot(outputs.plot)
-        console.print(f"learning curve: {outputs.plot}", soft_wrap=True)
+        _say(console, f"learning curve: {outputs.plot}")
     if outputs.save is not None and epochs:
         _save(run, model, problem, outputs.save, console)
     if interrupted:
         console.print(f"Interrupted after {epochs} of {run.epochs} epochs.")
         raise typer.Exit(130)
     if stopping is not None and epochs < run.epochs:
-        console.print(
+        _say(
+            console,
             f"stopped after {epochs} of {run.epochs} epochs: the validation loss did not fall for "
             f"{run.patience}; the weights are those of epoch {stopping.best_epoch + 1}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        )
     samples = epochs * dataset.train.n_samples
     table = Table(
         title=f"{samples:,} samples, {count(epochs, 'epoch')}, {run.dtype}", title_justify="left"
@@ -200,10 +200,11 @@ def _save(run: Run, model: NeuralNetwork, problem: Problem, path: Path, console:
     else:
         names = [*problem.classes[:10], *["..."] * (len(problem.classes) > 10)]
         gives = f"the probabilities of the classes {', '.join(names)}"
-    console.print(
-        f"network: {path}; fastnn.load(FILE).predict(X) takes {takes} and returns {gives}",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+    _say(console, f"network: {path}; fastnn.load(FILE).predict(X) takes {takes} and returns {gives}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _pace(seconds: float, samples: int) -> tuple[str, str]:
