@@ -134,6 +134,10 @@ def test_names_of_numbers_need_the_word_of_the_user():
     fails(text, "line 1, column 1: 'year' is not a number", header=False)
 
 
+def test_a_header_in_the_middle_of_the_data():
+    fails("a,b\n1,2\na,b\n3,4\n2,2\n5,2\n", "line 3, column 'a': 'a' is not a number", task="number")
+
+
 def test_a_bad_cell_in_the_first_row_is_no_header():
     fails("1.5,abc,2\n" + rows(20, 1, 2, 4), "line 1, column 2: 'abc' is not a number")
 

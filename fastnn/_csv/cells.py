@@ -28,12 +28,12 @@ class Kind(Enum):
 def kind(cell: str, decimal: str = ".") -> Kind:
     """Return what a cell is; blanks around it do not count."""
     text = cell.strip()
-    lower = text.lower()
-    if lower in MISSING:
-        return Kind.MISSING
     value = number(text, decimal)
-    if value is not None:
+    if value is not None and not math.isnan(value):
         return Kind.NUMBER if math.isfinite(value) else Kind.INFINITE
+    lower = text.lower()
+    if value is not None or lower in MISSING:
+        return Kind.MISSING
     if lower in BOOLEANS:
         return Kind.BOOLEAN
     return Kind.DATE if _DATE.fullmatch(text) else Kind.TEXT

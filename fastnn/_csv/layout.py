@@ -124,7 +124,7 @@ def find_layout(source: Source, sep: str | None, header: bool | None) -> Layout:
 def _sample(source: Source) -> tuple[str, bool]:
     """Return a file's first lines, and whether they are all of it."""
     with source.open() as handle:
-        text = handle.read(_SAMPLE) + handle.readline()
+        text = handle.read(_SAMPLE) + "".join(islice(handle, 3))  # a header may be longer
         whole = not handle.read(1)
     if "\0" in text:
         raise ValueError(
@@ -185,10 +185,10 @@ def _has_header(name: str, records: list[Record], decimal: str) -> bool:
     kinds = [kind(cell, decimal) for cell in first]
     if not numeric:
         return Kind.MISSING not in kinds and not any(k in _NUMBERS for k in kinds)
-    words = [  # names do not come again below, as class labels do
-        i for i in numeric if kinds[i] in (Kind.TEXT, Kind.DATE) and not _comes_again(records, i)
-    ]
+    words = [i for i in numeric if kinds[i] in (Kind.TEXT, Kind.DATE)]
     numbers = [i for i in numeric if kinds[i] in _NUMBERS]
+    if numbers:  # names do not come again below, as class labels do
+        words = [i for i in words if not _comes_again(records, i)]
     if _counts_columns(records, kinds, columns, bool(words)):
         return True
     if words and numbers:
