@@ -5,7 +5,7 @@ import subprocess
 import threading
 from contextlib import contextmanager
 
-PATIENCE = 600  # seconds after which a process hangs, on a busy machine and with nothing compiled too
+PATIENCE = 1200  # seconds after which a process hangs, on a busy machine and with nothing compiled too
 
 
 @contextmanager

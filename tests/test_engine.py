@@ -11,6 +11,7 @@ from fastnn._changes import Changes, WatchedDict
 from fastnn.kernels import dense
 from fastnn.kernels._vectors import AVAILABLE
 
+compiled_step = pytest.mark.skipif(not AVAILABLE, reason="no compiled step here")
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
 OPTIMIZERS = (
     {"name": "SGD", "lr": 0.1},
@@ -244,6 +245,7 @@ def detours(net, X):
     return layers[:, dense.PACKS].any(), layers[:, dense.XT].any(), table[1, dense.JOB] == by_rows
 
 
+@compiled_step
 @pytest.mark.parametrize("rule", OPTIMIZERS[1:3], ids=["SGD", "Adam"])
 @pytest.mark.parametrize(
     ("thresholds", "expected"),
@@ -293,6 +295,7 @@ def test_rules_of_penalised_blocks_of_any_width(rule, dtype, rng):
         np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance)
 
 
+@compiled_step
 @pytest.mark.parametrize("n", [11, 90])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[::2])
 @pytest.mark.parametrize(("output", "loss"), OUTPUTS[:8])
@@ -355,6 +358,7 @@ def test_weights_that_are_none_are_named(wrong):
         net.fit([[1.0], [2.0]], [1.0, 2.0], sample_weight=wrong)
 
 
+@compiled_step
 def test_one_setting_asks_for_blas(dtype, rng, monkeypatch):
     monkeypatch.setenv("FASTNN_PRODUCTS", "blas")
     net = twins("relu", "softmax", "cross_entropy", OPTIMIZERS[0], dtype)[0]

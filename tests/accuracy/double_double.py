@@ -130,7 +130,7 @@ def _clenshaw(ch, cl, xh, xl, hi, lo):
 def _run(operation, a, b):
     shape = np.broadcast(a.hi, a.lo, b.hi, b.lo).shape
     arrays = [np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (a.hi, a.lo, b.hi, b.lo)]
-    hi, lo = np.empty((2, *shape))
+    hi, lo = np.empty((2, *arrays[0].shape))
     operation(*(v.reshape(-1) for v in (*arrays, hi, lo)))
     return hi, lo
 

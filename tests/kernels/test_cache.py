@@ -65,7 +65,7 @@ def package(tmp_path):
 def call(package, statement="", **environment):
     """Return what `outer` gives for a float and an integer, how many kernels compiled, and stderr."""
     clean = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
-    clean["XDG_CACHE_HOME"] = str(package.parent / "home")
+    clean["XDG_CACHE_HOME"] = clean["HOME"] = str(package.parent / "home")  # the latter on macOS
     done = subprocess.run(
         [sys.executable, "-c", CALL.format(statement)],
         cwd=package,
