@@ -21,6 +21,7 @@ from fastnn._validation import require_number
 from fastnn._version import __version__
 from fastnn.layers import FullyConnected, Layer
 from fastnn.layers.base import Parameters
+from fastnn.losses import CrossEntropy
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Moments, Optimizer, state_arrays
 
@@ -139,6 +140,8 @@ def _network(description: Mapping[str, Any], arrays: dict[str, Array]) -> Neural
             width = _fill(layer, f"layers.{i}", layer_arrays, width)
         else:
             width = layer.n_out
+    if isinstance(model.loss, CrossEntropy) and width is not None:
+        model.loss.check_classes(width)
     gather(model)
     model.optimizer.epoch = int(require_number("epoch", description["epoch"], low=0))
     for _, name, parameter in _parameters(model):

@@ -57,7 +57,7 @@ def trees(rng):
     X = rng.normal(size=(150, 2))
     y = np.array(["ash", "fir", "oak"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
     lines = [f"{name},{a!r},{b!r}\n" for name, (a, b) in zip(y, X.tolist(), strict=True)]
-    Path("trees.csv").write_text("".join(["tree,width,height\n", *lines]))
+    Path("trees.csv").write_text("".join(["tree,width,height\n", *lines]), encoding="utf-8")
     return X, y
 
 
@@ -139,7 +139,7 @@ def test_a_regression_of_large_numbers_is_in_its_units(prices):
     assert 0.9 < r2 <= 1
     assert fast[3:5] == naive[3:5]
     assert float(output.split("difference ")[1].split()[0]) < 1e-10
-    curves = json.loads(Path("h.json").read_text())
+    curves = json.loads(Path("h.json").read_text(encoding="utf-8"))
     assert 2000 < np.sqrt(curves["validation_error"][-1]) < 20_000
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
 
@@ -197,7 +197,7 @@ def test_patience_ends_a_run(trees):
     options = ["--target", "tree", "--epochs", 5000, "--optimizer", "adam", "--lr", 0.05]
     output = output_of("trees.csv", *options, "--patience", 3, "--history", "h.json")
     stopped = re.search(r"stopped after (\d+) of 5000 epochs: .* those of epoch (\d+)", output)
-    curves = json.loads(Path("h.json").read_text())
+    curves = json.loads(Path("h.json").read_text(encoding="utf-8"))
     assert len(curves["loss"]) == int(stopped[1])
     assert int(stopped[2]) == int(np.argmin(curves["validation_loss"])) + 1
     assert int(stopped[1]) - int(stopped[2]) == 3
@@ -252,7 +252,7 @@ def test_bad_paths_fail_before_training(option, monkeypatch, folder):
     (folder / "below.png").mkdir()
     assert "is a folder, not a file" in error_of(2, "digits", option, "below.png")
     assert "no folder" in error_of(2, "digits", option, "no/such/c.png")
-    (folder / "data.png").write_text("")
+    (folder / "data.png").touch()
     assert "no folder" in error_of(2, "digits", option, "data.png/c.png")
     assert [path.name for path in folder.iterdir() if path.suffix != ".png"] == []
 
@@ -298,7 +298,7 @@ def test_a_loss_that_is_not_finite_ends_with_1_and_the_remedy(prices, data, fold
     message = error_of(1, data, "--lr", 1e200, "--history", "h.json", "--plot", "c.png", "--save", "n")
     assert "the loss is not finite in epoch" in message
     assert "--lr 0.01" in message
-    history = json.loads((folder / "h.json").read_text(), parse_constant=pytest.fail)
+    history = json.loads((folder / "h.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert len(history) == 4
     assert not (folder / "c.png").exists()
     assert not (folder / "n").exists()
@@ -306,7 +306,7 @@ def test_a_loss_that_is_not_finite_ends_with_1_and_the_remedy(prices, data, fold
 
 def test_json_has_null_for_what_is_not_finite(folder):
     fastnn.History([1.0, float("nan")], [float("inf"), 0.5]).to_json(folder / "h.json")
-    text = (folder / "h.json").read_text()
+    text = (folder / "h.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail)["loss"] == [1.0, None]
     assert json.loads(text)["error"] == [None, 0.5]
 

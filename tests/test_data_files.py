@@ -1,6 +1,5 @@
 """Data files that are damaged or claim absurd sizes: an error with the file's name, no memory taken."""
 
-import ast
 import gzip
 import io
 import struct
@@ -197,33 +196,3 @@ def test_mutations_of_a_file_give_an_array_or_the_one_error(kind, tmp_path):
                 refused.append(str(error))
     assert len(refused) > 50
     assert all(path.name in error for error in refused)
-
-
-NO_TEXT = ("os.open", "archive.open")
-FOLDERS = ("fastnn", "kernels", "benchmarks")
-
-
-def _without_encoding(tree):
-    """Yield the lines of calls that read or write text in the encoding of the machine."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or any(k.arg == "encoding" for k in node.keywords):
-            continue
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        of_a_path = isinstance(node.func, ast.Attribute)
-        first = 0 if of_a_path and name == "open" else 1
-        places = node.args[first:][:1] + [k.value for k in node.keywords if k.arg == "mode"]
-        modes = [place.value for place in places if isinstance(place, ast.Constant)]
-        of_bytes = any("b" in str(mode) for mode in modes) or ast.unparse(node.func) in NO_TEXT
-        whole = name in ("read_text", "write_text") and of_a_path and len(node.args) < 2
-        if whole or (name in ("open", "fdopen") and not of_bytes):
-            yield node.lineno
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_text_files_are_utf8_on_every_machine(folder):
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        for line in _without_encoding(ast.parse(path.read_text(encoding="utf-8")))
-    ]
-    assert found == []

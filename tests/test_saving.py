@@ -238,7 +238,7 @@ def test_files_from_before_an_argument_was_added(tmp_path):
     net = fit(make(optimizer=fastnn.Adam(0.1)))
     net.save(tmp_path / "net")
     description, arrays = _tensors.read(tmp_path / "net")
-    assert description["optimizer"]["arguments"].pop("eps_hat") is False
+    assert description["network"]["optimizer"]["arguments"].pop("eps_hat") is False
     _tensors.write(tmp_path / "net", description, arrays)
     loaded = fastnn.load(tmp_path / "net")
     assert loaded.optimizer.eps_hat is False

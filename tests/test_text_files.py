@@ -13,7 +13,16 @@ FILES = [
     if "_build" not in path.parts
 ]
 ENCODING_AT = {"read_text": 0, "write_text": 1, "open": 2}  # its place among a method's arguments
-OTHERS = {"os", "tarfile", "gzip", "zipfile", "webbrowser", "Image"}  # whose `open` is another
+OTHERS = {
+    "archive",
+    "gzip",
+    "Image",
+    "os",
+    "source",
+    "tarfile",
+    "webbrowser",
+    "zipfile",
+}  # other `open`s
 
 
 def without_encoding(source: str) -> list[int]:

@@ -283,7 +283,8 @@ def test_a_log_of_a_run_that_diverges_is_json(log, tmp_path):
         def on_epoch_end(self, run):
             run.history.loss[-1] = float("nan")
 
-    network().fit(X, Y, 2, verbose=False, callbacks=[Diverging(), log(tmp_path / "log")])
+    with pytest.warns(RuntimeWarning, match="the training loss is nan"):
+        network().fit(X, Y, 2, verbose=False, callbacks=[Diverging(), log(tmp_path / "log")])
     lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line, parse_constant=pytest.fail)["loss"] for line in lines] == [None, None]
 
