@@ -113,7 +113,8 @@ class NeuralNetwork(LayerStack):
         """
         repeated = self._engine.repeat(self, X, Y, None)
         if repeated is not None:
-            self._log_parameters()
+            if self.logger is not None:
+                self._log_parameters()
             return repeated[0]
         x = self._features(X)
         y = self._targets(Y, len(x))

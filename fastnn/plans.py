@@ -401,7 +401,8 @@ class TrainingPlan(LossPlan):
             result = self.run(X, Y)
             if result[1] == steps.NOT_DONE:
                 result = self.run(X.copy(), Y.copy())
-            self.clear(model)
+            if self._changes != Changes.count:
+                self.clear(model)
         finally:
             over.append(None)
         return result
