@@ -11,42 +11,39 @@ class Turn:
     """A network's right to be trained, which one thread has at a time.
 
     Threads that train one network would read each other's scratch arrays. There is no lock to wait
-    for: the second thread gets an error. The token is an entry of a list, whose ``pop`` and ``append``
-    are atomic and take some nanoseconds.
+    for: the second thread gets an error. The token is the entry of the list ``free``, whose ``pop`` and
+    ``append`` are atomic and take some nanoseconds.
     """
 
     def __init__(self) -> None:
-        self._reset()
+        self.free: list[None] = [None]
+        self._owner: int | None = None  # the thread in whose `held` block others are taken
         _turns.add(self)
 
     def __reduce__(self) -> tuple[type["Turn"], tuple[()]]:
         """Copy and pickle as a new one: the copy is another network's."""
         return Turn, ()
 
-    def _reset(self) -> None:
-        self._free: list[None] = [None]
-        self._owner: int | None = None  # the thread in whose `held` block others are taken
-
-    def take(self) -> list[None]:
-        """Take the turn; return the list to append None to when it is over.
+    def again(self) -> list[None]:
+        """Return a list to append None to, where ``free`` is empty as this thread holds the turn.
 
         Raises
         ------
         RuntimeError
-            If another thread has it.
+            If another thread holds it.
         """
-        try:
-            self._free.pop()
-        except IndexError:
-            if self._owner == threading.get_ident():
-                return []
-            raise RuntimeError("this network is being trained by another thread") from None
-        return self._free
+        if self._owner == threading.get_ident():
+            return []
+        raise RuntimeError("this network is being trained by another thread") from None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the turn during a block, in which the same thread may take it again."""
-        over = self.take()
+        over = self.free
+        try:
+            over.pop()
+        except IndexError:
+            over = self.again()
         outer, self._owner = self._owner, threading.get_ident()
         try:
             yield
@@ -57,7 +54,7 @@ class Turn:
     def forget_other_threads(self) -> None:
         """Take the turn back from a thread that a forked child does not have."""
         if self._owner != threading.get_ident():
-            self._reset()
+            self.free[:], self._owner = [None], None
 
 
 _turns: "WeakSet[Turn]" = WeakSet()

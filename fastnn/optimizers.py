@@ -259,7 +259,7 @@ class SGD(Optimizer):
     def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
         momentum = self._momentum
         self._unwritten = momentum == 0
-        return self.lr_scheduler(self.epoch), momentum, float(momentum != 0), 0.0
+        return self.lr_scheduler(self.epoch), momentum, 1.0 if momentum else 0.0, 0.0
 
     def advance_by(self, count: int, states: Sequence[Array]) -> Array:
         rates = np.full((count, 4), self.advance(states))

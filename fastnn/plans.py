@@ -391,7 +391,11 @@ class TrainingPlan(LossPlan):
         Raises ``RuntimeError`` if another thread trains the network.
         """
         optimizer = model.optimizer
-        over = self._turn.take()
+        over = self._turn.free
+        try:
+            over.pop()
+        except IndexError:
+            over = self._turn.again()
         try:
             if epoch is not None:
                 optimizer.epoch = epoch
