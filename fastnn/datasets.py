@@ -57,7 +57,20 @@ class Data:
         self._weights = None if weights is None else np.asarray(weights, np.float64)
         self.out_dim = out_dim
         self.iteration = 0
-        self.batch_size = require_count("batch_size", batch_size)
+        self._batch_size = require_count("batch_size", batch_size)
+        self._count_rows()
+
+    @property
+    def batch_size(self) -> int:
+        """How many rows a batch has; to be changed between two passes."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        size = require_count("batch_size", value)
+        if self.iteration != 0 and size != self._batch_size:
+            raise ValueError("batch_size cannot change in the middle of a pass; call reset() first")
+        self._batch_size = size
         self._count_rows()
 
     @property

@@ -424,3 +424,22 @@ def test_settings_that_cannot_be_changed_say_so(name):
     assert getattr(activation, name) == 0.1
     with pytest.raises(AttributeError):
         setattr(activation, name, 0.5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_size_of_batches_changed_between_passes(size):
+    part = fastnn.Data(X, 16, Y, 3)
+    part.sample()
+    with pytest.raises(ValueError, match="in the middle of a pass"):
+        part.batch_size = size
+    part.reset()
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        part.batch_size = 0
+    part.batch_size = size
+    assert part.samples_per_epoch == -(-200 // size)
+    dataset = fastnn.Dataset(X, Y, 16)
+    dataset.train.batch_size = size
+    net, other = network(), network()
+    net.train(dataset, 2)
+    other.train(fastnn.Dataset(X, Y, size), 2)
+    np.testing.assert_array_equal(net.flat_parameters, other.flat_parameters)
