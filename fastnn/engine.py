@@ -51,7 +51,7 @@ def obstacle(model: NeuralNetwork) -> str | None:
 
 def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
     if not AVAILABLE:
-        return "no compilation, or no vector unit that is known"
+        return "NUMBA_DISABLE_JIT switches compilation off"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
         return "FASTNN_PRODUCTS asks for BLAS"
     for i, layer in enumerate(model.layers):
