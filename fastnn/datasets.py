@@ -114,7 +114,7 @@ class Data:
     def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
         """Return whether the data lie in memory as matrices of such a dtype and such widths.
 
-        Not those of a subclass with a ``sample`` or ``shuffle`` of its own.
+        False for a subclass with a ``sample`` or ``shuffle`` of its own.
         """
         if type(self).sample is not Data.sample or type(self).shuffle is not Data.shuffle:
             return False
@@ -138,7 +138,7 @@ class Data:
         return rows_by_weight(self._weights_of_batches(self._weights), self.batch_sizes())
 
     def batch_weights(self) -> Array:
-        """Return what each batch of the pass under way counts, in relation to the others."""
+        """Return the relative weight of each batch of the pass under way."""
         if self._weights is None:
             return self.batch_sizes()
         largest = float(self._weights.max(initial=0.0)) or 1.0
