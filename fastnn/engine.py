@@ -26,7 +26,7 @@ from fastnn._arrays import unlocked
 from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.kernels import threads
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 from fastnn.layers import FullyConnected
 from fastnn.optimizers import SGD, Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
@@ -50,8 +50,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
 
 
 def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
-    if not AVAILABLE:
-        return "no compilation, or no vector unit that is known"
+    if not COMPILED:
+        return "no compilation: NUMBA_DISABLE_JIT is set"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
         return "FASTNN_PRODUCTS asks for BLAS"
     for i, layer in enumerate(model.layers):
