@@ -216,7 +216,7 @@ def one_hot(labels: Array, n_classes: int | None, name: str, dtype: np.dtype[Any
 
 ONE_CLASS = (
     "the softmax of one output is always 1, so that there is nothing to learn: give class numbers (n,) "
-    "of two classes or more, or use a sigmoid and the loss 'binary_cross_entropy' for targets 0 and 1"
+    "of two classes or more, or, for targets 0 and 1, the loss 'binary_cross_entropy' with a sigmoid"
 )
 
 
