@@ -339,7 +339,7 @@ class NeuralNetwork(LayerStack):
 
         Figures are the teaching library's: an epoch's is the mean of its batches' means, so that a row
         of a smaller last batch counts more, and the validation part is shuffled by the generator that
-        shuffles the training part. :meth:`fit` weighs figures by rows, and validates without a shuffle.
+        shuffles the training part. :meth:`fit` weights figures by rows and validates without a shuffle.
 
         Parameters
         ----------
