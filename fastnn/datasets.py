@@ -47,6 +47,7 @@ class Data:
         out_dim: int | None = None,
         weights: ArrayLike | None = None,
     ) -> None:
+        self._batch_size: int
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
         self._data: Array = np.asarray(data)
         if self._data.ndim == 0:
@@ -57,8 +58,21 @@ class Data:
         self._weights = None if weights is None else np.asarray(weights, np.float64)
         self.out_dim = out_dim
         self.iteration = 0
-        self.batch_size = require_count("batch_size", batch_size)
-        self._count_rows()
+        self.batch_size = batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """The number of rows of a batch; it can be changed between two passes."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        count = require_count("batch_size", batch_size)
+        if getattr(self, "iteration", 0) != 0 and count != self._batch_size:
+            raise ValueError("batch_size cannot change in the middle of a pass; call reset() first")
+        self._batch_size = count
+        if hasattr(self, "_data"):  # a subclass may set it before, or not at all
+            self._count_rows()
 
     @property
     def data_(self) -> Array:
