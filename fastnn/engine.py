@@ -145,13 +145,13 @@ class Engine:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
-        batches = -(-len(order) // n)
+        batches = min(-(-len(order) // n), data.samples_per_epoch)
         while done < batches:
             plan = self._training_plan(model, n)
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
             start = time.perf_counter()
-            rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
+            rows = order[np.newaxis, done * n : min(done + plan.at_once, batches) * n]
             stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
             pool = plan.pool()
             (results,) = stretches.train([stretch], pool)[0]

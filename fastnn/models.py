@@ -144,7 +144,7 @@ class NeuralNetwork(LayerStack):
             yield from self._own_batches(data, shuffle, epoch)
             return
         steps = data.samples_per_epoch - data.iteration
-        while steps:
+        while steps > 0:
             made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
             stretches = self._engine.epoch(self, data, shuffle, epoch) if made else None
             if stretches is not None:

@@ -290,6 +290,16 @@ def test_a_batch_size_that_is_changed(optimizer, size):
             changed.train.batch_size = 16
 
 
+def test_a_pass_of_fewer_batches():
+    parameters = []
+    for optimizer in (fastnn.SGD, type("OwnSGD", (fastnn.SGD,), {})):
+        dataset, net = fastnn.Dataset(X, Y, 16), network(optimizer=optimizer(0.1))
+        dataset.train.samples_per_epoch = 3
+        net.train(dataset, 2)
+        parameters.append(net.flat_parameters)
+    np.testing.assert_allclose(*parameters, rtol=1e-12)
+
+
 def test_a_batch_size_of_a_subclass_without_arrays():
     class Own(fastnn.Data):
         def __init__(self):
