@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full bench-train bench-inference \
-        bench-runs bench-many bench-estimators bench-record bench-compare crossover docs products roofline \
-        step-profile study kill-and-resume clean
+.PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full \
+        bench-train bench-inference bench-runs bench-many bench-estimators bench-record bench-compare \
+        crossover docs products roofline step-profile study kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
 

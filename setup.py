@@ -1,4 +1,4 @@
-"""All settings are in pyproject.toml; this is about ``pip install -e`` only."""
+"""Changes ``pip install -e``; all settings are in pyproject.toml."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from setuptools.command.editable_wheel import editable_wheel
 
 
 class PlainEditable(editable_wheel):
-    """Puts the checkout on ``sys.path``, where its link ``fastnn/kernels`` is one.
+    """Puts the checkout on ``sys.path``, if ``fastnn/kernels`` is a symbolic link there.
 
-    By default the mapping of ``fastnn.kernels`` gives an import hook, which is asked last: after a
-    folder of the name ``fastnn`` on ``sys.path``, such as the checkout itself beside a script. That
-    would be imported as a namespace package, without any names. A package that is found on
-    ``sys.path`` wins over it.
+    By default setuptools installs an import hook for ``fastnn.kernels``, as its folder has another
+    name. Python uses the hook only after it has searched ``sys.path``. There a folder ``fastnn``, such
+    as the checkout beside a script, would be imported as a namespace package without any names. A
+    package on ``sys.path`` comes before a namespace package.
     """
 
     def finalize_options(self) -> None:

@@ -15,7 +15,7 @@ LINE = 64  # bytes
 
 
 class _Unlocked:
-    """The memory of a read-only array, for NumPy to make a view of that is not read-only."""
+    """The memory of a read-only array, of which NumPy makes a writable view."""
 
     def __init__(self, array: Array) -> None:
         interface = array.__array_interface__
@@ -24,10 +24,10 @@ class _Unlocked:
 
 
 def unlocked(array: Array) -> Array:
-    """Return the array, or, if it is read-only, a view of it that is not; nothing is copied.
+    """Return the array, or, if it is read-only, a writable view of it; nothing is copied.
 
-    It is for compiled code, which never writes to its inputs: numba would compile it a second time
-    for read-only arrays. Nobody else may get it, as the memory may be write-protected.
+    The view is for compiled code, which never writes to its inputs: numba would compile that code a
+    second time for read-only arrays. Nothing else may use it, as the memory may be write-protected.
     """
     return array if array.flags.writeable else np.asarray(_Unlocked(array))
 

@@ -33,7 +33,7 @@ class _Watched:
 def watched(check: Callable[[Any], Any] | None = None) -> Any:
     """Return the attribute of a class whose setting is to be counted.
 
-    ``check(value)`` returns what is kept, or raises an error, and then nothing is set.
+    ``check(value)`` returns the value to keep. If it raises an error, nothing is set.
     """
     return _Watched(check)
 

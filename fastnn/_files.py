@@ -14,7 +14,7 @@ from fastnn._typing import Array
 
 _DEFLATE_RATIO = 1032  # to which zip and gzip compress at best
 _LONGEST_HEADER = 2**14  # bytes of an .npy header; NumPy reads 10,000
-_LARGEST_IDX = 2**30  # bytes of what is unpacked; MNIST's largest file is 47 MB
+_LARGEST_IDX = 2**30  # bytes after decompression; MNIST's largest file is 47 MB
 # The files' SHA-256, as published by the mirror.
 _MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _MNIST_FILES = {
@@ -28,7 +28,7 @@ _MNIST_FILES = {
 def load_npy(path: Path) -> Array:
     """Return the array of an ``.npy`` file; pickled objects are refused.
 
-    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is none or not whole.
+    Raises ``FileNotFoundError``, or ``ValueError`` for a file that is not an array or is truncated.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file {path} under {Path.cwd()}")
@@ -105,7 +105,7 @@ def read_idx(folder: Path, name: str, n_dims: int) -> Array:
 
 
 def _content(path: Path, limit: int) -> bytes:
-    """Return a file's first ``limit`` bytes, of a ``.gz`` file those that it holds."""
+    """Return a file's first ``limit`` bytes, of a ``.gz`` file after decompression."""
     with path.open("rb") as file:
         if path.suffix != ".gz":
             return file.read(limit)
@@ -116,7 +116,7 @@ def _content(path: Path, limit: int) -> bytes:
 
 
 def _gunzip(packed: bytes, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of what gzip packed; no more are ever made."""
+    """Decompress at most ``limit`` bytes of gzip's format."""
     parts: list[bytes] = []
     while packed and limit:
         member = zlib.decompressobj(wbits=31)  # gzip, with its checksum
@@ -146,7 +146,7 @@ def load_npz(path: Path) -> tuple[Array, Array]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> Array:
-    """Return an array of an archive of ``size`` bytes, into which what is unpacked must fit."""
+    """Return an array of an archive of ``size`` bytes, which limit the array's size."""
     member = archive.getinfo(name)
     if member.file_size > _DEFLATE_RATIO * size:
         raise ValueError(f"{name} claims {member.file_size} bytes, which a file of {size} cannot hold")

@@ -1,8 +1,8 @@
-"""Parts that a program brings along: what its classes may lack is asked for, not demanded.
+"""Parts of a program's own classes, which may lack what fastnn's classes have.
 
 Programs of the teaching library have their own ``Data`` whose ``sample()`` takes no argument,
-optimisers without an epoch, loggers that only ``push``. What fastnn's classes offer beyond that is used
-where it is there.
+optimisers without an epoch, loggers with no method but ``push``. What fastnn's classes have beyond that
+is used where it is present.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LAYER: dict[str, Callable[[], Any]] = {  # what a network reads of a layer that
 
 
 def offers(thing: Any, *methods: str) -> bool:
-    """Return whether an object, of whatever class, has these methods."""
+    """Return whether an object of any class has these methods."""
     return not isinstance(thing, type) and all(callable(getattr(thing, m, None)) for m in methods)
 
 
@@ -47,7 +47,7 @@ def name_of(loss: Any) -> str:
 
 
 def complete_layer(layer: Any) -> Any:
-    """Return a layer of whatever class, with the attributes that networks read of every layer."""
+    """Return a layer of any class, with the attributes that networks read of every layer."""
     for name, default in _LAYER.items():
         if not hasattr(layer, name):
             setattr(layer, name, default())
@@ -121,7 +121,7 @@ def steps(data: Any) -> int:
 
 
 def sample(data: Any, shuffle: bool, rng: np.random.Generator | None) -> tuple[Any, Any]:
-    """Return the next batch ``(X, Y)`` of a part of whatever class; Y is None if it has no labels."""
+    """Return the next batch ``(X, Y)`` of a part of any class; Y is None if it has no labels."""
     batch = call(data.sample, shuffle=shuffle, rng=rng)
     if isinstance(batch, (tuple, list)) and len(batch) == 2:
         return batch[0], batch[1]
@@ -137,6 +137,6 @@ def labelled(data: Any, shuffle: bool, rng: np.random.Generator | None) -> tuple
 
 
 def start_anew(data: Any) -> None:
-    """Have the next batch begin a new pass, if the data can be told to."""
+    """Call ``data.reset()``, if there is one, so that the next batch begins a new pass."""
     if offers(data, "reset"):
         data.reset()

@@ -1,4 +1,4 @@
-"""Whose turn it is to train a network: one thread's at a time."""
+"""At most one thread trains a network at a time."""
 
 import os
 import threading
@@ -8,16 +8,16 @@ from weakref import WeakSet
 
 
 class Turn:
-    """A network's right to be trained, which one thread has at a time.
+    """The right to train a network, which one thread holds at a time.
 
-    Threads that train one network would read each other's scratch arrays. There is no lock to wait
-    for: the second thread gets an error. The token is the entry of the list ``free``, whose ``pop`` and
-    ``append`` are atomic and take some nanoseconds.
+    Threads that train one network would read each other's scratch arrays. A second thread does not
+    wait, it gets an error. The right is the entry of the list ``free``: a thread pops it, trains, and
+    appends it again. Both are atomic and take some nanoseconds.
     """
 
     def __init__(self) -> None:
         self.free: list[None] = [None]
-        self._owner: int | None = None  # the thread in whose `held` block others are taken
+        self._owner: int | None = None  # the thread in a `held` block
         _turns.add(self)
 
     def __reduce__(self) -> tuple[type["Turn"], tuple[()]]:
@@ -25,7 +25,7 @@ class Turn:
         return Turn, ()
 
     def again(self) -> list[None]:
-        """Return a list to append None to, where ``free`` is empty as this thread holds the turn.
+        """Return what stands in for ``free`` if this thread holds the turn already: another list.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Turn:
             over.append(None)
 
     def forget_other_threads(self) -> None:
-        """Take the turn back from a thread that a forked child does not have."""
+        """Free the turn in a forked child, if a thread that the child lacks holds it."""
         if self._owner != threading.get_ident():
             self.free[:], self._owner = [None], None
 

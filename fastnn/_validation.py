@@ -90,7 +90,7 @@ def as_float(
         By default float32 for float16 and float32 input, float64 for everything else.
     unlock : bool
         Return a read-only array as one that is not (:func:`fastnn._arrays.unlocked`): for arrays that
-        go to kernels, and to nobody else.
+        are only passed to kernels.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def require_finite(array: Array, name: str, otherwise: str = "check_finite=False
             where = f", column {', '.join(map(str, column))}" if column else ""
             raise ValueError(
                 f"{name} holds {value} in row {begin + row}{where} (counted from 0); remove or replace "
-                f"what is not finite, or leave this check out by {otherwise}"
+                f"such values, or pass {otherwise} to skip this check"
             )
 
 
@@ -186,14 +186,14 @@ def are_labels(array: Array) -> bool:
 def class_numbers(labels: Array, n_classes: int | None, name: str) -> tuple[Array, int]:
     """Return integer or boolean labels as ``(n,)`` int64, and the number of classes.
 
-    ``n_classes=None`` takes as many as the largest label needs.
+    ``n_classes=None`` infers their number from the largest label.
 
     Raises
     ------
     IndexError
         For a label that is negative, or not below the number of classes.
     ValueError
-        For a label that is too large to count classes by.
+        For a label that is too large to be a class number.
     """
     flat = labels.reshape(-1)
     largest = int(flat.max(initial=0))
@@ -216,7 +216,7 @@ def one_hot(labels: Array, n_classes: int | None, name: str, dtype: np.dtype[Any
 
 ONE_CLASS = (
     "the softmax of one output is always 1, so that there is nothing to learn: give class numbers (n,) "
-    "of two classes or more, or, for yes and no, use the loss 'binary_cross_entropy' with a sigmoid"
+    "of two classes or more, or, for targets 0 and 1, the loss 'binary_cross_entropy' with a sigmoid"
 )
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: everything that replaces a file goes this way."""
+"""Files are replaced as a whole: after a crash there is the old content or the new one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
 
     When it returns, the new content is on disk under that name. A symbolic link is followed. A file
-    that is replaced keeps its mode; a new one gets that of the umask. What is no regular file, such as
-    a pipe or ``/dev/stdout``, is written to as it is.
+    that is replaced keeps its mode; a new one gets that of the umask. A path that is no regular file,
+    such as a pipe or ``/dev/stdout``, is written to directly.
 
     Raises
     ------
     OSError
         ``IsADirectoryError`` if the path is a folder, ``FileNotFoundError`` if its folder does not
-        exist, others as the system has them. The old file is as it was.
+        exist, others as the system raises them. The old file is unchanged.
     """
     if _is_special(path):
         Path(path).write_bytes(content)
@@ -60,7 +60,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Delete what processes that were killed in :func:`write_atomically` left beside ``path``."""
+    """Delete temporary files beside ``path`` of processes killed in :func:`write_atomically`."""
     target = Path(os.path.realpath(path))
     own = re.compile(rf"\.{re.escape(target.name)}\.\d+-\d+\.tmp")  # not that of a longer name
     for temporary in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
@@ -69,7 +69,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON; numbers that are not finite, which JSON does not have, are ``null``."""
+    """Return a value as JSON, in which numbers that are not finite are ``null``."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -84,7 +84,7 @@ def _finite(value: Any) -> Any:
 
 
 def _is_special(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is neither a file nor a folder nor free."""
+    """Return whether there is something at a path that is neither a file nor a folder."""
     found = Path(path)
     return found.exists() and not found.is_file() and not found.is_dir()
 
@@ -105,7 +105,7 @@ def _temporary(target: Path) -> Path:
 
 def _create(path: Path, content: bytes, mode: int | None) -> None:
     """Write a new file, at no time open to more users than ``mode`` allows, and bring it to disk."""
-    path.unlink(missing_ok=True)  # of a process that was killed and had the same number
+    path.unlink(missing_ok=True)  # left by a killed process with the same id
     at_first = 0o666 if mode is None else mode & 0o700 | 0o200
 
     def opener(name: str, flags: int) -> int:
@@ -120,7 +120,7 @@ def _create(path: Path, content: bytes, mode: int | None) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """Rename a file; on Windows, where somebody has the old one open, try again for a while."""
+    """Rename a file; on Windows, try again for a while if the old one is open."""
     for pause in _PAUSES:
         try:
             os.replace(source, target)
@@ -132,7 +132,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming outlast a loss of power, where a folder can be opened (not on Windows)."""
+    """Make sure that a renaming is on disk, where folders can be opened (not on Windows)."""
     if os.name != "posix":
         return
     try:
@@ -142,7 +142,7 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by the file system
             raise
     finally:
         os.close(descriptor)

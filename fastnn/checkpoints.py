@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fastnn.training import Run
 
 _Part = TypeVar("_Part")
-# The settings of networks whose run was broken off in this process: when it began, and when it ended.
+# By networks whose run ended early in this process: their settings at its begin and at its end.
 _BROKEN_OFF: WeakKeyDictionary[NeuralNetwork, tuple[dict[str, Any], dict[str, Any]]] = (
     WeakKeyDictionary()
 )
@@ -78,13 +78,13 @@ class Checkpoint(Callback):
         remove_leftovers(self._path)
         if self._kept is not None:
             self._kept.restore(run)
-            if not run.losses:  # an epoch begins, of whose begin callbacks have not been told
+            if not run.losses:  # between two epochs: on_epoch_begin has not been called
                 self._kept = None
         self._due = time.monotonic() + self._every
 
     def on_epoch_begin(self, run: Run) -> None:
-        if self._kept is not None:  # callbacks were told of this epoch's begin a second time
-            self._kept.restore(run)  # over what they changed at it
+        if self._kept is not None:  # callbacks got on_epoch_begin for this epoch a second time
+            self._kept.restore(run)  # undoes what they changed
             self._kept = None
 
     def on_batches_end(self, run: Run, losses: Array, errors: Array) -> None:

@@ -47,6 +47,7 @@ class Data:
         out_dim: int | None = None,
         weights: ArrayLike | None = None,
     ) -> None:
+        self._batch_size: int
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
         self._data: Array = np.asarray(data)
         if self._data.ndim == 0:
@@ -57,21 +58,21 @@ class Data:
         self._weights = None if weights is None else np.asarray(weights, np.float64)
         self.out_dim = out_dim
         self.iteration = 0
-        self._batch_size = require_count("batch_size", batch_size)
-        self._count_rows()
+        self.batch_size = batch_size
 
     @property
     def batch_size(self) -> int:
-        """How many rows a batch has; to be changed between two passes."""
+        """The number of rows of a batch; it can be changed between two passes."""
         return self._batch_size
 
     @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        size = require_count("batch_size", value)
-        if self.iteration != 0 and size != self._batch_size:
+    def batch_size(self, batch_size: int) -> None:
+        count = require_count("batch_size", batch_size)
+        if getattr(self, "iteration", 0) != 0 and count != self._batch_size:
             raise ValueError("batch_size cannot change in the middle of a pass; call reset() first")
-        self._batch_size = size
-        self._count_rows()
+        self._batch_size = count
+        if hasattr(self, "_data"):  # a subclass may set it before, or not at all
+            self._count_rows()
 
     @property
     def data_(self) -> Array:
@@ -127,7 +128,7 @@ class Data:
     def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
         """Return whether the data lie in memory as matrices of such a dtype and such widths.
 
-        Not those of a subclass with a ``sample`` or ``shuffle`` of its own.
+        False for a subclass with a ``sample`` or ``shuffle`` of its own.
         """
         if type(self).sample is not Data.sample or type(self).shuffle is not Data.shuffle:
             return False
@@ -151,7 +152,7 @@ class Data:
         return rows_by_weight(self._weights_of_batches(self._weights), self.batch_sizes())
 
     def batch_weights(self) -> Array:
-        """Return what each batch of the pass under way counts, in relation to the others."""
+        """Return the relative weight of each batch of the pass under way."""
         if self._weights is None:
             return self.batch_sizes()
         largest = float(self._weights.max(initial=0.0)) or 1.0

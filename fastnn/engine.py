@@ -26,7 +26,7 @@ from fastnn._arrays import unlocked
 from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.kernels import threads
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 from fastnn.layers import FullyConnected
 from fastnn.optimizers import SGD, Moments
 from fastnn.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
@@ -50,8 +50,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
 
 
 def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
-    if not AVAILABLE:
-        return "NUMBA_DISABLE_JIT switches compilation off"
+    if not COMPILED:
+        return "no compilation: NUMBA_DISABLE_JIT is set"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
         return "FASTNN_PRODUCTS asks for BLAS"
     for i, layer in enumerate(model.layers):
@@ -145,13 +145,13 @@ class Engine:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
-        batches = -(-len(order) // n)
+        batches = min(-(-len(order) // n), data.samples_per_epoch)
         while done < batches:
             plan = self._training_plan(model, n)
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
             start = time.perf_counter()
-            rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
+            rows = order[np.newaxis, done * n : min(done + plan.at_once, batches) * n]
             stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
             pool = plan.pool()
             (results,) = stretches.train([stretch], pool)[0]

@@ -5,8 +5,8 @@ from the jumps: where a jump returns to a block that every way to it has passed,
 a loop (A. Aho, M. Lam, R. Sethi, J. Ullman, "Compilers", 2nd ed., 9.6.6); an innermost one has no other
 inside.
 
-LLVM decides by the processor how wide its vectors are in loops, and not always for the widest there are
-(:func:`~fastnn.kernels._target.loop_bytes`). A ``width`` is that one unless it is given.
+LLVM chooses the width of vectors in loops by the processor, and not always the largest
+(:func:`~fastnn.kernels._target.loop_bytes`). That is the default of ``width``.
 
 LLVM makes several loops of one in the source: the main one over whole vectors, often unrolled, and
 narrower or scalar ones over what is left, or for arrays that overlap. So a scalar loop is no fault by
@@ -204,8 +204,8 @@ def inspect(kernel: Any, *arguments: Any) -> list[Function]:
 def main_loop(functions: list[Function], width: int | None = None) -> Loop | None:
     """Return the loop with the most arithmetic for each element, at full width if there is one.
 
-    A loop without arithmetic is one only where no loop has any: what a kernel copies or transposes goes
-    in vectors as wide as the machine's, which may be wider than LLVM's loops.
+    A loop without arithmetic is returned only if no loop has any: copies and transpositions use the
+    machine's widest vectors, which may be wider than those of LLVM's loops.
     """
     width = width or loop_bytes()
 

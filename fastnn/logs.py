@@ -119,16 +119,11 @@ class Logger:
 
     def write(self, name: str, value: Any) -> None:
         """Pickle ``value`` to the file ``name`` in this logger's folder, atomically."""
-        self._write(name, pickle.dumps(value))
+        write_in_folder(self.save_dir, name, pickle.dumps(value))
 
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` to the file ``name`` in this logger's folder, atomically."""
-        self._write(name, text.encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        folder = Path(self.save_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / name, content)
+        write_in_folder(self.save_dir, name, text.encode())
 
     def _plot(self) -> None:
         for key, entry in self.log.items():
@@ -139,6 +134,12 @@ class Logger:
                 figure.suptitle(self.model_name)
                 figure.savefig(Path(self.save_dir) / f"{name}.png")
                 pyplot().close(figure)
+
+
+def write_in_folder(folder: str | Path, name: str, content: bytes) -> None:
+    """Write a file in a folder, which is made if it does not exist, atomically."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(folder) / name, content)
 
 
 def _append(lists: dict[str, list[float]], values: dict[str, float]) -> None:

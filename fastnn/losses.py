@@ -54,9 +54,9 @@ def target_rows(y: Array, smoothing: float, weights: Array | float) -> Array:
 
 
 def relative(weights: Array, rows: Array | int) -> Array:
-    """Return weights in proportion to those given whose sums over the last axis are ``rows``.
+    """Return weights scaled so that their sums over the last axis are ``rows``.
 
-    Those of a sum of 0 are zeros: such a batch counts for nothing. Sums neither overflow nor vanish,
+    Weights whose sum is 0 stay zeros: such a batch has no effect. Sums neither overflow nor underflow,
     however large or small the weights are.
     """
     scaled, _ = _scaled(weights)

@@ -39,8 +39,8 @@ class NeuralNetwork(LayerStack):
     optimizer_args : mapping or Optimizer
         Arguments for ``initialize_optimizer``, or an optimiser.
     logger : Logger, optional
-        Its ``push`` gets each epoch's figures. It and the parts above may be of classes of your own,
-        derived from fastnn's or not, that have the methods its base classes declare abstract.
+        Its ``push`` is called with each epoch's figures. The logger, loss, layers and optimiser may be
+        of your own classes, derived from fastnn's base classes or not, with their abstract methods.
     seed : int or Generator, optional
         Draws weights and shuffles from a generator of the model's own. Without it they come from
         NumPy's global generator.
@@ -164,7 +164,7 @@ class NeuralNetwork(LayerStack):
     def _own_batches(
         self, data: Any, shuffle: bool, epoch: int
     ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-        """Train on a pass over a program's own data, of which nothing is known but ``sample()``."""
+        """Train on a pass over data of a program's own class, by its ``sample()``."""
         for _ in range(_own.steps(data)):
             X, Y = _own.labelled(data, shuffle, self.rng)
             x, y = self.checked_batch(X, Y)
@@ -272,8 +272,8 @@ class NeuralNetwork(LayerStack):
         -------
         History
             Loss and error of every epoch; also ``self.history``, where an interrupted run leaves
-            the epochs it finished. They are means over the epoch's rows, each as the network was when
-            the row's batch came.
+            the epochs it finished. They are means over the epoch's rows, each by the parameters before
+            the update on the row's batch.
 
         Warns
         -----
@@ -339,7 +339,7 @@ class NeuralNetwork(LayerStack):
 
         Figures are the teaching library's: an epoch's is the mean of its batches' means, so that a row
         of a smaller last batch counts more, and the validation part is shuffled by the generator that
-        shuffles the training part. :meth:`fit` weighs figures by rows, and validates without a shuffle.
+        shuffles the training part. :meth:`fit` weights figures by rows and validates without a shuffle.
 
         Parameters
         ----------

@@ -47,8 +47,8 @@ class Optimizer(ABC):
     lr_decay, stage_length, staircase
         For ``initialize_scheduler``.
 
-    Settings are attributes, which may be set between steps: the next step goes by the new value. One
-    that cannot be raises an error at once.
+    Settings are attributes that may be changed between steps: the next step uses the new value. An
+    invalid value raises an error at once.
     """
 
     cache: dict[str, Any] = watched()
@@ -289,7 +289,7 @@ class Adam(Optimizer):
     """
 
     _arrays_each = 2
-    eps_hat = False  # of those pickled before there was a choice
+    eps_hat = False  # for optimisers that were pickled by earlier versions
     beta_1: float = watched(lambda value: require_number("beta_1", value, low=0.0, high=1.0 - 1e-9))
     beta_2: float = watched(lambda value: require_number("beta_2", value, low=0.0, high=1.0 - 1e-9))
     eps: float = watched(lambda value: require_number("eps", value, low=0.0, strict=True))
@@ -405,9 +405,9 @@ _R = TypeVar("_R")
 
 
 def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let a function whose third argument is a scheduler take momentum, clip_norm in its place.
+    """Let a function whose third argument is a scheduler take momentum and clip_norm instead.
 
-    A number in that place is momentum, as no scheduler is a number.
+    A number as the third argument is the momentum, as no scheduler is a number.
     """
 
     @functools.wraps(function)
@@ -425,7 +425,7 @@ def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
         if twice:
             raise TypeError(
                 f"{function.__name__} got {twice[0]}={named[twice[0]]!r} beside the momentum "
-                f"{light[0]!r} in the place of lr_scheduler"
+                f"{light[0]!r}, its third argument"
             )
         return function(*arguments[:2], **given, **named)
 
@@ -448,7 +448,7 @@ def initialize_optimizer(
 
     ``momentum`` is SGD's, which also takes ``nesterov``; Adam takes ``beta_1``, ``beta_2`` and ``eps``.
     The call ``initialize_optimizer(name, lr, momentum, clip_norm)`` of the teaching library's light
-    edition is understood too: a number in the third place is the momentum.
+    edition works too: a number as the third argument is the momentum.
 
     Raises
     ------

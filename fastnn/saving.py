@@ -111,7 +111,7 @@ def read(path: Path) -> tuple[NeuralNetwork, dict[str, Any], dict[str, Array]]:
 
 @contextmanager
 def refused(path: Path, why: str) -> Iterator[None]:
-    """Raise what content that is not trusted can lead to as :class:`SavedModelError`."""
+    """Raise the errors that untrusted content can cause as :class:`SavedModelError`."""
     try:
         yield
     except KeyError as error:

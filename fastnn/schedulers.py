@@ -1,6 +1,6 @@
 """Learning-rate schedules: ``scheduler(epoch)`` is the learning rate of that epoch.
 
-Their numbers are attributes, which may be set: the next step goes by the new value.
+Their settings are attributes that may be changed: the next step uses the new value.
 """
 
 import math

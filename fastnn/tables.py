@@ -86,7 +86,7 @@ def load_csv(
     Raises
     ------
     ValueError
-        For a file that is no such table: the message names line, column and cell, and what to do.
+        For a file that is no such table; the message names line, column and cell, and a remedy.
         Lines are counted as in an editor.
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.

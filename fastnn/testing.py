@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import _own
 from fastnn._typing import Array
-from fastnn._writing import write_atomically
 from fastnn.datasets import Data
-from fastnn.logs import Logger
+from fastnn.logs import Logger, write_in_folder
 from fastnn.losses import CLASSIFICATION
 
 if TYPE_CHECKING:
@@ -76,9 +74,7 @@ def keep(logger: Any, name: str, value: Any) -> None:
     if _own.offers(logger, "write", "write_text"):
         (logger.write_text if text else logger.write)(name, value)
         return
-    folder = Path(logger.save_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / name, value.encode() if text else pickle.dumps(value))
+    write_in_folder(logger.save_dir, name, value.encode() if text else pickle.dumps(value))
 
 
 def describe(model: NeuralNetwork, loss: float, error: float) -> str:

@@ -68,7 +68,7 @@ class Run:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the epoch under way; NaN for an optimiser that does not tell."""
+        """The learning rate of the epoch under way; NaN for an optimiser that has none."""
         scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
         if callable(scheduler):
             return float(scheduler(self.epoch))
@@ -117,7 +117,7 @@ def run(
 
 
 def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
-    """Check what is known of a dataset beforehand; a program's own shows its batches one at a time."""
+    """Check shapes and dtypes before training; batches of a program's own data are checked later."""
     if _own.part(dataset, "train") is None:
         raise ValueError("the dataset has no train part")
     shapes = []
@@ -142,7 +142,7 @@ def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
 
 
 def check_rates(net: NeuralNetwork, epochs: int) -> None:
-    """Raise ``ValueError`` if the learning rate grows beyond what a number can be."""
+    """Raise ``ValueError`` if the learning rate overflows in one of the epochs."""
     scheduler = getattr(net.optimizer, "lr_scheduler", None)
     if epochs and isinstance(scheduler, Exponential):
         scheduler(epochs - 1)
@@ -196,7 +196,7 @@ def warn_if_lost(history: History, what: str, stacklevel: int = 4) -> None:
     if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):
         warnings.warn(
             f"{what} is {losses[-1]} in epoch {len(losses)}: the network has diverged, or its data are "
-            "not finite. Train anew with a lower learning rate, clip_norm, or smaller features",
+            "not finite. Train again with a lower learning rate, clip_norm, or smaller features",
             RuntimeWarning,
             stacklevel=stacklevel,
         )

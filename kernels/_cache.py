@@ -81,8 +81,8 @@ def folder() -> Path | None:
 def _only_ours(found: os.stat_result) -> bool:
     """Return whether nobody but this user and root can write to a file or folder.
 
-    The folders above need no check: whoever can replace our folder by another one still owns what
-    it holds. Windows has no such modes; a user's folders are private there.
+    The folders above need no check: a folder that another user puts in the place of ours belongs to
+    that user. Windows has no such modes; a user's folders are private there.
     """
     if os.name != "posix":
         return True
@@ -91,7 +91,7 @@ def _only_ours(found: os.stat_result) -> bool:
 
 
 def _distrust(folder: Path) -> str:
-    """Return why code in a folder is not trusted, and what mends it; empty if it is trusted."""
+    """Return why code in a folder is not trusted, and a remedy; empty if it is trusted."""
     try:
         found = folder.stat()
     except OSError:  # there is nothing to distrust
@@ -164,12 +164,12 @@ def _read(path: Path, stamp: bytes | None) -> memoryview | None:
 
 
 def _rebuilt(context: Any, code: memoryview) -> CompileResult | None:
-    """Return compiled code that runs, or None if it is none: it is compiled anew then."""
+    """Return compiled code from its pickle, or None if that fails; it is compiled anew then."""
     try:
         reduced = pickle.loads(code)
         rtsys.initialize(context)  # of the compiler, all that compiled code needs
         return CompileResult._rebuild(context, *reduced)
-    except Exception:  # whatever unpickling raises, by which part of numba
+    except Exception:  # unpickling may raise anything
         return None
 
 
@@ -219,7 +219,7 @@ class _Teller:
             self._slow(self._spent)
 
     def _slow(self, seconds: float) -> None:
-        """Tell who listens to the log, else a person at a terminal or a notebook, else nobody."""
+        """Write to the log if it has a handler, else to a terminal or a notebook, if there is one."""
         if seconds < _SLOW or not self._first("slow"):
             return
         kept = folder()
@@ -229,7 +229,7 @@ class _Teller:
         if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
             logger.info(message)
         elif _in_notebook():
-            print(f"fastnn: {message}", flush=True)  # what goes to stderr is painted red
+            print(f"fastnn: {message}", flush=True)  # notebooks show stderr in red
         elif sys.stderr is not None and sys.stderr.isatty():
             print(f"fastnn: {message}", file=sys.stderr)
 
@@ -238,8 +238,8 @@ class _Teller:
             places = [_distrust(path) or f"{path} is not writable" for path in _folders(home)]
             warnings.warn(
                 "compiled kernels cannot be kept, so every process compiles them anew: "
-                f"{'; '.join(places)}. Mend that, or set the environment variable NUMBA_CACHE_DIR to a "
-                "folder that only you can write to",
+                f"{'; '.join(places)}. Change that, or set the environment variable NUMBA_CACHE_DIR to "
+                "a folder that only you can write to",
                 RuntimeWarning,
                 stacklevel=2,
             )

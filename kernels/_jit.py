@@ -48,7 +48,7 @@ def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:
 def kernel(function: _F) -> _F:
     """Compile a kernel in which LLVM may reorder sums, so that they vectorise, and contract.
 
-    No promise can rest on its bits, which depend on the processor and on where arrays lie.
+    Its results differ in their last bits by the processor and by where arrays lie in memory.
     """
     return _compile(function, FAST)
 

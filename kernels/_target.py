@@ -1,8 +1,9 @@
-"""What numba compiles for: the features of the processor, and the vectors that LLVM makes of them.
+"""What numba compiles for: the processor, its features, and the widths of vectors that LLVM uses.
 
-Features alone do not tell. A processor's name brings some (``NUMBA_CPU_NAME``), one brings others, even
-those that are switched off (``fma`` brings ``avx`` back, which ``NUMBA_ENABLE_AVX=0`` leaves out), and
-LLVM does not use every width that there is. So LLVM compiles a few lines, and its assembly tells.
+The list of features does not determine the widths. A processor's name (``NUMBA_CPU_NAME``) implies
+features, a feature implies others, even those that are switched off (``fma`` implies ``avx``, which
+``NUMBA_ENABLE_AVX=0`` leaves out), and LLVM does not use every width that a processor has. So LLVM
+compiles a few lines, and the widths are read off its assembly.
 """
 
 import functools

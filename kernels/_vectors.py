@@ -5,9 +5,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastnn.kernels._jit import COMPILED, VECTOR_BYTES, emit_muladd
-
-AVAILABLE = COMPILED
+from fastnn.kernels._jit import VECTOR_BYTES, emit_muladd
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 

@@ -13,7 +13,7 @@ def available() -> int:
     """Return how many threads may compute at once; at least 1.
 
     That is the smallest of the cores that the process may run on, its container's quota of processor
-    time, rounded down, and ``OMP_NUM_THREADS``, if that is a number.
+    time, rounded down, and ``OMP_NUM_THREADS``, if it is a number.
     """
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

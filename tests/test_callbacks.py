@@ -284,6 +284,7 @@ def shown(monkeypatch):
 def test_a_live_curve_redraws_one_picture_in_a_notebook(request):
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")  # before it meets an IPython that has no events
+    plt.close("all")  # those of other tests
     shown = request.getfixturevalue("shown")
     history = network().fit(X, Y, 3, callbacks=[fastnn.LiveCurve(seconds=0)], **QUIET)
     assert [how for how, _ in shown] == ["display", "update", "update"]

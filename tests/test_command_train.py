@@ -264,10 +264,19 @@ def test_a_file_is_not_written_twice_nor_over_the_data(prices):
     assert Path("prices.csv").read_bytes() == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+def test_a_link_to_the_data_is_not_written_over(prices):
+    Path("link.json").symlink_to("prices.csv")
+    assert "is the data file too" in error_of(2, "prices.csv", "--history", "link.json")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_is_not_writable(folder):
-    (folder / "locked").mkdir(mode=0o500)
-    assert "cannot be written" in error_of(2, "digits", "--save", "locked/n")
+    (folder / "locked").mkdir()
+    (folder / "locked" / "old").touch()
+    (folder / "locked").chmod(0o500)
+    for name in ("new", "old"):  # a file is replaced by another one, which the folder does not let
+        assert "cannot be written" in error_of(2, "digits", "--save", f"locked/{name}")
 
 
 @pytest.mark.parametrize("name", ["c", "c.foo"])

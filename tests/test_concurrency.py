@@ -1,4 +1,4 @@
-"""One network, several Python threads: all may ask it at once, one may train it."""
+"""One network, several Python threads: all may predict with it at once, one may train it."""
 
 import contextlib
 import os

@@ -9,9 +9,9 @@ import fastnn
 from fastnn import engine, plans
 from fastnn._changes import Changes, WatchedDict
 from fastnn.kernels import dense
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 
-compiled_step = pytest.mark.skipif(not AVAILABLE, reason="no compiled step here")
+compiled_step = pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
 OPTIMIZERS = (
     {"name": "SGD", "lr": 0.1},
@@ -59,7 +59,7 @@ OUTPUTS = [
 
 
 def assert_both_roads_agree(fast, slow, dtype, rng):
-    if not AVAILABLE:
+    if not COMPILED:
         pytest.skip("no compiled step here: both networks would train by their layers")
     assert engine.obstacle(fast) is None
     tolerance = 2e-4 if dtype == np.float32 else 1e-11

@@ -274,6 +274,40 @@ def test_data_replaced_in_the_middle_of_a_pass(optimizer):
     assert len(net.history.loss) == 1
 
 
+@pytest.mark.parametrize("optimizer", [fastnn.SGD, type("OwnSGD", (fastnn.SGD,), {})])
+@pytest.mark.parametrize("size", [8, 64, 300])
+def test_a_batch_size_that_is_changed(optimizer, size):
+    changed, made = fastnn.Dataset(X, Y, 16), fastnn.Dataset(X, Y, size)
+    changed.train.batch_size = size
+    nets = [network(optimizer=optimizer(0.1)) for _ in range(2)]
+    for net, dataset in zip(nets, (changed, made), strict=True):
+        net.train(dataset, 2)
+    assert nets[0].history == nets[1].history
+    assert changed.train.samples_per_epoch == made.train.samples_per_epoch
+    changed.train.sample()
+    if size < 200:
+        with pytest.raises(ValueError, match="in the middle of a pass"):
+            changed.train.batch_size = 16
+
+
+def test_a_pass_of_fewer_batches():
+    parameters = []
+    for optimizer in (fastnn.SGD, type("OwnSGD", (fastnn.SGD,), {})):
+        dataset, net = fastnn.Dataset(X, Y, 16), network(optimizer=optimizer(0.1))
+        dataset.train.samples_per_epoch = 3
+        net.train(dataset, 2)
+        parameters.append(net.flat_parameters)
+    np.testing.assert_allclose(*parameters, rtol=1e-12)
+
+
+def test_a_batch_size_of_a_subclass_without_arrays():
+    class Own(fastnn.Data):
+        def __init__(self):
+            self.batch_size = 5
+
+    assert Own().batch_size == 5
+
+
 @pytest.mark.parametrize("shapes", [((1, 1), (1, 30_000_000)), ((4, 3), (4, 2)), ((3, 2), (4, 2))])
 @pytest.mark.parametrize("loss", [fastnn.CrossEntropy(), fastnn.BinaryCrossEntropy()])
 def test_from_logits_of_other_shapes(shapes, loss):

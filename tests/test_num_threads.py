@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 import fastnn
 from fastnn import _trial, functional
 from fastnn.kernels import threads
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 
 COUNTS = (1, 2, 3, 7)
 
@@ -150,7 +150,7 @@ def network(optimizer, dtype):
     ids=lambda optimizer: optimizer["name"],
 )
 @pytest.mark.parametrize("n", [32, 150])
-@pytest.mark.skipif(not AVAILABLE, reason="layers train by BLAS, whose bits depend on its threads")
+@pytest.mark.skipif(not COMPILED, reason="layers train by BLAS, whose bits depend on its threads")
 def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng, monkeypatch):
     monkeypatch.setattr(_trial, "_WAKING", np.inf)  # no trial: steps are always shared
     X, Y = rng.normal(size=(400, 70)), rng.integers(0, 10, 400)
@@ -164,7 +164,7 @@ def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng, monkeypatch):
     assert len(bits(fit)) == 1
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="layers train by BLAS, whose bits depend on its threads")
+@pytest.mark.skipif(not COMPILED, reason="layers train by BLAS, whose bits depend on its threads")
 @pytest.mark.parametrize("rule", ["SGD", "Adam"])
 @pytest.mark.parametrize("columns", [1, 2])
 def test_fewer_inputs_than_threads(columns, rule, dtype, rng, monkeypatch):

@@ -478,6 +478,17 @@ def test_pandas_is_imported_when_a_table_is_read():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_without_compression_plain_files_are_read(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2.5\n3,4.5\n", encoding="utf-8")
+    program = """
+import sys
+sys.modules |= dict.fromkeys(("bz2", "lzma", "_bz2", "_lzma"))
+import fastnn
+assert fastnn.load_csv("t.csv").y.tolist() == [2.5, 4.5]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+
+
 def test_without_pandas_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"load_csv needs pandas: pip install 'fastnn-cpu\[demo\]'"):

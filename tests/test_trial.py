@@ -6,7 +6,7 @@ import pytest
 import fastnn
 from fastnn import _trial
 from fastnn._trial import Trial
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 
 
 class Clock:
@@ -72,7 +72,7 @@ def test_reports_of_calls_that_began_in_another_thread_s_turn(clock):
     assert trial.shared
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="no compiled step here")
+@pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 def test_networks_alike_share_what_was_found_out():
     one, other, wider = (
         fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(k, "relu")], fastnn.SGD(0.01))

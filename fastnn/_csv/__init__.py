@@ -1,1 +1,1 @@
-"""Reading CSV files for ``fastnn.load_csv``: pandas reads; what it cannot read is explained here."""
+"""CSV files for ``fastnn.load_csv``: read with pandas, and errors that name the cell."""

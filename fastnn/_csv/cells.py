@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 def kind(cell: str, decimal: str = ".") -> Kind:
-    """Return what a cell is; blanks around it do not count."""
+    """Return the kind of a cell; blanks around its text are ignored."""
     text = cell.strip()
     value = number(text, decimal)
     if value is not None and not math.isnan(value):
@@ -41,7 +41,7 @@ def kind(cell: str, decimal: str = ".") -> Kind:
 
 def number(text: str, decimal: str = ".") -> float | None:
     """Return the number that a text is, or None."""
-    if "_" in text or not text.isascii():  # which Python takes: 1_1 is 11
+    if "_" in text or not text.isascii():  # Python reads 1_1 as 11
         return None
     if decimal != ".":
         if "." in text:

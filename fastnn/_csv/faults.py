@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file that could not be read: a slow pass that finds the cell."""
+"""Errors of CSV files that could not be read: a slow pass finds the line, column and cell."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find_fault(
     target : int
         The target's column, counted without row labels.
     target_faults : set of Kind
-        What is wrong in the target's column.
+        The kinds that are errors in the target's column.
     """
     try:
         columns = _survey(source, layout)

@@ -1,4 +1,4 @@
-"""How a CSV file is written, found out from its first lines: separator, decimal mark, header."""
+"""The layout of a CSV file, inferred from its first lines: separator, decimal mark, header."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBERS = (Kind.NUMBER, Kind.INFINITE, Kind.BOOLEAN)
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is written.
+    """The layout of a table.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def first(self) -> int:
-        """The first column that counts."""
+        """The first column that is not row labels."""
         return int(self.row_labels)
 
     @property
@@ -67,7 +67,7 @@ def unnamed(column: int) -> str:
 
 
 def find_layout(source: Source, sep: str | None, header: bool | None) -> Layout:
-    """Return how a table is written.
+    """Return the layout of a table.
 
     Raises
     ------

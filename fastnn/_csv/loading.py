@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from typing import Any
 
 from fastnn._csv.layout import find_layout
 from fastnn._csv.reading import read_cells
-from fastnn._csv.records import Source
+from fastnn._csv.records import DAMAGED, Source
 from fastnn._csv.target import find_column, find_target
 from fastnn._typing import Array
 
@@ -33,7 +31,7 @@ def load_columns(
         y, classes = find_target(source, layout, column, cells, task)
     except UnicodeDecodeError as error:
         raise source.undecodable(error) from None
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+    except DAMAGED as error:
         if getattr(error, "errno", None) is not None:  # of the system, not of what decompresses
             raise
         raise ValueError(f"{source.name} is damaged: {error}") from None

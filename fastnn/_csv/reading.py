@@ -28,7 +28,7 @@ def read_cells(source: Source, layout: Layout, target: int, task: str) -> tuple[
     The target is numbers if it need not be classes, else the cells' texts.
     """
     if task != "class" and _has_fractions(source, layout, target):
-        with contextlib.suppress(ValueError):  # of which the slower way below finds the reason
+        with contextlib.suppress(ValueError):  # the way below finds the reason
             return *_parse(source, layout, target, {}), layout
     texts = {target + layout.first: object}
     try:
@@ -47,7 +47,7 @@ def read_cells(source: Source, layout: Layout, target: int, task: str) -> tuple[
 
 
 def _has_fractions(source: Source, layout: Layout, target: int) -> bool:
-    """Return whether a target among the first is a number that is not whole."""
+    """Return whether one of the first targets is a number with a fraction."""
     with source.open() as handle:
         for _ in range(layout.lines):
             handle.readline()
@@ -61,7 +61,7 @@ def _has_fractions(source: Source, layout: Layout, target: int) -> bool:
 def _parse(source: Source, layout: Layout, target: int, dtypes: dict[int, Any]) -> tuple[Array, Array]:
     """Return the features and the target.
 
-    Raises ``ValueError`` if anything is not as it should be; what it is, a slow pass finds out.
+    Raises ``ValueError`` if a cell or row is wrong; :func:`find_fault` says which.
     """
     target += layout.first
     columns = range(layout.first, layout.first + len(layout.names))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
+import importlib
 import io
-import lzma
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 Record = list[str]
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MODULES = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
+DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error)  # of what decompresses
+try:
+    from lzma import LZMAError
+except ImportError:  # Python can be built without it, and without bz2
+    pass
+else:
+    DAMAGED += (LZMAError,)
 
 
 class Source:
@@ -70,7 +76,8 @@ class Source:
         )
 
     def _opener(self) -> Any:
-        return _OPENERS.get(self.path.suffix.lower(), open)
+        name = _MODULES.get(self.path.suffix.lower(), "builtins")
+        return importlib.import_module(name).open
 
 
 def read_records(

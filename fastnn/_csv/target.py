@@ -128,7 +128,7 @@ def _classes(codes: Array, labels: Array, values: Array | None, what: str) -> tu
         if len(same):
             a, b = labels[order][same[0] : same[0] + 2]
             raise ValueError(
-                f"{what} has the labels {a!r} and {b!r}, which are one number; write it alike"
+                f"{what} has the labels {a!r} and {b!r}, which are one number; write them the same way"
             )
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))

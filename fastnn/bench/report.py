@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fastnn._writing import write_atomically
 from fastnn.bench.bounds import Bounds
 from fastnn.bench.machine import busy
 from fastnn.bench.record import ABSENT, Change, Record
@@ -75,7 +76,7 @@ def save(run: Record, json: Path | None, markdown_file: Path | None, title: str 
     if json is not None:
         run.save(json)
     if markdown_file is not None:
-        markdown_file.write_text(markdown(run, title), encoding="utf-8")
+        write_atomically(markdown_file, markdown(run, title).encode())
 
 
 def _rates(bounds: Bounds) -> str:

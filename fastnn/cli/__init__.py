@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def _without_extras(missing: str) -> str | None:
-    """Run what runs without the packages of the extra; else return what to install."""
+    """Run a command that works without the packages of the extra; else return what to install."""
     if sys.argv[1:] == ["--version"]:
         from fastnn._version import __version__
 
@@ -31,5 +31,5 @@ def _without_extras(missing: str) -> str | None:
         return None
     return (
         f"the fastnn command needs {missing}: pip install 'fastnn-cpu[demo]'\n"
-        "(from a checkout: pip install '.[demo]'); fastnn info and fastnn --version run without"
+        "(from a checkout: pip install '.[demo]'); fastnn info and fastnn --version work without it"
     )

@@ -1,4 +1,4 @@
-"""A trained network that takes features, and gives targets, in the units of the data."""
+"""Trained networks that take features and return targets in the units of the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn.models import NeuralNetwork
 
 
 def folded(net: NeuralNetwork, blank: NeuralNetwork, problem: Problem) -> NeuralNetwork:
-    """Return a network for features and targets as they are, with the standardisation in its weights.
+    """Return a network for data that are not standardised: its weights do that.
 
     With ``X`` standardised as ``(X - m) / s``, the first layer's ``W`` becomes ``W / s`` and its ``b``
     becomes ``b - (m / s) W``; with targets standardised as ``(y - m) / s``, the last layer, which is

@@ -1,4 +1,4 @@
-"""What ``fastnn train`` learns: data read, what they were understood to be, split and scaled."""
+"""The data of ``fastnn train``: read, described, split and standardised."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ class Problem:
     dataset : Dataset
     loss : str
     understood : list of str
-        What the data were understood to be, for the user.
+        How the data were read, in lines for the user.
     target : str
         What messages call the target.
     classes : array of str, or None
         The classes' labels.
     mean, std : array (k,)
-        With what the targets of a regression were standardised; empty for classes.
+        Of the targets of a regression, before they were standardised; empty for classes.
     """
 
     dataset: Dataset
@@ -111,7 +111,7 @@ class Problem:
 
     @property
     def unit(self) -> float:
-        """What a difference of 1 of a standardised target is; 1 for several, which have their own."""
+        """A standardised target's 1 in the target's unit; 1 for several targets, whose units differ."""
         return float(self.std[0]) if len(self.std) == 1 else 1.0
 
 
@@ -206,7 +206,7 @@ def _split(path: Path, X: Array, y: Array, batch_size: int, seed: int) -> Datase
 
 
 def _standardize_targets(dataset: Dataset) -> tuple[Array, Array]:
-    """Shift and scale targets by mean and standard deviation of the training part, which it returns."""
+    """Standardise targets; return mean and standard deviation of those of the training part."""
     known = np.asarray(dataset.train.labels)
     mean, std = known.mean(axis=0), known.std(axis=0)
     std[np.ptp(known, axis=0) == 0] = 1
@@ -230,7 +230,7 @@ def count(number: int, what: str) -> str:
 
 
 def _may_be_either(y: Array, labels: Array | None) -> bool:
-    """Return whether a target is whole numbers, but not of so many values that they are no classes."""
+    """Return whether a target is whole numbers with few enough values for classes."""
     if labels is None:
         distinct = np.unique(y)
         few = len(distinct) <= 100 and 2 * len(distinct) <= len(y)

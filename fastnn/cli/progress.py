@@ -1,4 +1,4 @@
-"""How a training run is shown: one line that renews itself, or on no terminal at most ten lines."""
+"""How a training run is shown: a line that is redrawn, or, without a terminal, at most ten lines."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def reporting(problem: Problem, console: Console, epochs: int) -> Iterator[Repor
 
 
 def figures(problem: Problem, loss: float, error: float) -> str:
-    """Return a loss and an error in words; of a regression the error says it all."""
+    """Return a loss and an error in words; of a regression, whose loss is half the error, the error."""
     return ("" if problem.is_regression else f"loss {loss:.4f}, ") + metric(problem, error)
 
 

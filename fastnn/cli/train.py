@@ -1,4 +1,4 @@
-"""``fastnn train``: train, compare with the reference, report, write what was asked for."""
+"""``fastnn train``: train, compare with the reference, report, write files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Outputs:
 def train(
     run: Run, problem: Problem, console: Console, errors: Console, outputs: Outputs, compare: bool
 ) -> None:
-    """Train, print the closing table, write the files asked for."""
+    """Train, write the files asked for, print the closing table."""
     dataset = problem.dataset
     if run.patience is not None and dataset.validate is None:
         n = dataset.train.n_samples
@@ -78,24 +78,8 @@ def train(
     model = run.fast(problem.loss)
     stopping = EarlyStopping("validation_loss", run.patience) if run.patience is not None else None
     reporter, seconds, interrupted = _train(run, model, problem, console, stopping)
-    history = _in_units(model.history, problem)
-    epochs = len(history.loss)
-    if outputs.history is not None:
-        history.to_json(outputs.history)
-        _say(console, f"history: {outputs.history}")
-    if reporter.diverged is not None:
-        lr = run.optimizer["lr"]
-        errors.print(
-            f"error: the loss is not finite in epoch {reporter.diverged}: the steps are too large; "
-            f"try a smaller learning rate, such as --lr {min(lr / 10, 0.01):.2g}",
-            style="red", markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        raise typer.Exit(1)
-    if outputs.plot is not None and epochs:
-        history.plot(outputs.plot)
-        _say(console, f"learning curve: {outputs.plot}")
-    if outputs.save is not None and epochs:
-        _save(run, model, problem, outputs.save, console)
+    epochs = len(model.history.loss)
+    _write_files(run, model, problem, console, errors, outputs, reporter.diverged)
     if interrupted:
         console.print(f"Interrupted after {epochs} of {run.epochs} epochs.")
         raise typer.Exit(130)
@@ -105,15 +89,8 @@ def train(
             f"stopped after {epochs} of {run.epochs} epochs: the validation loss did not fall for "
             f"{run.patience}; the weights are those of epoch {stopping.best_epoch + 1}",
         )
-    samples = epochs * dataset.train.n_samples
-    table = Table(
-        title=f"{samples:,} samples, {count(epochs, 'epoch')}, {run.dtype}", title_justify="left"
-    )
     test = testing.require_part(dataset.test, "test")
-    scores = _scores(problem, test, model.predict(test.data_))
-    for heading in ("", "time", "samples/s", *scores):
-        table.add_column(heading, justify="right" if heading else "left")
-    table.add_row("fastnn", *_pace(seconds, samples), *scores.values())
+    results = {"fastnn": (seconds, _scores(problem, test, model.predict(test.data_)))}
     if compare:
         _restore(dataset, start)
         naive = run.naive(problem.loss)
@@ -121,9 +98,8 @@ def train(
             began = time.perf_counter()
             naive.train(dataset, run.epochs)
             naive_seconds = time.perf_counter() - began
-        scores = _scores(problem, test, naive.forward(test.data_))
-        table.add_row("plain NumPy", *_pace(naive_seconds, samples), *scores.values())
-    console.print(table)
+        results["plain NumPy"] = naive_seconds, _scores(problem, test, naive.forward(test.data_))
+    console.print(_table(results, epochs, dataset.train.n_samples, run.dtype))
     console.print(f"compiling or loading the kernels took {compile_seconds:.2f} s more", style="dim")
     if compare:
         largest, relative = _difference(model, naive)
@@ -186,6 +162,35 @@ def _in_units(history: History, problem: Problem) -> History:
     return History(**curves)
 
 
+def _write_files(
+    run: Run,
+    model: NeuralNetwork,
+    problem: Problem,
+    console: Console,
+    errors: Console,
+    outputs: Outputs,
+    diverged: int | None,
+) -> None:
+    """Write the files asked for; of a run that diverged only the history, and exit with 1."""
+    history = _in_units(model.history, problem)
+    if outputs.history is not None:
+        history.to_json(outputs.history)
+        _say(console, f"history: {outputs.history}")
+    if diverged is not None:
+        lr = run.optimizer["lr"]
+        errors.print(
+            f"error: the loss is not finite in epoch {diverged}: the steps are too large; "
+            f"try a smaller learning rate, such as --lr {min(lr / 10, 0.01):.2g}",
+            style="red", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(1)
+    if outputs.plot is not None and history.loss:
+        history.plot(outputs.plot)
+        _say(console, f"learning curve: {outputs.plot}")
+    if outputs.save is not None and history.loss:
+        _save(run, model, problem, outputs.save, console)
+
+
 def _save(run: Run, model: NeuralNetwork, problem: Problem, path: Path, console: Console) -> None:
     data = problem.dataset
     if problem.is_regression or data.feature_mean is not None:
@@ -207,8 +212,18 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _pace(seconds: float, samples: int) -> tuple[str, str]:
-    return f"{seconds:.3f} s", f"{samples / max(seconds, 1e-9):,.0f}"
+def _table(
+    results: dict[str, tuple[float, dict[str, str]]], epochs: int, rows: int, dtype: str
+) -> Table:
+    """Return a table of seconds and scores by contestant."""
+    samples = epochs * rows
+    table = Table(title=f"{samples:,} samples, {count(epochs, 'epoch')}, {dtype}", title_justify="left")
+    for heading in ("", "time", "samples/s", *results["fastnn"][1]):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, (seconds, scores) in results.items():
+        pace = f"{samples / max(seconds, 1e-9):,.0f}"
+        table.add_row(name, f"{seconds:.3f} s", pace, *scores.values())
+    return table
 
 
 def _scores(problem: Problem, test: Data, outputs: Array) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from fastnn._writing import require_writable
 
 
 class UsageError(Exception):
@@ -13,18 +14,15 @@ class UsageError(Exception):
 
 def require_outputs(paths: Mapping[str, Path | None], data: Path | None = None) -> None:
     """Raise ``UsageError`` unless each option's path can be written and is no other's, nor ``data``."""
-    used = {} if data is None else {data.absolute(): "the data file"}
+    used = {} if data is None else {data.resolve(): "the data file"}
     for option, path in paths.items():
         if path is None:
             continue
-        folder = path.absolute().parent
-        if path.is_dir():
-            raise UsageError(f"{option}: {path} is a folder, not a file")
-        if not folder.is_dir():
-            raise UsageError(f"{option}: no folder {folder} for {path.name}")
-        if not os.access(path if path.exists() else folder, os.W_OK):
-            raise UsageError(f"{option}: {path} cannot be written")
-        other = used.setdefault(path.absolute(), option)
+        try:
+            require_writable(path)
+        except OSError as error:
+            raise UsageError(f"{option}: {path} cannot be written: {error.strerror}") from None
+        other = used.setdefault(path.resolve(), option)
         if other != option:
             raise UsageError(f"{option}: {path} is {other} too")
 

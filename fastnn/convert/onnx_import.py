@@ -90,7 +90,7 @@ def _chosen(graph: Any, output: str | None) -> str:
 
 
 class _Graph:
-    """A graph, by the names of what its nodes make. It is not trusted to be a whole one."""
+    """A graph, by the names of what its nodes make. It may be damaged."""
 
     def __init__(self, onnx: Any, graph: Any) -> None:
         self._onnx = onnx

@@ -47,8 +47,8 @@ def network(
 ) -> NeuralNetwork:
     """Return a network of these steps with copies of their arrays.
 
-    Raises ``TypeError`` if they are no row of linear layers with an activation each, ``ValueError`` if
-    they do not fit one another or the loss.
+    Raises ``TypeError`` if they are not linear layers with an activation each, ``ValueError`` if they
+    do not fit one another or the loss.
     """
     affine: list[Affine] = []
     activations: list[Activation] = []

@@ -71,7 +71,7 @@ class Layer(ABC):
     gradients: OrderedDict[str, Array]
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        """Return a layer without parameters, whole even if a subclass's ``__init__`` calls no other."""
+        """Set all attributes here: a subclass need not call ``super().__init__()``."""
         layer = super().__new__(cls)
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
         layer._parameters = Parameters()

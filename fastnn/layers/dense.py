@@ -104,7 +104,7 @@ class FullyConnected(Layer):
         parameters = self._parameters
         if parameters.keys() != {"W", "b"}:
             names = ", ".join(map(repr, parameters)) or "nothing"
-            raise ValueError(f"parameters must hold 'W' and 'b', and holds {names}")
+            raise ValueError(f"parameters must hold 'W' and 'b'; it holds {names}")
         W, b = parameters["W"], parameters["b"]
         if W.ndim != 2 or W.size == 0 or W.shape[1] != self.n_out or b.shape != (1, W.shape[1]):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Callbacks of the estimators' own."""
+"""Callbacks that the estimators use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Penalty(Callback):
 class RestoreBest(Callback):
     """Puts the parameters of the best validation score back when a run ends.
 
-    The last of a run's callbacks is told first that it ends: what another restores then, stays.
+    ``on_train_end`` is called from the last callback to the first. This one is the last, so parameters
+    that another one restores are kept.
     """
 
     def __init__(self, restore: Callable[[], None]) -> None:

@@ -53,8 +53,8 @@ _OUTPUTS: dict[str, tuple[str, str | Loss]] = {
 class Network:
     """A fastnn network made of an estimator's arrays, and the arrays it put in their place.
 
-    Any number of threads may call :meth:`predict`; there is no lock, which a forked child could find
-    locked for ever.
+    Any number of threads may call :meth:`predict`. There is no lock, as a forked child could inherit it
+    locked.
 
     Parameters
     ----------

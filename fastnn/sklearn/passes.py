@@ -1,4 +1,4 @@
-"""Passes over rows that the engine does not take by itself: sparse ones, and Poisson's loss."""
+"""Passes over the training rows that the engine cannot do: of sparse rows, and with Poisson's loss."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_dataset(
 ) -> tuple[Dataset, Any]:
     """Return the data of a run, and the rows that :func:`batches` has to train on, or None.
 
-    If there are such rows the data have the numbers of X's rows in their place.
+    If there are such rows, the dataset holds row numbers of X in place of features.
     """
     X_val, y_val = validation[:2] if validation else (None, None)
     rows = None
@@ -47,7 +47,7 @@ def batches(
     ----------
     X : array or CSR matrix ``(n, d)``
     data : Data
-        Its rows are the numbers of X's.
+        With row numbers of X in place of features.
     loss : callable
         Of targets, outputs and weights: the loss to report, without the penalty.
     """

@@ -1,4 +1,4 @@
-"""Matrices of features, dense or sparse, in the forms in which rows of them are computed with."""
+"""Feature matrices, dense or sparse, in the forms that networks compute with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_sparse(X: Any) -> bool:
 def as_rows(X: Any, dtype: np.dtype[Any]) -> Any:
     """Return features ``(n, d)`` as a C-contiguous array of ``dtype``, or as a CSR matrix of it.
 
-    A sparse matrix that is small when dense becomes an array: that is the fastest.
+    A sparse matrix that is small when dense becomes an array, which is fastest.
     """
     if not is_sparse(X):
         return np.require(X, dtype, ["C", "A"])

@@ -54,7 +54,7 @@ def require_defined(
 
 
 def _with_labels(scorer: Any, classes: Array) -> Any:
-    """Return a scorer whose metric of probabilities is told which classes they are of."""
+    """Return a scorer that passes all classes to its metric, if that is one of probabilities."""
     metric = getattr(scorer, "_score_func", None)
     if metric is None or scorer._response_method == "predict" or "labels" in scorer._kwargs:
         return scorer
@@ -74,7 +74,7 @@ def _with_labels(scorer: Any, classes: Array) -> Any:
 def _one_versus_rest(
     y: Array, P: Array, *, labels: Array, sample_weight: Array | None = None, **options: Any
 ) -> float:
-    """Return the mean area under the ROC curves of those classes that are there.
+    """Return the mean area under the ROC curves of the classes in ``y``.
 
     ``roc_auc_score`` has no value for a class of which there is no row.
     """

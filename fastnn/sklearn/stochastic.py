@@ -80,13 +80,13 @@ class Stochastic:
         return validation_scorer(self, self.classes_ if one_class else None)
 
     def _nameless(self: Any) -> Any:
-        """Return this estimator for rows that have lost the names of their columns."""
+        """Return a copy without feature names, for rows that have none."""
         nameless = object.__new__(type(self))
         vars(nameless).update((k, v) for k, v in vars(self).items() if k != "feature_names_in_")
         return nameless
 
     def _begin_records(self: Any) -> None:
-        """Make what a fit with another solver, or without ``early_stopping``, has not left behind."""
+        """Set the records that a fit with another solver, or without ``early_stopping``, lacks."""
         if not hasattr(self, "loss_curve_"):
             vars(self).update(loss_curve_=[], _no_improvement_count=0)
         if self.early_stopping and vars(self).get("validation_scores_") is None:
@@ -152,7 +152,7 @@ class Stochastic:
         validation: _Validation | None,
         incremental: bool,
     ) -> None:
-        """Do epochs until one of the reasons to stop, on ``rows`` where the network does not itself."""
+        """Do epochs until there is a reason to stop; ``rows``, if any, are for :func:`batches`."""
         if self.n_iter_ == 0 or vars(self).get("validation_loss_curve_") is None or not validation:
             self.validation_loss_curve_: list[float] | None = [] if validation else None
         self.n_iter_ = 0
@@ -235,7 +235,7 @@ class Stochastic:
     def _update_no_improvement_count(
         self: Any, early_stopping: bool, X: Any, y: Any, sample_weight: Array | None
     ) -> None:
-        """Count an epoch without improvement; one whose figure is NaN is such a one."""
+        """Count epochs without improvement, among them those whose score or loss is NaN."""
         before = self._no_improvement_count
         super()._update_no_improvement_count(early_stopping, X, y, sample_weight)  # type: ignore[misc]
         if math.isnan((self.validation_scores_ if early_stopping else self.loss_curve_)[-1]):

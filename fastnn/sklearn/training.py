@@ -36,7 +36,7 @@ class OnEngine(Stochastic):
         return network
 
     def _require_widths(self: Any, network: Network) -> None:
-        """Raise ``ValueError`` unless a network takes the features and gives the outputs it has to."""
+        """Raise ``ValueError`` unless a network fits the numbers of features and outputs."""
         last = len(network.coefs) - 1
         for i, axis, name in ((0, 0, "n_features_in_"), (last, 1, "n_outputs_")):
             shape, needed = network.coefs[i].shape, getattr(self, name)
@@ -48,15 +48,15 @@ class OnEngine(Stochastic):
                 )
 
     def _network_to_fit(self: Any, layer_units: Sequence[int]) -> Network:
-        """Return the network to go on with, if it has the layers that are asked for."""
+        """Return the network to train, if it has layers of these widths."""
         network: Network = self._network()
         units = [network.coefs[0].shape[0], *(W.shape[1] for W in network.coefs)]
         if units != [*layer_units]:
             self.n_outputs_ = units[-1]
             raise ValueError(
                 f"the fitted network has layers of {units} units, this fit needs {[*layer_units]}: "
-                "partial_fit and warm_start go on with the same hidden_layer_sizes and number of "
-                "outputs; use fit with warm_start=False to begin anew"
+                "partial_fit and warm_start need the same hidden_layer_sizes and number of "
+                "outputs; use fit with warm_start=False to start from new parameters"
             )
         return network
 

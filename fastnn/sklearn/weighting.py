@@ -1,4 +1,4 @@
-"""Class weights as weights of rows, by what is known of all classes, not of a batch's alone."""
+"""Class weights as weights of rows; a batch may lack some of the classes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fastnn._typing import Array
 
 
 def class_counts(y: Array, exclusive: bool) -> Array:
-    """Return how many rows have each class, ``(1, k)``; or each label not and yes, ``(k, 2)``.
+    """Return how many rows have each class, ``(1, k)``; or lack and have each label, ``(k, 2)``.
 
     Parameters
     ----------
     y : array (n, k) of bool
     exclusive : bool
-        Whether a row has one of k classes.
+        Whether a row has exactly one of k classes, else any of k labels.
     """
     yes = np.asarray(np.count_nonzero(y, axis=0))
     return yes[np.newaxis] if exclusive else np.c_[len(y) - yes, yes]
 
 
 def balanced_weights(y: Array, counts: Array, exclusive: bool) -> Array:
-    """Return rows' weights by the frequencies of their classes: ``n / (classes there are * count)``.
+    """Return rows' weights by the frequencies of classes: ``n / (number of classes seen * count)``.
 
     With several labels to a row it is the product over them.
     """

@@ -7,8 +7,6 @@ import numpy as np
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import one_hot
 
-_DOUBLE = np.dtype(np.float64)
-
 
 class AttrDict(dict[str, Any]):
     """A dictionary whose entries are also attributes: ``args.lr`` is ``args["lr"]``."""
@@ -45,4 +43,4 @@ def integers_to_one_hot(v: ArrayLike, max_val: int | None = None) -> Array:
     if max_val is None and not labels.size:
         raise ValueError("v is empty: give max_val")
     count = None if max_val is None else int(max_val) + 1
-    return one_hot(labels.astype(np.int64) if not labels.size else labels, count, "v", _DOUBLE)
+    return one_hot(labels, count, "v", np.dtype(np.float64))

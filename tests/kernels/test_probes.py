@@ -9,13 +9,13 @@ import pytest
 import fastnn
 from fastnn.bench.networks import TrainingStep
 from fastnn.kernels import dense, probes
-from fastnn.kernels._vectors import AVAILABLE
+from fastnn.kernels._jit import COMPILED
 from fastnn.plans import TrainingPlan
 
 TIMES = 5
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="no compiled step here")
+@pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 @pytest.mark.skipif(not hasattr(time, "clock_gettime"), reason="no clock of that kind")
 def test_timed_phases_are_the_steps():
     case = TrainingStep(32, (64, 128, 64, 10))
