@@ -294,7 +294,7 @@ class Dataset:
         if standardize:
             require_finite(features, "X", "standardize=False")
             known = features[train].astype(np.float64)
-            mean, std = _mean_and_std(known)
+            mean, std = mean_and_std(known)
             centred = features - mean
             centred /= std
             features = centred.astype(rounded, copy=False)
@@ -311,7 +311,7 @@ class Dataset:
         return dataset
 
 
-def _mean_and_std(known: Array) -> tuple[Array, Array]:
+def mean_and_std(known: Array) -> tuple[Array, Array]:
     """Return columns' means and standard deviations, 1 for a constant one.
 
     Squares of very large or small numbers overflow or vanish: they are scaled before.

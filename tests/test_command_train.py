@@ -144,6 +144,15 @@ def test_a_regression_of_large_numbers_is_in_its_units(prices):
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("scale", [1e-250, 1e200])
+def test_targets_whose_squares_are_no_numbers_are_refused(scale, rng):
+    y = rng.normal(size=40) * scale
+    np.savez("far.npz", X=rng.normal(size=(40, 2)), y=y)
+    np.savetxt("far.csv", np.c_[rng.normal(size=(40, 2)), y], delimiter=",")
+    for name in ("far.npz", "far.csv"):
+        assert "multiply the target by a power of ten" in error_of(1, name)
+
+
 def test_several_targets(rng):
     X = rng.normal(size=(200, 3))
     Y = np.c_[1e6 * X[:, 0], 1e-3 * X[:, 1]]
