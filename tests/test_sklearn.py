@@ -217,6 +217,17 @@ def test_an_epoch_a_callback_breaks_off_does_not_count():
     )  # 3 if the stretch was the epoch's last
 
 
+@pytest.mark.parametrize("seed", [0, None, np.random.RandomState(np.random.Philox(1))])
+def test_a_model_checkpoint_keeps_an_estimators_network(seed, tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "best.safetensors"
+    keeper = fastnn.ModelCheckpoint(path, "loss", save_best_only=False)
+    model = pair("MLPClassifier", random_state=seed)[1].set_params(callbacks=[keeper]).fit(X, Y)
+    net = fastnn.load(path)
+    np.testing.assert_array_equal(net.predict(X), model.predict_proba(X))
+    assert np.isfinite(net.train_step(X, model._label_binarizer.transform(Y)))
+
+
 def test_callbacks_are_cloned_shown_and_checked(capsys):
     bar = fastnn.callbacks.ProgressBar()
     stopping = fastnn.EarlyStopping("loss", patience=1, min_delta=1e9)
