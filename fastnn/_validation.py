@@ -219,6 +219,12 @@ ONE_CLASS = (
     "of two classes or more, or, for yes and no, use the loss 'binary_cross_entropy' with a sigmoid"
 )
 
+ONE_COLUMN = (
+    "cross-entropy of one output is least where the output is always 1, whatever the targets: give class "
+    "numbers (n,) to a softmax of two outputs or more, or, for yes and no, use the loss "
+    "'binary_cross_entropy' with a sigmoid"
+)
+
 
 def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
     """Return a float array with a batch axis; see :func:`as_float`."""
@@ -241,7 +247,7 @@ def as_targets(value: Any, n: int, names: tuple[str, str], n_out: int | None, cl
             f"{name} of one axis must hold class numbers of an integer dtype, "
             f"got {given.dtype}; class weights are rows (n, classes)"
         )
-    if classes and are_labels(given) and given.size:
+    if classes and are_labels(given) and (given.size or n_out is not None):
         rows = one_hot(given, n_out, name, _DOUBLE)
     else:
         rows = as_float(given, name)
