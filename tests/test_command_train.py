@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import fastnn
@@ -121,6 +122,8 @@ def test_options_of_tables(folder):
     assert "41 rows" in output_of("t.csv", "--sep", ":", "--epochs", 1, "--task", "number")
     output = output_of("t.csv", "--sep", ":", "--header", "--epochs", 1, "--target", "2020")
     assert "target '2020': 5 classes (0, 1, 2, 3, 4); 2 features, 40 rows" in output
+    (folder / "tab.csv").write_text("\n".join(lines).replace(":", "\t"), encoding="utf-8")
+    assert "41 rows" in output_of("tab.csv", "--sep", r"\t", "--epochs", 1, "--task", "number")
     (folder / "l.csv").write_bytes("a,b\n1,é\n2,x\n".encode("latin-1") * 10)
     assert "encoding='latin-1'" in error_of(1, "l.csv")
 
@@ -327,10 +330,14 @@ def test_without_a_terminal_there_are_few_lines(trees):
     assert shown[-1] == "200"
 
 
+def test_a_narrow_terminal_cuts_no_figures(prices, monkeypatch):
+    monkeypatch.setattr(module, "console", Console(width=40))
+    output = output_of("prices.csv", "--epochs", 1, "--hidden", "8")
+    assert "…" not in output
+
+
 def test_on_a_terminal_one_line_renews_itself(trees, monkeypatch):
     import io
-
-    from rich.console import Console
 
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=200, color_system=None)

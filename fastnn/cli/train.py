@@ -112,7 +112,7 @@ def train(
     test = testing.require_part(dataset.test, "test")
     scores = _scores(problem, test, model.predict(test.data_))
     for heading in ("", "time", "samples/s", *scores):
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     table.add_row("fastnn", *_pace(seconds, samples), *scores.values())
     if compare:
         _restore(dataset, start)
