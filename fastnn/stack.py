@@ -196,7 +196,7 @@ class LayerStack:
     def _targets(
         self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
     ) -> Array:
-        classes = _own.name_of(self.loss) == "cross_entropy"
+        classes = isinstance(self.loss, CrossEntropy) or _own.name_of(self.loss) == "cross_entropy"
         n_out = n_out or self.layers[-1].n_out
         self._check_classes(n_out)
         rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self._ends_in_softmax()))
@@ -217,8 +217,8 @@ class LayerStack:
         return type(getattr(self.layers[-1], "activation", None)) is SoftMax
 
     def _check_classes(self, n_out: int | None) -> None:
-        """Raise ``ValueError`` if the loss is cross-entropy of a softmax of one output."""
-        if n_out == 1 and self._ends_in_softmax() and _own.name_of(self.loss) == "cross_entropy":
+        """Raise ``ValueError`` for a softmax of one output."""
+        if n_out == 1 and self._ends_in_softmax():
             raise ValueError(f"the targets are of one class or column; {ONE_CLASS}")
 
     def require_columns(self, n_out: int) -> None:
