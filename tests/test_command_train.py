@@ -276,6 +276,26 @@ def test_a_file_is_not_written_twice_nor_over_the_data(prices):
     assert Path("prices.csv").read_bytes() == before
 
 
+def test_the_data_are_not_overwritten_by_another_path_to_them(prices, folder):
+    content = Path("prices.csv").read_bytes()
+    (folder / "below").mkdir()
+    paths = [Path("below/../prices.csv"), folder / "prices.csv"]
+    try:
+        (folder / "link.json").symlink_to(folder / "prices.csv")
+        os.link("prices.csv", "hard.json")
+    except OSError:  # of a system without links
+        pass
+    else:
+        paths += [Path("link.json"), Path("hard.json")]
+    for option in ("--history", "--save"):
+        for path in paths:
+            assert "is the data file too" in error_of(2, "prices.csv", option, path)
+    assert "is --history too" in error_of(
+        2, "prices.csv", "--history", "a.out", "--save", "below/../a.out"
+    )
+    assert Path("prices.csv").read_bytes() == content
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_is_not_writable(folder):
     (folder / "locked").mkdir(mode=0o500)

@@ -13,7 +13,7 @@ class UsageError(Exception):
 
 def require_outputs(paths: Mapping[str, Path | None], data: Path | None = None) -> None:
     """Raise ``UsageError`` unless each option's path can be written and is no other's, nor ``data``."""
-    used = {} if data is None else {data.absolute(): "the data file"}
+    used = {} if data is None else {_identity(data): "the data file"}
     for option, path in paths.items():
         if path is None:
             continue
@@ -24,9 +24,18 @@ def require_outputs(paths: Mapping[str, Path | None], data: Path | None = None) 
             raise UsageError(f"{option}: no folder {folder} for {path.name}")
         if not os.access(path if path.exists() else folder, os.W_OK):
             raise UsageError(f"{option}: {path} cannot be written")
-        other = used.setdefault(path.absolute(), option)
+        other = used.setdefault(_identity(path), option)
         if other != option:
             raise UsageError(f"{option}: {path} is {other} too")
+
+
+def _identity(path: Path) -> object:
+    """Return what two paths of one file have in common, whether it exists or not."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.resolve()
+    return found.st_dev, found.st_ino
 
 
 def require_picture(option: str, path: Path | None) -> None:
