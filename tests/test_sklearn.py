@@ -100,6 +100,14 @@ def test_weighted_rows_and_poisson(solver):
         assert_alike(expected, model)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_weights_may_be_negative_as_scikit_learns(solver):
+    for weights in (-WEIGHTS, np.where(np.arange(len(X)) % 7 < 2, WEIGHTS, -1)):
+        settings = {"solver": solver, "max_iter": 3, "activation": "tanh"}
+        expected, model = (m.fit(X, Y, weights) for m in pair("MLPClassifier", **settings))
+        assert_alike(expected, model)
+
+
 @pytest.mark.parametrize("stopping", [False, True])
 def test_weighted_rows_go_through_compiled_code(stopping, monkeypatch):
     monkeypatch.setattr(fastnn.NeuralNetwork, "_step_by_layers", None)
