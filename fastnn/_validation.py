@@ -220,8 +220,8 @@ ONE_CLASS = (
 )
 
 ONE_COLUMN = (
-    "cross-entropy of one output is least where the output is always 1, whatever the targets: give class "
-    "numbers (n,) to a softmax of two outputs or more, or, for yes and no, use the loss "
+    "cross-entropy of one output is least where the output is always 1, whatever the targets: give "
+    "class numbers (n,) to a softmax of two outputs or more, or, for yes and no, use the loss "
     "'binary_cross_entropy' with a sigmoid"
 )
 

@@ -120,7 +120,9 @@ def test_a_softmax_of_one_output_is_refused_with_every_loss(loss, road):
 
 
 def test_a_cross_entropy_of_another_name_takes_class_numbers(road):
-    net, other = (network(road, None, "softmax", fastnn.CrossEntropy(n)) for n in ("x", "cross_entropy"))
+    net, other = (
+        network(road, None, "softmax", fastnn.CrossEntropy(n)) for n in ("x", "cross_entropy")
+    )
     assert net.fit(X, CLASSES, **QUIET).loss == other.fit(X, CLASSES, **QUIET).loss
     assert weights(net) == weights(other)
 

@@ -198,7 +198,11 @@ def test_columns_of_text_are_named_with_the_remedy():
 def test_columns_of_dates_are_named(target):
     text = "a,day,b\n1,2024-01-31,2\n2,2024-02-01 12:30:00,3\n"
     fails(text, r"column 'day' holds dates \(line 2: '2024-01-31'\)", target=target)
-    fails(text.replace("2024-01-31", "31.1.2024"), "holds dates .*; replace dates by numbers", target=target)
+    fails(
+        text.replace("2024-01-31", "31.1.2024"),
+        "holds dates .*; replace dates by numbers",
+        target=target,
+    )
 
 
 def test_truth_values_are_features_of_0_and_1():
@@ -465,7 +469,9 @@ def test_labels_with_units_are_classes():
 
 @pytest.mark.parametrize("task", ["auto", "class"])
 def test_one_truth_value_is_not_two_classes(task):
-    fails("a,b\n1,true\n2,True\n3,False\n4,False\n", "'True' and 'true', which are one truth", task=task)
+    fails(
+        "a,b\n1,true\n2,True\n3,False\n4,False\n", "'True' and 'true', which are one truth", task=task
+    )
     assert load("a,b\n1,true\n2,False\n3,False\n", task=task).classes.tolist() == ["False", "true"]
     assert load("a,b\n1,cat\n2,Cat\n3,cat\n", task=task).classes.tolist() == ["Cat", "cat"]
 

@@ -24,7 +24,7 @@ _REMEDY_DATES = "replace dates by numbers, such as days since the first one, or 
 
 
 def is_like_a_number(cell: str, units: bool = True) -> bool:
-    """Return whether people read a text as a number, such as ``1,500``, or with units ``$20``, ``3 %``."""
+    """Return whether people read a text as a number: ``1,500``, or with units ``$20`` or ``3 %``."""
     text = cell.strip()
     bare = text[-1:].isdigit() and text.lstrip("+-\u2212")[:1].isdigit()
     return (units or bare) and _LIKE_A_NUMBER.fullmatch(text) is not None

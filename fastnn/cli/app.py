@@ -161,7 +161,14 @@ def train(
     separator = "\t" if sep == r"\t" else sep
     with _failures():
         source = problem.Source(
-            data, target, task.value if task else "auto", separator, header, encoding, data_folder, download
+            data,
+            target,
+            task.value if task else "auto",
+            separator,
+            header,
+            encoding,
+            data_folder,
+            download,
         )
         source.check(given)
         widths = _parse_hidden(hidden)
