@@ -65,12 +65,26 @@ def require_float_dtype(name: str, dtype: DTypeLike | None) -> np.dtype[Any] | N
     return resolved
 
 
+def require_unmasked(value: Any, name: str) -> None:
+    """Raise ``ValueError`` for a masked array some of whose entries are masked."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        count = np.ma.count_masked(value)  # type: ignore[no-untyped-call]
+        raise ValueError(
+            f"{name} is an array with {count:,} masked entries; fill them, by its method filled, or "
+            "leave such rows out"
+        )
+
+
 def as_real(value: Any, name: str) -> Array:
-    """Return ``value`` as an array of real numbers of whatever dtype they have."""
+    """Return ``value`` as an array of real numbers of whatever dtype they have.
+
+    Raises as :func:`as_float`, and ``ValueError`` for a masked array some of whose entries are masked.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    require_unmasked(value, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
@@ -97,7 +111,7 @@ def as_float(
     TypeError
         For object, string or complex data.
     ValueError
-        For ragged lists, or a dimension beyond ``2**31 - 1``.
+        For ragged lists, masked entries, or a dimension beyond ``2**31 - 1``.
     """
     if (
         type(value) is np.ndarray

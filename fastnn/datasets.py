@@ -19,6 +19,7 @@ from fastnn._validation import (
     require_finite,
     require_float_dtype,
     require_number,
+    require_unmasked,
 )
 from fastnn.losses import rows_by_weight
 from fastnn.utils.data_structures import integers_to_one_hot
@@ -48,6 +49,8 @@ class Data:
         weights: ArrayLike | None = None,
     ) -> None:
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
+        require_unmasked(data, "data")
+        require_unmasked(labels, "labels")
         self._data: Array = np.asarray(data)
         if self._data.ndim == 0:
             raise ValueError("data needs a batch axis, got a number")
@@ -208,6 +211,7 @@ class Dataset:
         test_set: ArrayLike | None = None,
         test_labels: ArrayLike | None = None,
     ) -> None:
+        require_unmasked(training_labels, "training_labels")
         labels = np.asarray(training_labels)
         if labels.ndim != 2:
             raise ValueError(
