@@ -23,12 +23,12 @@ _LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1,
 _LARGEST_WORD = 2**128 - 1
 
 
-def describe(rng: np.random.Generator) -> dict[str, Any]:
-    """Return the generator's state as JSON takes it.
+def describe(rng: np.random.Generator | np.random.RandomState) -> dict[str, Any]:
+    """Return the generator's state as JSON takes it; a ``RandomState``'s as that of its bit generator.
 
     Raises ``TypeError`` if its bit generator is not one of NumPy's.
     """
-    bits = rng.bit_generator
+    bits: Any = rng._bit_generator if isinstance(rng, np.random.RandomState) else rng.bit_generator
     if type(bits) is not _GENERATORS.get(type(bits).__name__):
         raise TypeError(f"cannot save the network's random generator, a {type(bits).__name__}")
     return _plain(bits.state)

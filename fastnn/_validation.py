@@ -65,12 +65,26 @@ def require_float_dtype(name: str, dtype: DTypeLike | None) -> np.dtype[Any] | N
     return resolved
 
 
+def require_unmasked(value: Any, name: str) -> None:
+    """Raise ``ValueError`` for a masked array some of whose entries are masked."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        count = np.ma.count_masked(value)  # type: ignore[no-untyped-call]
+        raise ValueError(
+            f"{name} is an array with {count:,} masked entries; fill them, by its method filled, or "
+            "leave such rows out"
+        )
+
+
 def as_real(value: Any, name: str) -> Array:
-    """Return ``value`` as an array of real numbers of whatever dtype they have."""
+    """Return ``value`` as an array of real numbers of whatever dtype they have.
+
+    Raises as :func:`as_float`, and ``ValueError`` for a masked array some of whose entries are masked.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    require_unmasked(value, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
@@ -97,7 +111,7 @@ def as_float(
     TypeError
         For object, string or complex data.
     ValueError
-        For ragged lists, or a dimension beyond ``2**31 - 1``.
+        For ragged lists, masked entries, or a dimension beyond ``2**31 - 1``.
     """
     if (
         type(value) is np.ndarray
@@ -219,6 +233,12 @@ ONE_CLASS = (
     "of two classes or more, or, for targets 0 and 1, the loss 'binary_cross_entropy' with a sigmoid"
 )
 
+ONE_COLUMN = (
+    "cross-entropy of one output is least where the output is always 1, whatever the targets: give "
+    "class numbers (n,) to a softmax of two outputs or more, or, for yes and no, use the loss "
+    "'binary_cross_entropy' with a sigmoid"
+)
+
 
 def as_batch(value: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
     """Return a float array with a batch axis; see :func:`as_float`."""
@@ -241,7 +261,7 @@ def as_targets(value: Any, n: int, names: tuple[str, str], n_out: int | None, cl
             f"{name} of one axis must hold class numbers of an integer dtype, "
             f"got {given.dtype}; class weights are rows (n, classes)"
         )
-    if classes and are_labels(given) and given.size:
+    if classes and are_labels(given) and (given.size or n_out is not None):
         rows = one_hot(given, n_out, name, _DOUBLE)
     else:
         rows = as_float(given, name)

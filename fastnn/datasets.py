@@ -19,6 +19,7 @@ from fastnn._validation import (
     require_finite,
     require_float_dtype,
     require_number,
+    require_unmasked,
 )
 from fastnn.losses import rows_by_weight
 from fastnn.utils.data_structures import integers_to_one_hot
@@ -49,6 +50,8 @@ class Data:
     ) -> None:
         self._batch_size: int
         self._order: Array | None = None  # of the rows, where shuffled and not yet moved
+        require_unmasked(data, "data")
+        require_unmasked(labels, "labels")
         self._data: Array = np.asarray(data)
         if self._data.ndim == 0:
             raise ValueError("data needs a batch axis, got a number")
@@ -222,6 +225,7 @@ class Dataset:
         test_set: ArrayLike | None = None,
         test_labels: ArrayLike | None = None,
     ) -> None:
+        require_unmasked(training_labels, "training_labels")
         labels = np.asarray(training_labels)
         if labels.ndim != 2:
             raise ValueError(
@@ -308,7 +312,7 @@ class Dataset:
         if standardize:
             require_finite(features, "X", "standardize=False")
             known = features[train].astype(np.float64)
-            mean, std = _mean_and_std(known)
+            mean, std = mean_and_std(known)
             centred = features - mean
             centred /= std
             features = centred.astype(rounded, copy=False)
@@ -325,7 +329,7 @@ class Dataset:
         return dataset
 
 
-def _mean_and_std(known: Array) -> tuple[Array, Array]:
+def mean_and_std(known: Array) -> tuple[Array, Array]:
     """Return columns' means and standard deviations, 1 for a constant one.
 
     Squares of very large or small numbers overflow or vanish: they are scaled before.

@@ -175,7 +175,7 @@ def _curves(axis: Any, name: str, lines: dict[str, list[float]]) -> None:
             axis.plot(range(1, len(values) + 1), values, label=label, marker=marker, markersize=3)
     axis.set_xlabel("epoch")
     axis.set_ylabel(name)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.grid(alpha=0.3)
     if axis.lines:
         axis.legend()

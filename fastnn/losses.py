@@ -66,18 +66,22 @@ def relative(weights: Array, rows: Array | int) -> Array:
 
 
 def rows_by_weight(weights: Array, rows: Array | int) -> Array:
-    """Return ``rows / sum(weights)``, the sums over the last axis; 0 for a sum of 0, never infinite."""
+    """Return ``rows / sum(weights)``, the sums over the last axis; 0 for a sum of 0, never infinite.
+
+    Weights may be negative, as scikit-learn's are.
+    """
     scaled, largest = _scaled(weights)
     total = scaled.sum(axis=-1)
     found = np.divide(rows, total, out=np.zeros_like(total), where=total != 0)
     with np.errstate(over="ignore"):
         found = np.divide(found, largest, out=found, where=largest != 0)
-    return np.asarray(np.minimum(found, np.finfo(np.float64).max))
+    limit = np.finfo(np.float64).max
+    return np.asarray(np.clip(found, -limit, limit))
 
 
 def _scaled(weights: Array) -> tuple[Array, Array]:
     """Return weights as fractions of the largest along the last axis, and that."""
-    largest = np.asarray(weights.max(axis=-1, initial=0.0))
+    largest = np.asarray(np.abs(weights).max(axis=-1, initial=0.0))
     each = largest[..., None]
     return np.divide(weights, each, out=np.zeros_like(weights), where=each != 0), largest
 

@@ -87,6 +87,7 @@ def fit_many(
         require_finite(array, name)
     for net in networks:
         check_rates(net, epochs)
+        net.require_columns(y.shape[1])
     for net in networks:
         net.prepare(y.shape[1], x.shape)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)

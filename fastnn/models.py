@@ -284,7 +284,8 @@ class NeuralNetwork(LayerStack):
         ------
         TypeError, ValueError
             For data that are not real numbers, whose shapes do not fit, or that hold NaN or infinity;
-            for a softmax of one output with cross-entropy. Nothing has changed.
+            for cross-entropy of one output, which a single class or column of targets would be. Nothing
+            has changed.
         IndexError
             For a class number out of range; nothing has changed.
         SavedModelError
@@ -300,6 +301,7 @@ class NeuralNetwork(LayerStack):
         if not len(x):
             raise ValueError("X has no rows to train on")
         y = self._targets(Y, len(x))
+        self.require_columns(y.shape[1])
         checked = [(x, "X"), (y, "Y")]
         x_val = y_val = None
         if validation_data is not None:

@@ -16,6 +16,7 @@ from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import (
     ONE_CLASS,
+    ONE_COLUMN,
     as_batch,
     as_float,
     as_float_pair,
@@ -195,7 +196,7 @@ class LayerStack:
     def _targets(
         self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
     ) -> Array:
-        classes = _own.name_of(self.loss) == "cross_entropy"
+        classes = isinstance(self.loss, CrossEntropy) or _own.name_of(self.loss) == "cross_entropy"
         n_out = n_out or self.layers[-1].n_out
         self._check_classes(n_out)
         rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self._ends_in_softmax()))
@@ -216,9 +217,14 @@ class LayerStack:
         return type(getattr(self.layers[-1], "activation", None)) is SoftMax
 
     def _check_classes(self, n_out: int | None) -> None:
-        """Raise ``ValueError`` if the loss is cross-entropy of a softmax of one output."""
-        if n_out == 1 and self._ends_in_softmax() and _own.name_of(self.loss) == "cross_entropy":
+        """Raise ``ValueError`` for a softmax of one output."""
+        if n_out == 1 and self._ends_in_softmax():
             raise ValueError(f"the targets are of one class or column; {ONE_CLASS}")
+
+    def require_columns(self, n_out: int) -> None:
+        """Raise ``ValueError`` if the loss is cross-entropy of one output, whatever its activation."""
+        if n_out == 1 and type(self.loss) is CrossEntropy:
+            raise ValueError(f"the targets are of one class or column; {ONE_COLUMN}")
 
     def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
         """Give the last layer its width if it has none; check that all layers fit the data.
@@ -230,7 +236,7 @@ class LayerStack:
         self._check_classes(n_out)
         last = self.layers[-1]
         before = last.n_out
-        if last.n_in is None and isinstance(last, FullyConnected):
+        if last.n_out is None or (last.n_in is None and isinstance(last, FullyConnected)):
             last.n_out = n_out
         elif last.n_out not in (None, n_out):
             raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")

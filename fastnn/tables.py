@@ -79,9 +79,10 @@ def load_csv(
     Class labels are compared as text, without blanks around it; labels that are all numbers are sorted
     as numbers.
 
-    A first column that has no name in a header, no cell twice and no number with a fraction holds row
-    labels, as pandas and R write them, and is left out. A last column without name and content, which
-    separators at the ends of all lines make, is left out too. Indices of columns do not count them.
+    A first column that has no name in a header and, in the first 200 rows, no cell twice and no number
+    with a fraction holds row labels, as pandas and R write them, and is left out. A last column without
+    name and content, which separators at the ends of all lines make, is left out too. Indices of
+    columns do not count them.
 
     Raises
     ------

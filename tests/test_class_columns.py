@@ -109,6 +109,48 @@ def test_one_output_of_another_kind_trains_on_columns(road):
     assert sigmoid.train_step(X, column) == other.train_step(X, column.astype(float))
 
 
+@pytest.mark.parametrize("loss", ["l2", "binary_cross_entropy"])
+def test_a_softmax_of_one_output_is_refused_with_every_loss(loss, road):
+    column = CLASSES[:, None] % 2
+    for n_out in (1, None):
+        with pytest.raises(ValueError, match="the softmax of one output is always 1"):
+            network(road, n_out, "softmax", loss).fit(X, column, **QUIET)
+        with pytest.raises(ValueError, match="the softmax of one output is always 1"):
+            network(road, n_out, "softmax", loss).train(fastnn.Dataset(X, column, 8), 1)
+
+
+def test_a_cross_entropy_of_another_name_takes_class_numbers(road):
+    net, other = (
+        network(road, None, "softmax", fastnn.CrossEntropy(n)) for n in ("x", "cross_entropy")
+    )
+    assert net.fit(X, CLASSES, **QUIET).loss == other.fit(X, CLASSES, **QUIET).loss
+    assert weights(net) == weights(other)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "linear", "tanh"])
+def test_fit_refuses_cross_entropy_of_one_output(activation, road):
+    net = network(road, 1, activation)
+    net.forward(X)
+    before = weights(net)
+    calls = [
+        lambda: net.fit(X, CLASSES % 2, **QUIET),
+        lambda: net.fit(X, (CLASSES[:, None] % 2) * 1.0, **QUIET),
+        lambda: network(road, None, activation).fit(X, CLASSES * 0, **QUIET),
+    ]
+    if road is fastnn.SGD and fastnn.engine.obstacle(net) is None:
+        calls.append(lambda: fastnn.fit_many([net], X, CLASSES % 2))
+    for call in calls:
+        with pytest.raises(ValueError, match="'binary_cross_entropy' with a sigmoid"):
+            call()
+    assert weights(net) == before
+
+
+def test_class_numbers_of_no_rows_are_an_empty_batch(road):
+    net = network(road, 3)
+    assert np.isnan(net.evaluate(X[:0], CLASSES[:0])).all()
+    assert np.isnan(net.evaluate(X[:0], CLASSES[:0, None])).all()
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [

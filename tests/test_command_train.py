@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import fastnn
@@ -121,6 +122,8 @@ def test_options_of_tables(folder):
     assert "41 rows" in output_of("t.csv", "--sep", ":", "--epochs", 1, "--task", "number")
     output = output_of("t.csv", "--sep", ":", "--header", "--epochs", 1, "--target", "2020")
     assert "target '2020': 5 classes (0, 1, 2, 3, 4); 2 features, 40 rows" in output
+    (folder / "tab.csv").write_text("\n".join(lines).replace(":", "\t"), encoding="utf-8")
+    assert "41 rows" in output_of("tab.csv", "--sep", r"\t", "--epochs", 1, "--task", "number")
     (folder / "l.csv").write_bytes("a,b\n1,é\n2,x\n".encode("latin-1") * 10)
     assert "encoding='latin-1'" in error_of(1, "l.csv")
 
@@ -142,6 +145,15 @@ def test_a_regression_of_large_numbers_is_in_its_units(prices):
     curves = json.loads(Path("h.json").read_text(encoding="utf-8"))
     assert 2000 < np.sqrt(curves["validation_error"][-1]) < 20_000
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e200])
+def test_targets_whose_squares_are_no_numbers_are_refused(scale, rng):
+    y = rng.normal(size=40) * scale
+    np.savez("far.npz", X=rng.normal(size=(40, 2)), y=y)
+    np.savetxt("far.csv", np.c_[rng.normal(size=(40, 2)), y], delimiter=",")
+    for name in ("far.npz", "far.csv"):
+        assert "multiply the target by a power of ten" in error_of(1, name)
 
 
 def test_several_targets(rng):
@@ -264,10 +276,24 @@ def test_a_file_is_not_written_twice_nor_over_the_data(prices):
     assert Path("prices.csv").read_bytes() == before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
-def test_a_link_to_the_data_is_not_written_over(prices):
-    Path("link.json").symlink_to("prices.csv")
-    assert "is the data file too" in error_of(2, "prices.csv", "--history", "link.json")
+def test_the_data_are_not_overwritten_by_another_path_to_them(prices, folder):
+    content = Path("prices.csv").read_bytes()
+    (folder / "below").mkdir()
+    paths = [Path("below/../prices.csv"), folder / "prices.csv"]
+    try:
+        (folder / "link.json").symlink_to(folder / "prices.csv")
+        os.link("prices.csv", "hard.json")
+    except OSError:  # of a system without links
+        pass
+    else:
+        paths += [Path("link.json"), Path("hard.json")]
+    for option in ("--history", "--save"):
+        for path in paths:
+            assert "is the data file too" in error_of(2, "prices.csv", option, path)
+    assert "is --history too" in error_of(
+        2, "prices.csv", "--history", "a.out", "--save", "below/../a.out"
+    )
+    assert Path("prices.csv").read_bytes() == content
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -327,10 +353,14 @@ def test_without_a_terminal_there_are_few_lines(trees):
     assert shown[-1] == "200"
 
 
+def test_a_narrow_terminal_cuts_no_figures(prices, monkeypatch):
+    monkeypatch.setattr(module, "console", Console(width=40))
+    output = output_of("prices.csv", "--epochs", 1, "--hidden", "8")
+    assert "…" not in output
+
+
 def test_on_a_terminal_one_line_renews_itself(trees, monkeypatch):
     import io
-
-    from rich.console import Console
 
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=200, color_system=None)

@@ -47,6 +47,32 @@ def test_integers_are_converted_before_any_arithmetic(kind, output, loss, road):
     assert bits([net.predict(batch)]) == bits([net.predict(batch.astype(float))])
 
 
+def test_masked_entries_are_refused(road):
+    masked, clear = np.ma.masked_greater(X, 1), np.ma.masked_greater(X, 100)
+    labels = np.ma.masked_equal(np.arange(9) % 3, 2)
+    net = network(road)
+    options = {"epochs": 1, "verbose": False}
+    calls = [
+        lambda: net.fit(masked, ROWS, **options),
+        lambda: net.fit(X, labels, **options),
+        lambda: net.fit(X, ROWS, sample_weight=np.ma.masked_equal(np.arange(9), 2), **options),
+        lambda: net.train_step(masked, ROWS),
+        lambda: net.predict(masked),
+        lambda: net.evaluate(X, labels),
+        lambda: net.forward(masked),
+        lambda: fastnn.Dataset.from_arrays(masked, labels.data),
+        lambda: fastnn.Dataset.from_arrays(X, labels),
+        lambda: fastnn.SoftMax()(masked),
+        lambda: fastnn.integers_to_one_hot(labels),
+        lambda: fastnn.Dataset(masked, ROWS, 3),
+        lambda: fastnn.Dataset(X, np.ma.masked_equal(ROWS, 1), 3),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="masked entries"):
+            call()
+    assert net.fit(clear, ROWS, **options) == network(road).fit(X, ROWS, **options)
+
+
 def test_the_error_of_small_integers_does_not_wrap(road):
     Y, Y_hat = np.array([[0, 100]], np.uint8), np.array([[20, 200]], np.uint8)
     assert network(road, loss="l2").error(Y, Y_hat) == (20**2 + 100**2) / 2

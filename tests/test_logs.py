@@ -64,6 +64,16 @@ def test_a_history_says_in_a_line_what_the_last_epoch_came_to():
     assert repr(fastnn.History()) == "<History of 0 epochs>"
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_ticks_are_at_whole_epochs(epochs):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    figure = fastnn.History([1.0] * epochs, [0.5] * epochs).plot()
+    figure.canvas.draw()
+    assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
+    plt.close(figure)
+
+
 @pytest.mark.parametrize(("backend", "kept"), [("inline", 0), ("agg", 1)])
 def test_a_notebook_shows_a_drawn_history_once(backend, kept, monkeypatch):
     plt = pytest.importorskip("matplotlib.pyplot")

@@ -192,6 +192,18 @@ def test_a_program_with_its_own_data_and_logger(capsys):
     capsys.readouterr()
 
 
+def test_an_own_last_layers_width_is_inferred(capsys):
+    def network(width):
+        np.random.seed(3)
+        return fastnn.NeuralNetwork("l2", [OwnLayer(5), OwnLayer(width)], {"name": "SGD"})
+
+    histories = [network(width).train(OwnDataset(**parts()), 2) for width in (3, None)]
+    assert histories[0] == histories[1]
+    net = network(None)
+    assert net.fit(X, Y, epochs=1, verbose=False) == network(3).fit(X, Y, epochs=1, verbose=False)
+    assert net.layers[-1].n_out == 3
+
+
 @pytest.mark.parametrize("loss", [OwnLoss(), BareLoss()], ids=["derived", "bare"])
 @pytest.mark.parametrize("make", [OwnOptimizer, LightOptimizer])
 @pytest.mark.parametrize("activation", [OwnActivation(), BareActivation()], ids=["derived", "bare"])

@@ -100,6 +100,14 @@ def test_weighted_rows_and_poisson(solver):
         assert_alike(expected, model)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_weights_may_be_negative_as_scikit_learns(solver):
+    for weights in (-WEIGHTS, np.where(np.arange(len(X)) % 7 < 2, WEIGHTS, -1)):
+        settings = {"solver": solver, "max_iter": 3, "activation": "tanh"}
+        expected, model = (m.fit(X, Y, weights) for m in pair("MLPClassifier", **settings))
+        assert_alike(expected, model)
+
+
 @pytest.mark.parametrize("stopping", [False, True])
 def test_weighted_rows_go_through_compiled_code(stopping, monkeypatch):
     monkeypatch.setattr(fastnn.NeuralNetwork, "_step_by_layers", None)
@@ -215,6 +223,17 @@ def test_an_epoch_a_callback_breaks_off_does_not_count():
     assert (
         model.fit(X, REAL).n_iter_ == len(model.loss_curve_) in (2, 3)
     )  # 3 if the stretch was the epoch's last
+
+
+@pytest.mark.parametrize("seed", [0, None, np.random.RandomState(np.random.Philox(1))])
+def test_a_model_checkpoint_keeps_an_estimators_network(seed, tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "best.safetensors"
+    keeper = fastnn.ModelCheckpoint(path, "loss", save_best_only=False)
+    model = pair("MLPClassifier", random_state=seed)[1].set_params(callbacks=[keeper]).fit(X, Y)
+    net = fastnn.load(path)
+    np.testing.assert_array_equal(net.predict(X), model.predict_proba(X))
+    assert np.isfinite(net.train_step(X, model._label_binarizer.transform(Y)))
 
 
 def test_callbacks_are_cloned_shown_and_checked(capsys):

@@ -198,6 +198,11 @@ def test_columns_of_text_are_named_with_the_remedy():
 def test_columns_of_dates_are_named(target):
     text = "a,day,b\n1,2024-01-31,2\n2,2024-02-01 12:30:00,3\n"
     fails(text, r"column 'day' holds dates \(line 2: '2024-01-31'\)", target=target)
+    fails(
+        text.replace("2024-01-31", "31.1.2024"),
+        "holds dates .*; replace dates by numbers",
+        target=target,
+    )
 
 
 def test_truth_values_are_features_of_0_and_1():
@@ -352,6 +357,9 @@ def test_other_encodings_are_named_with_the_remedy(tmp_path):
     with pytest.raises(ValueError, match="encoding='utf-16'"):
         fastnn.load_csv(path)
     assert len(fastnn.load_csv(path, encoding="utf-16").X) == 99
+    path.write_text(text[:400], encoding="ascii")
+    with pytest.raises(ValueError, match=r"t\.csv is not text in utf-16"):
+        fastnn.load_csv(path, encoding="utf-16")
     with pytest.raises(ValueError, match="encoding must name"):
         fastnn.load_csv(path, encoding="latin-17")
 
@@ -435,6 +443,37 @@ def test_labels_are_texts():
     assert y.tolist() == [1, 0, 1, 0, 1]
     assert load("a,b\n1,10\n2,9\n3,10\n4,9\n").classes.tolist() == ["9", "10"]
     fails("a,b\n1,1\n2,1.0\n3,2\n4,2\n", "labels '1' and '1.0', which are one number")
+
+
+@pytest.mark.parametrize(
+    ("sep", "values", "cell"),
+    [
+        (";", ["3,5", "1.500,5"], "3,5"),
+        (";", ["1.500.000", "2.500.000"], "1.500.000"),
+        (",", ['"1,500"', '"2,500"'], "1,500"),
+        (",", ["1 500", "2 500"], "1 500"),
+        (",", ["1\u00a0500", "2\u202f500"], r"1\\xa0500"),
+    ],
+)
+def test_numbers_with_odd_marks_are_no_classes(sep, values, cell):
+    text = f"a{sep}b\n" + "".join(f"{i}.5{sep}{values[i % 2]}\n" for i in range(40))
+    message = f"line 2, column 'b': '{cell}' is not a number; write numbers with .*task='class'"
+    fails(text, message)
+    assert len(load(text, task="class").classes) == 2
+
+
+def test_labels_with_units_are_classes():
+    text = "a,b\n" + "".join(f"{i},{['20%', '$30'][i % 2]}\n" for i in range(40))
+    assert load(text).classes.tolist() == ["$30", "20%"]
+
+
+@pytest.mark.parametrize("task", ["auto", "class"])
+def test_one_truth_value_is_not_two_classes(task):
+    fails(
+        "a,b\n1,true\n2,True\n3,False\n4,False\n", "'True' and 'true', which are one truth", task=task
+    )
+    assert load("a,b\n1,true\n2,False\n3,False\n", task=task).classes.tolist() == ["False", "true"]
+    assert load("a,b\n1,cat\n2,Cat\n3,cat\n", task=task).classes.tolist() == ["Cat", "cat"]
 
 
 def test_targets_that_are_neither():

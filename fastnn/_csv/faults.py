@@ -18,9 +18,16 @@ _REMEDY_TEXT = (
     "encode text as numbers, for instance with scikit-learn's OneHotEncoder in a pipeline, "
     "or leave such columns out"
 )
-_REMEDY_NUMBERS = "write numbers with a decimal point and no marks between thousands"
-_LIKE_A_NUMBER = re.compile(r"[+-]?[$€£]?\d[\d., ']*")
+_REMEDY_NUMBERS = "write numbers with a decimal point, no marks between thousands and no units"
+_LIKE_A_NUMBER = re.compile(r"[+\u2212-]?[$€£]?\d[\d., '\u00a0\u2009\u202f]*[%$€£]?")
 _REMEDY_DATES = "replace dates by numbers, such as days since the first one, or leave such columns out"
+
+
+def is_like_a_number(cell: str, units: bool = True) -> bool:
+    """Return whether people read a text as a number: ``1,500``, or with units ``$20`` or ``3 %``."""
+    text = cell.strip()
+    bare = text[-1:].isdigit() and text.lstrip("+-\u2212")[:1].isdigit()
+    return (units or bare) and _LIKE_A_NUMBER.fullmatch(text) is not None
 
 
 @dataclass
@@ -116,7 +123,7 @@ def _columns_of(
         return None
     line, cell = min(columns[found[0]].places[k] for k in kinds if k in columns[found[0]].places)
     what, remedy = ("dates", _REMEDY_DATES) if kinds == (Kind.DATE,) else ("text", _REMEDY_TEXT)
-    remedy = _REMEDY_NUMBERS if _LIKE_A_NUMBER.fullmatch(cell.strip()) else remedy
+    remedy = _REMEDY_NUMBERS if what == "text" and is_like_a_number(cell) else remedy
     labels = [layout.label(i) for i in found[:10]] + ["others"] * (len(found) > 10)
     names = " and ".join([", ".join(labels[:-1]), labels[-1]]) if len(labels) > 1 else labels[0]
     verb = "holds" if len(found) == 1 else "hold"
@@ -148,5 +155,5 @@ def _first_cell(
         return ValueError(f"{where}: the cell is missing ({quoted(cell)}{others}); {_REMEDY_MISSING}")
     if k is Kind.INFINITE:
         return ValueError(f"{where}: {quoted(cell)} is not a finite number")
-    remedy = f"; {_REMEDY_NUMBERS}" if _LIKE_A_NUMBER.fullmatch(cell.strip()) else ""
+    remedy = f"; {_REMEDY_NUMBERS}" if is_like_a_number(cell) else ""
     return ValueError(f"{where}: {quoted(cell)} is not a number{remedy}")

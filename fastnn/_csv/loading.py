@@ -31,6 +31,8 @@ def load_columns(
         y, classes = find_target(source, layout, column, cells, task)
     except UnicodeDecodeError as error:
         raise source.undecodable(error) from None
+    except UnicodeError as error:
+        raise ValueError(f"{source.name} is not text in {encoding} ({error})") from None
     except DAMAGED as error:
         if getattr(error, "errno", None) is not None:  # of the system, not of what decompresses
             raise
@@ -52,5 +54,5 @@ def _check(task: Any, sep: Any, encoding: Any) -> None:
         raise ValueError(f"sep must be one ASCII character and not a quote, got {sep!r}")
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, TypeError):
         raise ValueError(f"encoding must name a text encoding, got {encoding!r}") from None

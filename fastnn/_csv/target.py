@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
 from collections import Counter
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._csv.cells import MISSING, Kind, kind
-from fastnn._csv.faults import find_fault
+from fastnn._csv.cells import BOOLEANS, MISSING, Kind, kind
+from fastnn._csv.faults import find_fault, is_like_a_number
 from fastnn._csv.layout import Layout
 from fastnn._csv.reading import as_numbers
 from fastnn._csv.records import Source
@@ -90,12 +91,18 @@ def find_target(
 
 
 def _refuse_odd_texts(source: Source, layout: Layout, column: int, codes: Array, labels: Array) -> None:
-    """Raise ``ValueError`` for dates, and for numbers with a few texts among them."""
+    """Raise ``ValueError`` for dates, for numbers with a few texts among them, or with odd marks."""
     of: Counter[Kind] = Counter()
+    marked = 0  # numbers to people, such as 1,500
     for label, count in zip(labels, np.bincount(codes), strict=True):
-        of[kind(label, layout.decimal)] += count
+        found = kind(label, layout.decimal)
+        of[found] += count
+        marked += count * (found is Kind.TEXT and is_like_a_number(label, units=False))
     if 2 * of[Kind.DATE] > len(codes):
         raise _fault(source, layout, column, frozenset({Kind.DATE}))
+    if 2 * marked > len(codes):
+        fault = _fault(source, layout, column, _NOT_A_NUMBER)
+        raise ValueError(f"{fault}; task='class' makes classes of texts")
     if 2 * of[Kind.NUMBER] > len(codes) and not _are_few(len(labels), len(codes)):
         fault = _fault(source, layout, column, _NOT_A_NUMBER)
         raise ValueError(f"{fault}, as most targets are; task='class' makes classes of texts")
@@ -122,6 +129,12 @@ def _labels(cells: Array) -> tuple[Array, Array]:
 
 def _classes(codes: Array, labels: Array, values: Array | None, what: str) -> tuple[Array, Array]:
     """Return class numbers and labels in sorted order."""
+    truths = [label for label in sorted(labels) if label.lower() in BOOLEANS]
+    for a, b in itertools.pairwise(sorted(truths, key=str.lower)):
+        if a.lower() == b.lower():
+            raise ValueError(
+                f"{what} has the labels {a!r} and {b!r}, which are one truth value; write it alike"
+            )
     order = np.argsort(labels if values is None else values, kind="stable")
     if values is not None:
         same = np.flatnonzero(np.diff(values[order]) == 0)

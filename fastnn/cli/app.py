@@ -115,7 +115,7 @@ def train(
         TaskName | None,
         typer.Option(case_sensitive=False, help="What the target is. By default its values decide."),
     ] = None,
-    sep: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
+    sep: Annotated[str | None, typer.Option(help=r"Separator of a CSV file; \t is a tab.")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether a CSV file has a header.")
     ] = None,
@@ -158,9 +158,17 @@ def train(
 
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, found in sources.items() if found and found.name == "COMMANDLINE"}
+    separator = "\t" if sep == r"\t" else sep
     with _failures():
         source = problem.Source(
-            data, target, task.value if task else "auto", sep, header, encoding, data_folder, download
+            data,
+            target,
+            task.value if task else "auto",
+            separator,
+            header,
+            encoding,
+            data_folder,
+            download,
         )
         source.check(given)
         widths = _parse_hidden(hidden)
@@ -200,7 +208,7 @@ def profile(
     ] = None,
     n: Annotated[int, typer.Option(min=1, help="Rows.")] = 256,
     k: Annotated[int, typer.Option(min=1, help="Columns.")] = 100,
-    dtype: Annotated[DTypeName, typer.Option()] = DTypeName.FLOAT32,
+    dtype: Annotated[DTypeName, typer.Option(case_sensitive=False)] = DTypeName.FLOAT32,
     helpers: Annotated[
         bool, typer.Option("--helpers", help="Show the functions the kernel is made of, too.")
     ] = False,
@@ -248,7 +256,8 @@ def bench(
 @app.command()
 def warmup(
     dtype: Annotated[
-        list[DTypeName] | None, typer.Option(help="May be given twice; by default both.")
+        list[DTypeName] | None,
+        typer.Option(case_sensitive=False, help="May be given twice; by default both."),
     ] = None,
 ) -> None:
     """Compile ahead what training and inference use, for containers and CI."""

@@ -13,7 +13,7 @@ from fastnn._csv.loading import load_columns
 from fastnn._csv.target import are_classes
 from fastnn._typing import Array
 from fastnn.cli.usage import UsageError
-from fastnn.datasets import Data, Dataset, load_digits, load_mnist
+from fastnn.datasets import Data, Dataset, load_digits, load_mnist, mean_and_std
 
 _BUILT_IN = ("digits", "mnist")
 _CSV = re.compile(r".+\.(csv|tsv|tab|txt)(\.(gz|bz2|xz))?", re.IGNORECASE)
@@ -147,7 +147,7 @@ def load(source: Source, batch_size: int, seed: int, dtype: str) -> Problem:
     dataset = _split(path, X, y, batch_size, seed)
     mean, std = np.zeros(0), np.zeros(0)
     if labels is None:
-        mean, std = _standardize_targets(dataset)
+        mean, std = _standardize_targets(dataset, f"{path}: {target}")
     for part in _parts(dataset):
         part.data_ = part.data_.astype(dtype, copy=False)
         part.labels = np.asarray(part.labels, dtype)
@@ -205,11 +205,17 @@ def _split(path: Path, X: Array, y: Array, batch_size: int, seed: int) -> Datase
     return dataset
 
 
-def _standardize_targets(dataset: Dataset) -> tuple[Array, Array]:
-    """Standardise targets; return mean and standard deviation of those of the training part."""
-    known = np.asarray(dataset.train.labels)
-    mean, std = known.mean(axis=0), known.std(axis=0)
-    std[np.ptp(known, axis=0) == 0] = 1
+def _standardize_targets(dataset: Dataset, what: str) -> tuple[Array, Array]:
+    """Standardise targets; return mean and standard deviation of those of the training part.
+
+    Raises ``ValueError`` if the squares of errors in the targets' units overflow or vanish.
+    """
+    mean, std = mean_and_std(np.asarray(dataset.train.labels))
+    for spread in std[(std < 1e-150) | (std > 1e150)]:
+        raise ValueError(
+            f"{what} has a standard deviation of {spread:.3g}, and squares of such numbers are beyond "
+            "what floats can hold; multiply the target by a power of ten"
+        )
     for part in _parts(dataset):
         part.labels = (np.asarray(part.labels) - mean) / std
     return mean, std

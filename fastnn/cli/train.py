@@ -219,7 +219,7 @@ def _table(
     samples = epochs * rows
     table = Table(title=f"{samples:,} samples, {count(epochs, 'epoch')}, {dtype}", title_justify="left")
     for heading in ("", "time", "samples/s", *results["fastnn"][1]):
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for name, (seconds, scores) in results.items():
         pace = f"{samples / max(seconds, 1e-9):,.0f}"
         table.add_row(name, f"{seconds:.3f} s", pace, *scores.values())

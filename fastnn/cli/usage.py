@@ -14,7 +14,7 @@ class UsageError(Exception):
 
 def require_outputs(paths: Mapping[str, Path | None], data: Path | None = None) -> None:
     """Raise ``UsageError`` unless each option's path can be written and is no other's, nor ``data``."""
-    used = {} if data is None else {data.resolve(): "the data file"}
+    used = {} if data is None else {_identity(data): "the data file"}
     for option, path in paths.items():
         if path is None:
             continue
@@ -22,9 +22,18 @@ def require_outputs(paths: Mapping[str, Path | None], data: Path | None = None) 
             require_writable(path)
         except OSError as error:
             raise UsageError(f"{option}: {path} cannot be written: {error.strerror}") from None
-        other = used.setdefault(path.resolve(), option)
+        other = used.setdefault(_identity(path), option)
         if other != option:
             raise UsageError(f"{option}: {path} is {other} too")
+
+
+def _identity(path: Path) -> object:
+    """Return what two paths of one file have in common, whether it exists or not."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.resolve()
+    return found.st_dev, found.st_ino
 
 
 def require_picture(option: str, path: Path | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import one_hot
+from fastnn._validation import one_hot, require_unmasked
 
 
 class AttrDict(dict[str, Any]):
@@ -33,6 +33,7 @@ def integers_to_one_hot(v: ArrayLike, max_val: int | None = None) -> Array:
     IndexError
         If an integer is negative or above ``max_val``.
     """
+    require_unmasked(v, "v")
     labels = np.atleast_1d(np.squeeze(np.asarray(v)))
     if labels.dtype.kind == "f" and np.all((labels == np.floor(labels)) & (abs(labels) < 2**63)):
         labels = labels.astype(np.int64)
