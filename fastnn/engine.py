@@ -124,9 +124,9 @@ class Engine:
         return result
 
     def epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
+        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]] | None:
-        """Train on what is left of a pass over a dataset's part.
+        """Train on what is left of a pass over a dataset's part, at most so many batches.
 
         Returns an iterator of the mean losses and errors of a stretch of batches at a time, each
         stretch some hundredths of a second; or None, having done nothing, if it cannot. The iterator
@@ -137,21 +137,22 @@ class Engine:
         if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
             return None
         plan.check_writable()
-        return self._epoch(model, data, shuffle, epoch)
+        return self._epoch(model, data, shuffle, epoch, steps)
 
     def _epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
+        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
         batches = -(-len(order) // n)
-        while done < batches:
+        end = min(batches, done + steps)
+        while done < end:
             plan = self._training_plan(model, n)
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
             start = time.perf_counter()
-            rows = order[np.newaxis, done * n : (done + plan.at_once) * n]
+            rows = order[np.newaxis, done * n : min(done + plan.at_once, end) * n]
             stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
             pool = plan.pool()
             (results,) = stretches.train([stretch], pool)[0]

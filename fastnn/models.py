@@ -137,16 +137,18 @@ class NeuralNetwork(LayerStack):
         return self._step_by_layers(x, Y, epoch)
 
     def _batches(
-        self, data: Data, shuffle: bool, epoch: int
+        self, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
-        """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
+        """Train on a dataset's next batches; yield losses and errors, of some at a time.
+
+        If a pass is under way, it is finished, and what is missing comes from the next.
+        """
         if not isinstance(data, Data) or type(data).sample is not Data.sample:
-            yield from self._own_batches(data, shuffle, epoch)
+            yield from self._own_batches(data, shuffle, epoch, steps)
             return
-        steps = data.samples_per_epoch - data.iteration
-        while steps:
+        while steps > 0:
             made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
-            stretches = self._engine.epoch(self, data, shuffle, epoch) if made else None
+            stretches = self._engine.epoch(self, data, shuffle, epoch, steps) if made else None
             if stretches is not None:
                 for losses, errors in stretches:
                     self._log_parameters()
@@ -162,10 +164,10 @@ class NeuralNetwork(LayerStack):
             yield [loss], [error]
 
     def _own_batches(
-        self, data: Any, shuffle: bool, epoch: int
+        self, data: Any, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-        """Train on a pass over a program's own data, of which nothing is known but ``sample()``."""
-        for _ in range(_own.steps(data)):
+        """Train on batches of a program's own data, of which nothing is known but ``sample()``."""
+        for _ in range(steps):
             X, Y = _own.labelled(data, shuffle, self.rng)
             x, y = self.checked_batch(X, Y)
             self.prepare(self.layers[-1].n_out or y.shape[-1], x.shape)
