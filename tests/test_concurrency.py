@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -195,3 +196,35 @@ def test_a_forked_child_may_train_what_its_parent_was_training(rng):
         paused.go_on.set()
         run.result(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_shows_its_progress_while_its_parent_does(rng):
+    from tqdm.auto import tqdm
+
+    X, Y = rng.normal(size=(64, 4)), np.eye(3)[rng.integers(0, 3, 64)]
+    net = small_network()
+    net.fit(X, Y, 1, 16, verbose=True)
+    shown, go_on = threading.Event(), threading.Event()
+
+    def show():
+        with tqdm.get_lock():
+            shown.set()
+            assert go_on.wait(120)
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(show)
+        assert shown.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # ends it where it would wait for ever
+            try:
+                net.fit(X, Y, 1, 16, verbose=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        go_on.set()
+        run.result(60)
+    assert found == 0
