@@ -46,6 +46,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
         return f"loss {type(model.loss).__name__}"
     if type(model.optimizer) not in RULES:
         return f"optimizer {type(model.optimizer).__name__}"
+    if model.has_own("backward", "update", "error"):
+        return f"{type(model).__name__} has methods of its own"
     return _obstacle_in_layers(model)
 
 
@@ -54,6 +56,8 @@ def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
         return "no compilation, or no vector unit that is known"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
         return "FASTNN_PRODUCTS asks for BLAS"
+    if model.has_own("forward"):
+        return f"{type(model).__name__} has a forward of its own"
     for i, layer in enumerate(model.layers):
         if type(layer) is not FullyConnected:
             return f"layer {i} is a {type(layer).__name__}"

@@ -183,6 +183,8 @@ class NeuralNetwork(LayerStack):
     def _step_of_layers(
         self, X: Array, Y: Array, epoch: int | None, weights: Array | None
     ) -> tuple[float, float]:
+        if self.has_own("forward", "backward", "error"):
+            return self._own_step(X, Y, epoch, weights)
         last = self._fused_layer()
         if last is None:
             out = self.forward(X)
@@ -198,6 +200,20 @@ class NeuralNetwork(LayerStack):
         if weights is not None:
             self._weigh_penalties(weights)
         error = self._error(Y, out)
+        self.update(epoch)
+        return loss, error
+
+    def _own_step(
+        self, X: Array, Y: Array, epoch: int | None, weights: Array | None
+    ) -> tuple[float, float]:
+        """Train on one batch as the teaching library does, through methods of a subclass's own."""
+        if weights is not None:
+            raise ValueError(
+                f"{type(self).__name__} has a forward, backward or error of its own, which knows nothing "
+                "of weights of rows"
+            )
+        out = self.forward(X)
+        loss, error = self.backward(Y, out), self._own_error(Y, out)
         self.update(epoch)
         return loss, error
 
@@ -391,7 +407,7 @@ class NeuralNetwork(LayerStack):
         out = self._engine.predict(self, x)
         if out is not None:
             return restore(out, X)
-        return self._outputs(X)[0]
+        return self.forward(X) if self.has_own("forward") else self._outputs(X)[0]
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
         """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""
