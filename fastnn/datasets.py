@@ -100,7 +100,7 @@ class Data:
 
     @property
     def _all_batches(self) -> int:
-        return -(-self.n_samples // self.batch_size)
+        return int(-(-self.n_samples // self.batch_size))
 
     def _replacement(self, name: str, value: ArrayLike) -> Array:
         array = np.asarray(value)

@@ -280,13 +280,17 @@ class _Plans:
 
     def renew(self, model: NeuralNetwork, possible: bool, others: Callable[[], _Parts] = list) -> bool:
         """Forget all plans; return whether new ones are possible."""
-        self._plans.clear()
         self._layers = []
+        plans: dict[Any, Any] = {}  # another one, as other threads may still add to the last
         if possible:
-            self._layers, self._changes = list(model.layers), Changes.count
-            self._threads = threads.count()
-            self._made_from = tuple(zip(*_parts(model), *others(), strict=True))
-            self._counts = _counts(model)
+            changes, layers = Changes.count, list(model.layers)
+            made_from = tuple(zip(*_parts(model), *others(), strict=True))
+            self._made_from, self._counts = made_from, _counts(model)
+            self._threads, self._changes = threads.count(), changes
+            self._plans, self.get = plans, plans.get
+            self._layers = layers  # last: now plans count as fresh
+        else:
+            self._plans, self.get = plans, plans.get
         return possible
 
     def add(self, key: Any, plans: _T) -> _T:

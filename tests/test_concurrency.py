@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import FullyConnected
+from fastnn import FullyConnected, engine
 
 
 @pytest.fixture
@@ -228,3 +228,24 @@ def test_a_forked_child_shows_its_progress_while_its_parent_does(rng):
         go_on.set()
         run.result(60)
     assert found == 0
+
+
+def test_weights_replaced_while_another_thread_makes_a_plan(rng, monkeypatch):
+    X, W = rng.normal(size=(5, 4)), rng.normal(size=(4, 8))
+    net = small_network()
+    net.forward(X)
+    parts = engine._parts
+    late = [W]
+
+    def between(model):
+        # as if two other threads came just now: one asks, and then one assigns
+        if late:
+            value = late.pop()
+            net.predict(X)
+            net.layers[0].parameters["W"] = value
+        return parts(model)
+
+    monkeypatch.setattr(engine, "_parts", between)
+    net.predict(X)
+    assert not late
+    np.testing.assert_allclose(net.predict(X), net.forward(X), rtol=1e-12)

@@ -481,7 +481,7 @@ def test_methods_of_a_subclass_are_called(kind, call):
 
 def test_a_subclass_without_weights_of_rows_says_so():
     net = Doubled("cross_entropy", [FullyConnected(2, "softmax")], {"name": "SGD"}, seed=0)
-    with pytest.raises(ValueError, match="Doubled.*weights of rows"):
+    with pytest.raises(ValueError, match=r"Doubled.*weights of rows"):
         net.fit(np.ones((4, 3)), [0, 1, 0, 1], sample_weight=np.ones(4), verbose=False)
     with pytest.raises(ValueError, match="methods of its own"):
         fastnn.fit_many([net], np.ones((4, 3)), [0, 1, 0, 1])
