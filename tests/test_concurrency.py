@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import FullyConnected, engine
+from fastnn.kernels import _jit
 
 
 @pytest.fixture
@@ -249,3 +251,25 @@ def test_weights_replaced_while_another_thread_makes_a_plan(rng, monkeypatch):
     net.predict(X)
     assert not late
     np.testing.assert_allclose(net.predict(X), net.forward(X), rtol=1e-12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_waits_for_what_another_thread_compiles():
+    compiling = threading.Event()
+
+    def compile_something():
+        with _jit.global_compiler_lock:
+            compiling.set()
+            time.sleep(0.2)  # a fork in the meantime is the one that matters
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(compile_something)
+        assert compiling.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # ends it where it would wait for ever
+            with _jit.global_compiler_lock:
+                os._exit(0)
+        run.result(60)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
