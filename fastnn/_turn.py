@@ -11,8 +11,10 @@ class Turn:
     """The right to train a network, which one thread holds at a time.
 
     Threads that train one network would read each other's scratch arrays. A second thread does not
-    wait, it gets an error. The right is the entry of the list ``free``: a thread pops it, trains, and
-    appends it again. Both are atomic and take some nanoseconds.
+    wait, it gets an error. The right is the entry of the list ``free``: a thread deletes it, trains,
+    and appends it again. Both are atomic and take some nanoseconds. (``pop`` would not do: Python calls
+    signal handlers when a call returns, and an exception of theirs would lose the entry before the
+    ``try`` block begins.)
     """
 
     def __init__(self) -> None:
@@ -41,11 +43,12 @@ class Turn:
         """Hold the turn during a block, in which the same thread may take it again."""
         over = self.free
         try:
-            over.pop()
+            del over[0]
         except IndexError:
             over = self.again()
-        outer, self._owner = self._owner, threading.get_ident()
+        outer = self._owner
         try:
+            self._owner = threading.get_ident()
             yield
         finally:
             self._owner = outer

@@ -1,6 +1,5 @@
 """Batches of arrays: :class:`Data`, one part of a :class:`Dataset`, and where datasets come from."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +60,8 @@ class Data:
         self._weights = None if weights is None else np.asarray(weights, np.float64)
         self.out_dim = out_dim
         self.iteration = 0
-        self.batch_size = batch_size
-
-    @property
-    def batch_size(self) -> int:
-        """The number of rows of a batch; it can be changed between two passes."""
-        return self._batch_size
-
-    @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
-        count = require_count("batch_size", batch_size)
-        if getattr(self, "iteration", 0) != 0 and count != self._batch_size:
-            raise ValueError("batch_size cannot change in the middle of a pass; call reset() first")
-        self._batch_size = count
-        if hasattr(self, "_data"):  # a subclass may set it before, or not at all
-            self._count_rows()
+        self._batch_size = require_count("batch_size", batch_size)
+        self._count_rows()
 
     @property
     def data_(self) -> Array:
@@ -100,6 +86,26 @@ class Data:
         self._move()
         self._labels = None if labels is None else self._replacement("labels", labels)
 
+    @property
+    def batch_size(self) -> int:
+        """How many rows a batch has; setting it, between two passes, sets ``samples_per_epoch`` too."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        size = require_count("batch_size", batch_size)
+        if "_data" not in vars(self):  # a subclass's own __init__ makes all itself
+            self._batch_size = size
+        elif size != self._batch_size:
+            if self.iteration != 0:
+                raise ValueError("batch_size cannot be set in the middle of a pass; call reset() first")
+            self._batch_size = size
+            self._count_rows()
+
+    @property
+    def _all_batches(self) -> int:
+        return int(-(-self.n_samples // self.batch_size))
+
     def _replacement(self, name: str, value: ArrayLike) -> Array:
         array = np.asarray(value)
         if array.ndim == 0:
@@ -113,13 +119,19 @@ class Data:
 
     def _count_rows(self) -> None:
         self.n_samples = self._data.shape[0]
-        self.samples_per_epoch = math.ceil(self.n_samples / self.batch_size)
+        self.samples_per_epoch = self._all_batches
 
     def _check_rows(self) -> None:
-        """Raise ``ValueError`` if data, labels and weights, which can be replaced, differ in length."""
+        """Raise ``ValueError`` if what can be set from outside does not fit together."""
         for name, array in (("labels", self._labels), ("weights", self._weights)):
             if array is not None and len(array) != self.n_samples:
                 raise ValueError(f"data_ has {self.n_samples} rows, {name} have {len(array)}")
+        count, most = self.samples_per_epoch, self._all_batches
+        if count > most or not 0 <= self.iteration < max(count, 1):
+            raise ValueError(
+                f"samples_per_epoch is {count} and iteration {self.iteration}; "
+                f"there are {most} batches of {self.batch_size} rows, counted from 0"
+            )
 
     def _move(self) -> None:
         order, self._order = self._order, None
@@ -129,11 +141,13 @@ class Data:
             self._weights = None if self._weights is None else self._weights[order]
 
     def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
-        """Return whether the data lie in memory as matrices of such a dtype and such widths.
+        """Return whether a pass is through all of matrices in memory of such a dtype and such widths.
 
         False for a subclass with a ``sample`` or ``shuffle`` of its own.
         """
         if type(self).sample is not Data.sample or type(self).shuffle is not Data.shuffle:
+            return False
+        if self.samples_per_epoch < self._all_batches:
             return False
         X, Y = self._data, self._labels
         if Y is None or X.ndim != 2 or Y.ndim != 2:
@@ -145,7 +159,9 @@ class Data:
     def batch_sizes(self) -> Array:
         """Return how many rows each batch of a pass has."""
         sizes = np.full(self.samples_per_epoch, self.batch_size)
-        sizes[-1:] = self.n_samples - (self.samples_per_epoch - 1) * self.batch_size
+        sizes[-1:] = min(
+            self.batch_size, self.n_samples - (self.samples_per_epoch - 1) * self.batch_size
+        )
         return sizes
 
     def rows_per_weight(self) -> Array:
@@ -165,7 +181,8 @@ class Data:
         """Return weights as ``(batches, batch_size)``, zeros for the rows that the last one lacks."""
         ordered = weights if self._order is None else weights[self._order]
         rows = np.zeros((self.samples_per_epoch, self.batch_size))
-        rows.reshape(-1)[: self.n_samples] = ordered
+        flat = rows.reshape(-1)
+        flat[: self.n_samples] = ordered[: flat.size]
         return rows
 
     def start_pass(

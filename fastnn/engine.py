@@ -46,6 +46,8 @@ def obstacle(model: NeuralNetwork) -> str | None:
         return f"loss {type(model.loss).__name__}"
     if type(model.optimizer) not in RULES:
         return f"optimizer {type(model.optimizer).__name__}"
+    if model.has_own("backward", "update", "error"):
+        return f"{type(model).__name__} has methods of its own"
     return _obstacle_in_layers(model)
 
 
@@ -54,6 +56,8 @@ def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
         return "no compilation: NUMBA_DISABLE_JIT is set"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
         return "FASTNN_PRODUCTS asks for BLAS"
+    if model.has_own("forward"):
+        return f"{type(model).__name__} has a forward of its own"
     for i, layer in enumerate(model.layers):
         if type(layer) is not FullyConnected:
             return f"layer {i} is a {type(layer).__name__}"
@@ -124,9 +128,9 @@ class Engine:
         return result
 
     def epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
+        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]] | None:
-        """Train on what is left of a pass over a dataset's part.
+        """Train on what is left of a pass over a dataset's part, at most so many batches.
 
         Returns an iterator of the mean losses and errors of a stretch of batches at a time, each
         stretch some hundredths of a second; or None, having done nothing, if it cannot. The iterator
@@ -137,21 +141,22 @@ class Engine:
         if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
             return None
         plan.check_writable()
-        return self._epoch(model, data, shuffle, epoch)
+        return self._epoch(model, data, shuffle, epoch, steps)
 
     def _epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int
+        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
         n, done = min(data.batch_size, len(order)), data.iteration
-        batches = min(-(-len(order) // n), data.samples_per_epoch)
-        while done < batches:
+        batches = -(-len(order) // n)
+        end = min(batches, done + steps)
+        while done < end:
             plan = self._training_plan(model, n)
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
             start = time.perf_counter()
-            rows = order[np.newaxis, done * n : min(done + plan.at_once, batches) * n]
+            rows = order[np.newaxis, done * n : min(done + plan.at_once, end) * n]
             stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
             pool = plan.pool()
             (results,) = stretches.train([stretch], pool)[0]
@@ -275,13 +280,17 @@ class _Plans:
 
     def renew(self, model: NeuralNetwork, possible: bool, others: Callable[[], _Parts] = list) -> bool:
         """Forget all plans; return whether new ones are possible."""
-        self._plans.clear()
         self._layers = []
+        plans: dict[Any, Any] = {}  # another one, as other threads may still add to the last
         if possible:
-            self._layers, self._changes = list(model.layers), Changes.count
-            self._threads = threads.count()
-            self._made_from = tuple(zip(*_parts(model), *others(), strict=True))
-            self._counts = _counts(model)
+            changes, layers = Changes.count, list(model.layers)
+            made_from = tuple(zip(*_parts(model), *others(), strict=True))
+            self._made_from, self._counts = made_from, _counts(model)
+            self._threads, self._changes = threads.count(), changes
+            self._plans, self.get = plans, plans.get
+            self._layers = layers  # last: now plans count as fresh
+        else:
+            self._plans, self.get = plans, plans.get
         return possible
 
     def add(self, key: Any, plans: _T) -> _T:

@@ -137,16 +137,18 @@ class NeuralNetwork(LayerStack):
         return self._step_by_layers(x, Y, epoch)
 
     def _batches(
-        self, data: Data, shuffle: bool, epoch: int
+        self, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
-        """Train on a pass over a dataset's part; yield losses and errors, of some batches at a time."""
+        """Train on a dataset's next batches; yield losses and errors, of some at a time.
+
+        If a pass is under way, it is finished, and what is missing comes from the next.
+        """
         if not isinstance(data, Data) or type(data).sample is not Data.sample:
-            yield from self._own_batches(data, shuffle, epoch)
+            yield from self._own_batches(data, shuffle, epoch, steps)
             return
-        steps = data.samples_per_epoch - data.iteration
         while steps > 0:
             made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
-            stretches = self._engine.epoch(self, data, shuffle, epoch) if made else None
+            stretches = self._engine.epoch(self, data, shuffle, epoch, steps) if made else None
             if stretches is not None:
                 for losses, errors in stretches:
                     self._log_parameters()
@@ -162,10 +164,10 @@ class NeuralNetwork(LayerStack):
             yield [loss], [error]
 
     def _own_batches(
-        self, data: Any, shuffle: bool, epoch: int
+        self, data: Any, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-        """Train on a pass over data of a program's own class, by its ``sample()``."""
-        for _ in range(_own.steps(data)):
+        """Train on batches of data of a program's own class, by its ``sample()``."""
+        for _ in range(steps):
             X, Y = _own.labelled(data, shuffle, self.rng)
             x, y = self.checked_batch(X, Y)
             self.prepare(self.layers[-1].n_out or y.shape[-1], x.shape)
@@ -181,6 +183,8 @@ class NeuralNetwork(LayerStack):
     def _step_of_layers(
         self, X: Array, Y: Array, epoch: int | None, weights: Array | None
     ) -> tuple[float, float]:
+        if self.has_own("forward", "backward", "error"):
+            return self._own_step(X, Y, epoch, weights)
         last = self._fused_layer()
         if last is None:
             out = self.forward(X)
@@ -196,6 +200,20 @@ class NeuralNetwork(LayerStack):
         if weights is not None:
             self._weigh_penalties(weights)
         error = self._error(Y, out)
+        self.update(epoch)
+        return loss, error
+
+    def _own_step(
+        self, X: Array, Y: Array, epoch: int | None, weights: Array | None
+    ) -> tuple[float, float]:
+        """Train on one batch as the teaching library does, through methods of a subclass's own."""
+        if weights is not None:
+            raise ValueError(
+                f"{type(self).__name__} has a forward, backward or error of its own, "
+                "which knows nothing of weights of rows"
+            )
+        out = self.forward(X)
+        loss, error = self.backward(Y, out), self._own_error(Y, out)
         self.update(epoch)
         return loss, error
 
@@ -391,7 +409,7 @@ class NeuralNetwork(LayerStack):
         out = self._engine.predict(self, x)
         if out is not None:
             return restore(out, X)
-        return self._outputs(X)[0]
+        return self.forward(X) if self.has_own("forward") else self._outputs(X)[0]
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
         """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""

@@ -393,7 +393,7 @@ class TrainingPlan(LossPlan):
         optimizer = model.optimizer
         over = self._turn.free
         try:
-            over.pop()
+            del over[0]
         except IndexError:
             over = self._turn.again()
         try:

@@ -78,6 +78,14 @@ class LayerStack:
         """How many layers there are."""
         return len(self.layers)
 
+    def has_own(self, *methods: str) -> bool:
+        """Return whether methods were overridden, by a subclass or in this object."""
+        for name in methods:
+            found = vars(self).get(name, getattr(type(self), name))
+            if not getattr(found, "__module__", "").startswith("fastnn."):
+                return True
+        return False
+
     def __copy__(self) -> Never:
         raise TypeError(
             f"copy.copy of a {type(self).__name__} would share its layers: training one would change "
@@ -303,6 +311,9 @@ class LayerStack:
 
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""
+        if self.has_own("forward", "error"):
+            out = self.forward(X)
+            return self.loss.forward(Y, out), self._own_error(Y, out), out
         out, last = self._outputs(X)
         self._check_target(Y, out)
         if self._fused_layer() is None:
@@ -351,6 +362,9 @@ class LayerStack:
         if name == "cross_entropy" and y.ndim != 2:
             raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
         return self._error(y, y_hat)
+
+    def _own_error(self, y: Array, y_hat: Array) -> float:
+        return self.error(y, y_hat) if self.has_own("error") else self._error(y, y_hat)
 
     def _error(self, y: Array, y_hat: Array) -> float:
         """Return the error, NaN where none is defined."""

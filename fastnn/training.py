@@ -164,6 +164,8 @@ def _epoch(
     run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
 ) -> None:
     history, validate = run.history, _own.part(run.dataset, "validate")
+    if run.by_rows and not run.losses:  # figures are by rows of a pass from its beginning
+        _own.start_anew(run.dataset.train)
     for callback in callbacks:
         callback.on_epoch_begin(run)
     if run.stopped is not None or not one_pass(run, shuffle, callbacks, check_interrupt):
@@ -216,8 +218,9 @@ def one_pass(
     """
     train = run.dataset.train
     finished = False
+    steps = run.steps - len(run.losses)  # a run that was resumed has done some
     try:
-        for losses, errors in batches or run.net._batches(train, shuffle, run.epoch):
+        for losses, errors in batches or run.net._batches(train, shuffle, run.epoch, steps):
             run.losses.extend(losses)
             run.errors.extend(errors)
             for callback in callbacks:

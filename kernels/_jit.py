@@ -10,6 +10,7 @@ LLVM must keep NaN and infinity.
 """
 
 import math
+import os
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
@@ -33,6 +35,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 COMPILED, VECTOR_BYTES = _target.COMPILED, _target.VECTOR_BYTES
 FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 EXACT: frozenset[str] = frozenset()
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for what another thread compiles: the child would find the compiler locked for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def _compile(function: _F, fastmath: frozenset[str], **more: Any) -> _F:

@@ -38,6 +38,8 @@ def network(draw):
     n, widths = size(draw), [size(draw) for _ in range(depth + 1)]
     if draw.random() < 0.03:  # rows on a page each, weights of blocks that are packed
         n, widths[draw.randrange(depth + 1)] = draw.choice((512, 517)), draw.choice((512, 700, 1027))
+    if last == "softmax" and loss in ("cross_entropy", "options"):
+        widths[-1] = max(widths[-1], 2)  # one class is refused
     return {
         "dtype": draw.choice(("float32", "float64")),
         "n": n,

@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import FullyConnected
+from fastnn import FullyConnected, engine
+from fastnn.kernels import _jit
 
 
 @pytest.fixture
@@ -193,5 +196,80 @@ def test_a_forked_child_may_train_what_its_parent_was_training(rng):
             finally:
                 os._exit(1)
         paused.go_on.set()
+        run.result(60)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_shows_its_progress_while_its_parent_does(rng):
+    from tqdm.auto import tqdm
+
+    X, Y = rng.normal(size=(64, 4)), np.eye(3)[rng.integers(0, 3, 64)]
+    net = small_network()
+    net.fit(X, Y, 1, 16, verbose=True)
+    shown, go_on = threading.Event(), threading.Event()
+
+    def show():
+        with tqdm.get_lock():
+            shown.set()
+            assert go_on.wait(120)
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(show)
+        assert shown.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # ends it where it would wait for ever
+            try:
+                net.fit(X, Y, 1, 16, verbose=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        go_on.set()
+        run.result(60)
+    assert found == 0
+
+
+def test_weights_replaced_while_another_thread_makes_a_plan(rng, monkeypatch):
+    X, W = rng.normal(size=(5, 4)), rng.normal(size=(4, 8))
+    net = small_network()
+    net.forward(X)
+    parts = engine._parts
+    late = [W]
+
+    def between(model):
+        # as if two other threads came just now: one asks, and then one assigns
+        if late:
+            value = late.pop()
+            net.predict(X)
+            net.layers[0].parameters["W"] = value
+        return parts(model)
+
+    monkeypatch.setattr(engine, "_parts", between)
+    net.predict(X)
+    assert not late
+    np.testing.assert_allclose(net.predict(X), net.forward(X), rtol=1e-12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_waits_for_what_another_thread_compiles():
+    compiling = threading.Event()
+
+    def compile_something():
+        with _jit.global_compiler_lock:
+            compiling.set()
+            time.sleep(0.2)  # a fork in the meantime is the one that matters
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(compile_something)
+        assert compiling.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # ends it where it would wait for ever
+            with _jit.global_compiler_lock:
+                os._exit(0)
         run.result(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
+from fastnn import reference
 
 few = settings(deadline=None, max_examples=40)
 
@@ -283,3 +284,119 @@ def test_validation_labels_that_do_not_fit_are_refused_before_training(labels):
     with pytest.raises(ValueError, match=r"validation|labels"):
         net.train(fastnn.Dataset(X, Y, 2, X[:3], labels), 1)
     assert not layer.parameters or not layer.parameters["W"].any()
+
+
+def small_network(hidden="tanh"):
+    layers = [{"name": "fully_connected", "n_out": 5, "activation": hidden}]
+    layers.append({"name": "fully_connected", "n_out": 3, "activation": "softmax"})
+    return fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1}, seed=0)
+
+
+def part(name, value):
+    data = fastnn.Dataset(np.ones((10, 4)), np.eye(3)[np.arange(10) % 3], 4)
+    setattr(data.train, name, value)
+    return data
+
+
+class Own(fastnn.TanH):
+    """Unknown to the engine."""
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 99])
+@pytest.mark.parametrize("hidden", ["tanh", Own()], ids=["engine", "layers"])
+def test_another_batch_size_makes_another_number_of_batches(size, hidden):
+    data = part("batch_size", size)
+    assert data.train.samples_per_epoch == -(-10 // size)
+    net = small_network(hidden)
+    losses = []
+
+    class Count(fastnn.Callback):
+        def on_batches_end(self, run, batch_losses, errors):
+            losses.extend(batch_losses)
+
+    net.train(data, 2, callbacks=[Count()])
+    assert len(losses) == 2 * data.train.samples_per_epoch
+
+
+def test_a_batch_size_is_not_set_in_the_middle_of_a_pass():
+    data = part("batch_size", 4).train
+    data.sample()
+    with pytest.raises(ValueError, match="middle of a pass"):
+        data.batch_size = 3
+    assert (data.batch_size, data.samples_per_epoch) == (4, 3)
+    data.reset()
+    data.batch_size = 3
+    assert data.samples_per_epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("iteration", 3), ("iteration", -1), ("samples_per_epoch", 4)]
+)
+@pytest.mark.parametrize("hidden", ["tanh", Own()], ids=["engine", "layers"])
+def test_a_pass_that_is_none_is_refused(name, value, hidden):
+    data = part(name, value)
+    with pytest.raises(ValueError, match=f"{name}.* {value}.* there are 3 batches of 4 rows"):
+        small_network(hidden).train(data, 2)
+    with pytest.raises(ValueError, match="there are 3 batches"):
+        part(name, value).train.sample()
+
+
+@pytest.mark.parametrize("hidden", ["tanh", Own()], ids=["engine", "layers"])
+def test_a_pass_of_the_first_batches(hidden):
+    data = part("samples_per_epoch", 2)
+    net = small_network(hidden)
+    net.train(data, 3)
+    assert data.train.iteration == 0
+    assert len(data.train.batch_sizes()) == 2
+    assert np.isfinite(net.history.loss).all()
+
+
+class OwnPart(fastnn.Data):
+    """Makes all itself."""
+
+    def __init__(self):
+        self.batch_size, self.samples_per_epoch, self.iteration = 2, 3, 0
+
+    def sample(self):
+        return np.ones((2, 4)), np.eye(3)[:2]
+
+
+def test_a_part_with_an_init_of_its_own():
+    data = part("batch_size", 4)
+    data.train = OwnPart()
+    assert len(small_network().train(data, 2).loss) == 2
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3, 5])
+@pytest.mark.parametrize("hidden", ["tanh", Own()], ids=["engine", "layers"])
+def test_batches_taken_before_training_shift_its_epochs_as_in_the_reference(taken, hidden, rng):
+    X, Y = rng.normal(size=(20, 4)), np.eye(3)[rng.integers(0, 3, 20)]
+
+    def trained(library):
+        np.random.seed(0)
+        data = fastnn.Dataset(X, Y, 6, X[:7], Y[:7])
+        for _ in range(taken):
+            data.train.sample()
+        layers = [{"name": "fully_connected", "n_out": 5, "activation": "tanh"}]
+        layers.append({"name": "fully_connected", "n_out": 3, "activation": "softmax"})
+        net = library.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1})
+        if library is fastnn:
+            net.layers[0].activation = (
+                fastnn.initialize_activation(hidden) if hidden == "tanh" else hidden
+            )
+        found = net.train(data, 3)
+        return found["loss"] if library is reference else found.loss
+
+    np.testing.assert_allclose(trained(fastnn), trained(reference), rtol=1e-12)
+
+
+def test_fit_begins_a_pass_though_a_callback_takes_batches():
+    class Look(fastnn.Callback):
+        def on_epoch_end(self, run):
+            run.dataset.train.sample(shuffle=False)
+
+    X, y = np.ones((10, 4)), np.arange(10) % 3
+    plain, looking = small_network(), small_network()
+    plain.fit(X, y, 3, 4, shuffle=False, verbose=False)
+    looking.fit(X, y, 3, 4, shuffle=False, verbose=False, callbacks=[Look()])
+    assert looking.history == plain.history

@@ -310,7 +310,7 @@ def test_weighted_rows_are_the_same_on_both_roads(output, loss, optimizer, n, rn
         net.layers[0].l2 = 0.5
     for _ in range(2):
         data = fastnn.datasets.Data(X, 4, Y, weights=weights)
-        found = list(fast._batches(data, False, 0))
+        found = list(fast._batches(data, False, 0, data.samples_per_epoch))
         assert len(found) < data.samples_per_epoch  # in stretches
         found = [np.concatenate(part) for part in zip(*found, strict=True)]
         for i in range(0, n, 4):

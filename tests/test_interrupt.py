@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -87,6 +88,41 @@ def test_another_signals_exception_at_a_runs_end_leaves_ctrl_c_alive(rng, monkey
         signal.signal(signal.SIGUSR1, before)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert net.fit(X, y, epochs=2, batch_size=10, verbose=False).loss
+
+
+class Own(fastnn.ReLU):
+    """Unknown to the engine."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+@pytest.mark.parametrize("activation", ["relu", Own()], ids=["engine", "layers"])
+def test_an_exception_of_a_signal_in_a_step_leaves_the_network_free(activation, rng):
+    class Alarm(Exception):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    X, y = rng.normal(size=(4, 3)), rng.integers(0, 2, 4)
+    net = network(activation)
+
+    def train_until_it_rings(seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            net.train_step(X, y)
+
+    for _ in range(3):
+        net.train_step(X, y)
+    random.seed(0)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(1000):
+            with pytest.raises(Alarm):
+                train_until_it_rings(random.uniform(2e-5, 8e-5))
+            assert net.turn.free == [None]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to another process")

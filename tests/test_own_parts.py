@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import Dataset, FullyConnected, NeuralNetwork
 from fastnn.activations import Activation
 from fastnn.layers import Layer
 from fastnn.losses import Loss
@@ -422,3 +423,77 @@ def test_mnist_as_the_teaching_library_keeps_it(labels, tmp_path, monkeypatch):
     np.save(folder / "mnist_val_data.npy", images[:, :20])
     with pytest.raises(ValueError, match="28 x 28"):
         fastnn.initialize_dataset("mnist")
+
+
+class Decaying(NeuralNetwork):
+    """Weights decay after every update."""
+
+    def update(self, epoch=None):
+        super().update(epoch)
+        for layer in self.layers:
+            layer.parameters["W"] *= 0.9
+
+
+class Scaled(NeuralNetwork):
+    """Its inputs are scaled."""
+
+    def forward(self, X):
+        return super().forward(np.asarray(X) / 2)
+
+
+class Doubled(NeuralNetwork):
+    """Its gradients are doubled."""
+
+    def backward(self, target, out):
+        loss = super().backward(target, out)
+        for layer in self.layers:
+            layer.gradients["W"] *= 2
+        return loss
+
+
+class Counting(NeuralNetwork):
+    """Its error is the number of rows."""
+
+    def error(self, target, out):
+        return float(len(out))
+
+
+@pytest.mark.parametrize("kind", [Decaying, Scaled, Doubled, Counting])
+@pytest.mark.parametrize("call", ["train_step", "fit", "train"])
+def test_methods_of_a_subclass_are_called(kind, call):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(12, 4)), np.eye(3)[rng.integers(0, 3, 12)]
+
+    def made():
+        layers = [FullyConnected(5, "relu"), FullyConnected(3, "softmax")]
+        net = kind("cross_entropy", layers, {"name": "SGD", "lr": 0.1}, seed=0)
+        net.forward(X[:1])  # makes the parameters
+        return net
+
+    expected, net = made(), made()
+    for _ in range(2):
+        out = expected.forward(X)
+        loss, error = expected.backward(Y, out), expected.error(Y, out)
+        expected.update(0)
+    if call == "train_step":
+        net.train_step(X, Y)
+        assert net.train_step(X, Y) == pytest.approx(loss, rel=1e-12)
+    else:
+        data = Dataset(X, Y, 12)
+        run = net.train(data, 2) if call == "train" else net.fit(X, Y, 2, 12, verbose=False)
+        assert run.loss[-1] == pytest.approx(loss, rel=1e-12)
+        assert run.error[-1] == pytest.approx(error, rel=1e-12)
+    for a, b in zip(net.layers, expected.layers, strict=True):
+        np.testing.assert_allclose(a.parameters["W"], b.parameters["W"], rtol=1e-10)
+    out = expected.forward(X)
+    np.testing.assert_allclose(net.predict(X), out, rtol=1e-10)
+    found = expected.loss.forward(Y, out), expected.error(Y, out)
+    assert net.evaluate(X, Y) == pytest.approx(found, rel=1e-10)
+
+
+def test_a_subclass_without_weights_of_rows_says_so():
+    net = Doubled("cross_entropy", [FullyConnected(2, "softmax")], {"name": "SGD"}, seed=0)
+    with pytest.raises(ValueError, match=r"Doubled.*weights of rows"):
+        net.fit(np.ones((4, 3)), [0, 1, 0, 1], sample_weight=np.ones(4), verbose=False)
+    with pytest.raises(ValueError, match="methods of its own"):
+        fastnn.fit_many([net], np.ones((4, 3)), [0, 1, 0, 1])

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import sys
+import threading
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -20,6 +21,19 @@ from fastnn.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from fastnn.training import Run
+
+
+def _unlock_bars() -> None:
+    """Give tqdm a new lock in a forked child, which lacks the thread that may have held the old one."""
+    auto, std = sys.modules.get("tqdm.auto"), sys.modules.get("tqdm.std")
+    lock = threading.RLock()
+    for kind in auto.tqdm.__mro__ if auto and std else ():
+        if std and isinstance(vars(kind).get("_lock"), std.TqdmDefaultWriteLock):
+            kind.set_lock(lock)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_bars)
 
 
 class ProgressBar(Callback):
