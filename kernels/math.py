@@ -35,8 +35,8 @@ sigmoid             1.75, 1.68      ``1 / (1 + exp(-x))``
 silu, silu_slope    3.9, 4.0        ``max(x, 0) - |x| e / (1 + e)`` and its derivative, e of ``-|x|``
 gelu_tanh           3.4, 3.2        the same, e of a cubic in two parts
 gelu_tanh_slope     4.7, 4.8        its derivative
-log                 0.87, 0.85      ``k ln 2 + log(1 + f)``
-log1p               0.88, 0.86      log(u) + (rounding error of u) / u, ``u = 1 + x``
+log                 0.87, 0.87      ``k ln 2 + log(1 + f)``
+log1p               0.88, 0.87      log(u) + (rounding error of u) / u, ``u = 1 + x``
 log1p_exp           3.1, 3.0        ``e p(e)``, ``e = exp(x)``, x <= 0; as softplus
 arctan              1.34, 1.90      ``t + t**3 p(t**2)`` of the reduced t
 erf                 1.24, 1.26      ``x + x p(x**2)``, ``1 - 2 Phi(-sqrt(2) x)`` from 1 on
