@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from fastnn._typing import Array
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _LAYER: dict[str, Callable[[], Any]] = {  # what a network reads of a layer that is no `Layer`

@@ -209,8 +209,8 @@ class NeuralNetwork(LayerStack):
         """Train on one batch as the teaching library does, through methods of a subclass's own."""
         if weights is not None:
             raise ValueError(
-                f"{type(self).__name__} has a forward, backward or error of its own, "
-                "which knows nothing of weights of rows"
+                f"{type(self).__name__} overrides forward, backward or error, "
+                "which do not support sample_weight, the weights of rows"
             )
         out = self.forward(X)
         loss, error = self.backward(Y, out), self._own_error(Y, out)

@@ -73,25 +73,30 @@ def data(dtype, n=40):
     return rng.normal(size=(n, 4)).astype(dtype), np.eye(3, dtype=dtype)[rng.integers(0, 3, n)]
 
 
+@pytest.fixture
+def read(monkeypatch):
+    """Return a list to which every compiled stretch adds the address that it reads X from."""
+    addresses, train = [], stretches.train
+
+    def watched(together, pool):
+        found = train(together, pool)
+        addresses.append(int(together[0].plan.words[dense.ALL_X]))
+        return found
+
+    monkeypatch.setattr(stretches, "train", watched)
+    return addresses
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_fit_reads_a_read_only_array_where_it_lies(
-    form, weighted, dtype, tmp_path, monkeypatch, no_second_code
+    form, weighted, dtype, tmp_path, read, no_second_code
 ):
     if fastnn.engine.obstacle(network()) is not None:
         pytest.skip("no compiled steps here")
     X, Y = data(dtype)
     weights = np.linspace(0.5, 2, len(X)) if weighted else None
     given = FORMS[form](X, tmp_path)
-    read = []
-    train = stretches.train
-
-    def watched(together, pool):
-        found = train(together, pool)
-        read.append(int(together[0].plan.words[dense.ALL_X]))
-        return found
-
-    monkeypatch.setattr(stretches, "train", watched)
     results = []
     for x in (X, given):
         read.clear()
@@ -178,22 +183,13 @@ def test_many_networks_read_a_read_only_array_where_it_lies(dtype, no_second_cod
     assert results[0] == results[1]
 
 
-def test_estimators_read_a_read_only_array_where_it_lies(monkeypatch, no_second_code):
+def test_estimators_read_a_read_only_array_where_it_lies(read, no_second_code):
     pytest.importorskip("sklearn")
     from fastnn.sklearn import MLPClassifier
 
     if fastnn.engine.obstacle(network()) is not None:
         pytest.skip("no compiled steps here")
     X, Y = data(np.dtype(np.float64))
-    read = []
-    train = stretches.train
-
-    def watched(together, pool):
-        found = train(together, pool)
-        read.append(int(together[0].plan.words[dense.ALL_X]))
-        return found
-
-    monkeypatch.setattr(stretches, "train", watched)
     fitted = []
     for x in (X, locked(X)):
         read.clear()
