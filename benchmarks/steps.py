@@ -24,7 +24,8 @@ import fastnn
 from fastnn.bench import machine, record, timing
 from fastnn.bench.bounds import Meter
 from fastnn.bench.networks import TrainingStep
-from fastnn.kernels import dense, probes, steps
+from fastnn.kernels.layers import dense
+from fastnn.kernels.step import probes, steps
 
 CASES = [
     TrainingStep(25, (4, 25, 16, 3)),

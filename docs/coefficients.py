@@ -1,4 +1,4 @@
-"""Find the polynomials of ``kernels/polynomials.py`` anew: ``python docs/coefficients.py``.
+"""Find the polynomials of ``kernels/elementary/polynomials.py`` anew: ``python docs/coefficients.py``.
 
 Each is the near-minimax one that interpolates a smooth function in the Chebyshev nodes of the
 interval to which the elementary function was reduced, found with 60 digits and rounded coefficient by

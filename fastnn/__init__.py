@@ -1,6 +1,5 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
-from fastnn._tensors import SavedModelError
 from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn._warmup import warmup
@@ -45,7 +44,8 @@ from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize
 from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
-from fastnn.saving import load
+from fastnn.saving.networks import load
+from fastnn.saving.tensors import SavedModelError
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
 from fastnn.tables import load_csv
 from fastnn.utils import (

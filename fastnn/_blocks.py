@@ -2,7 +2,7 @@
 
 from fastnn._arrays import LINE
 from fastnn._typing import Array
-from fastnn.kernels import dense
+from fastnn.kernels.layers import dense
 
 
 def column_blocks(width: int, itemsize: int, shares: int) -> int:

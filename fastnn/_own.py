@@ -40,6 +40,11 @@ def as_part(given: Any, make: Callable[[Any], Any], *methods: str) -> Any:
     return given if own else make(given)
 
 
+def says(thing: Any, name: str) -> Any:
+    """Return what an object's very class has under a name, else None: subclasses do not inherit it."""
+    return vars(type(thing)).get(name)
+
+
 def name_of(loss: Any) -> str:
     """Return a loss's name, or its class's if it has none."""
     return str(getattr(loss, "name", "") or type(loss).__name__)

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from fastnn._validation import require_count
-from fastnn.kernels import threads
+from fastnn.kernels.step import threads
 
 
 def get_num_threads() -> int:

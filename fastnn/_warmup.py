@@ -12,10 +12,10 @@ from fastnn import functional
 from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn.activations import ACTIVATIONS
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 from fastnn.losses import CrossEntropy
 from fastnn.models import NeuralNetwork
-from fastnn.optimizers import _OPTIMIZERS
+from fastnn.optimizers import OPTIMIZERS
 
 _FEW, _MANY = 4, 2048  # rows: one call of a kernel, and one cut up for several cores
 _WIDTH = 32
@@ -61,9 +61,9 @@ def parts(dtypes: Iterable[DTypeLike]) -> Iterator[Warmed]:
         X = rng.normal(size=(_MANY, _WIDTH)).astype(dtype)
         labels = rng.integers(0, _WIDTH, _MANY)
         for part, arguments in _networks():
-            before, began = len(_cache.compiled), time.perf_counter()
+            before, began = len(cache.compiled), time.perf_counter()
             _use(arguments, X, labels)
-            yield Warmed(str(dtype), part, len(_cache.compiled) - before, time.perf_counter() - began)
+            yield Warmed(str(dtype), part, len(cache.compiled) - before, time.perf_counter() - began)
 
 
 def _networks() -> Iterator[tuple[str, tuple[Any, str, str, Any]]]:
@@ -76,7 +76,7 @@ def _networks() -> Iterator[tuple[str, tuple[Any, str, str, Any]]]:
     yield "weighted cross_entropy", (weighted, "relu", "softmax", {"name": "SGD"})
     yield "binary_cross_entropy", ("binary_cross_entropy", "relu", "sigmoid", {"name": "SGD"})
     yield "l2", ("l2", "relu", "linear", {"name": "SGD"})
-    for name in _OPTIMIZERS:
+    for name in OPTIMIZERS:
         for clip in (None, 1.0):
             optimizer = {"name": name, "clip_norm": clip, "momentum": 0.9}
             yield f"clipped {name}" if clip else name, ("l2", "relu", "linear", optimizer)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import engine, stretches
+from fastnn import engine
 from fastnn._arrays import extents
-from fastnn._interrupt import deferred_interrupt
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_count, require_finite
 from fastnn.datasets import Data
-from fastnn.kernels import threads
+from fastnn.engine import stretches
+from fastnn.engine.plans import TrainingPlan
+from fastnn.engine.stretches import Stretch
+from fastnn.kernels.step import threads
 from fastnn.logs import History
-from fastnn.plans import TrainingPlan
-from fastnn.stretches import Stretch
 from fastnn.training import check_rates, warn_if_lost, weighted_mean
+from fastnn.training.interrupt import deferred_interrupt
 
 if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _own, losses, summary, testing, training
+from fastnn import _own, evaluation, losses, summary, training
 from fastnn._changes import watched
 from fastnn._repr import as_call
 from fastnn._turn import Turn
@@ -341,7 +341,7 @@ class NeuralNetwork(LayerStack):
         if sample_weight is not None:
             dataset.train = Data(x, batch_size, y, dataset.out_dim, as_weights(sample_weight, len(x)))
         if checkpoint is not None:
-            from fastnn.checkpoints import Checkpoint  # which imports this file
+            from fastnn.callbacks.checkpoint import Checkpoint  # which imports this file
 
             keeper = Checkpoint(checkpoint, checkpoint_every, resume, self, dataset, epochs, shuffle)
             callbacks = [*as_callbacks(callbacks), keeper]
@@ -426,14 +426,14 @@ class NeuralNetwork(LayerStack):
         With ``save_predictions`` the outputs are added, row by row, and the whole is pickled to
         ``test_predictions.p`` in the logger's folder.
         """
-        return testing.test(self, dataset, save_predictions)
+        return evaluation.test(self, dataset, save_predictions)
 
     def test_kaggle(self, dataset: Dataset) -> dict[str, Array]:
         """Return ``{"Id": ..., "Category": ...}``, the class predicted for each row of the test part.
 
         With a logger they are also written to ``kaggle_predictions.csv`` in its folder.
         """
-        return testing.classes(self, dataset)
+        return evaluation.classes(self, dataset)
 
     def save(self, path: str | Path) -> None:
         """Write the network to a safetensors file, which :func:`fastnn.load` reads.
@@ -449,7 +449,7 @@ class NeuralNetwork(LayerStack):
         ImportError
             If safetensors is not installed; the message says how to install it.
         """
-        from fastnn import saving  # which imports this file
+        from fastnn.saving import networks as saving  # which imports this file
 
         saving.save(self, path)
 
@@ -459,8 +459,8 @@ class NeuralNetwork(LayerStack):
         Raises ``ValueError`` if the model has no logger.
         """
         parameters = {i: OrderedDict(layer.parameters) for i, layer in enumerate(self.layers)}
-        logger = testing.logger_of(self, "save_parameters")
-        testing.keep(logger, f"parameters_epoch{epoch}", parameters)
+        logger = evaluation.logger_of(self, "save_parameters")
+        evaluation.keep(logger, f"parameters_epoch{epoch}", parameters)
 
     def summary(self) -> summary.Table:
         """Return a table of the layers: activation, widths, number of parameters.

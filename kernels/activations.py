@@ -7,8 +7,8 @@ writes the gradient of its input.
 import math
 
 from fastnn._typing import Array
-from fastnn.kernels import math as m
-from fastnn.kernels._jit import exact, muladd
+from fastnn.kernels.compiling.jit import exact, muladd
+from fastnn.kernels.elementary import math as m
 
 
 @exact

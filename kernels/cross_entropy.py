@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import by_dtype, exact, fma, inlined, inner, muladd
+from fastnn.kernels.compiling.jit import by_dtype, exact, fma, inlined, inner, muladd
+from fastnn.kernels.elementary import math as m
+from fastnn.kernels.elementary.shifted_exp import exp_row_from_top, halves, reciprocal, scale_of
+from fastnn.kernels.emitted.sums import BLOCK, sums_of_gaps
 from fastnn.kernels.rows import LANES, SHORT
-from fastnn.kernels.shifted_exp import exp_row_from_top, halves, reciprocal, scale_of
-from fastnn.kernels.sums import BLOCK, sums_of_gaps
 
 _CUT = 1.5 * 2.0 ** (52 - 26)  # of targets: see shifted_exp.py
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import exact, inlined, inner, muladd
-from fastnn.kernels.sums import BLOCK, sum_of, sum_of_squares, terms
+from fastnn.kernels.compiling.jit import exact, inlined, inner, muladd
+from fastnn.kernels.elementary import math as m
+from fastnn.kernels.emitted.sums import BLOCK, sum_of, sum_of_squares, terms
 
 _EPS = np.finfo(np.float64).eps
 

@@ -1,7 +1,7 @@
 """Optimiser updates over flat arrays of ``m`` parameters.
 
 Each rule writes its step to an array, for ``optimizer.update``; what applies it to weights is in
-:mod:`fastnn.kernels.rule_microkernel`.
+:mod:`fastnn.kernels.emitted.rules`.
 """
 
 import math
@@ -10,8 +10,8 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import rows
-from fastnn.kernels._jit import exact, inner, muladd
-from fastnn.kernels.sums import BLOCK, sum_of_products, terms
+from fastnn.kernels.compiling.jit import exact, inner, muladd
+from fastnn.kernels.emitted.sums import BLOCK, sum_of_products, terms
 
 _SMALL, _LARGE = 2.0**-800, 2.0**800  # between them no square that counts is rounded away
 

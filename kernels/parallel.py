@@ -6,7 +6,7 @@ Nor do sums, those of losses (:func:`sum_by_rows` and the like): for any number 
 in the same way, and add what the chunks give in their order. Arrays are C-contiguous, of one shape and
 dtype.
 
-A chunk is a job for :mod:`fastnn.kernels.threads`, which calls it by address with two integers. The
+A chunk is a job for `step/threads.py`, which calls it by address with two integers. The
 templates below turn those into arrays; :func:`_job` puts a kernel and a dtype into a template.
 """
 
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import _jit, activations, threads
-from fastnn.kernels._jit import inner, kernel
-from fastnn.kernels._memory import array_at
+from fastnn.kernels import activations
+from fastnn.kernels.compiling import jit
+from fastnn.kernels.compiling.jit import inner, kernel
+from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.rows import LANES, SHORT, add
+from fastnn.kernels.step import threads
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
 # Bytes of an array from which on several cores are used. A loop on two costs about 2.5 us more than the
@@ -131,7 +133,7 @@ def _sum_labels(words_at: int, chunk: int) -> None:
 @functools.cache
 def _job(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
     """Return ``template`` compiled for one kernel and dtype; its ``address`` holds while it lives."""
-    return _jit.job_from(template, function, dtype)
+    return jit.job_from(template, function, dtype)
 
 
 @kernel
@@ -178,7 +180,7 @@ def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -
     if arrays[0].ndim != 1:
         arrays = tuple([array.reshape(-1) for array in arrays])
     first = arrays[0]
-    if first.nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not _jit.COMPILED:
+    if first.nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not jit.COMPILED:
         function(*arrays) if parameter is None else function(first, parameter, *arrays[1:])
         return
     m = first.size
@@ -194,7 +196,7 @@ def by_rows(function: Any, *arrays: Array) -> None:
     if arrays[0].ndim != 2:
         arrays = tuple([array.reshape(-1, array.shape[-1]) for array in arrays])
     first = arrays[0]
-    if first.nbytes < SMALL_ROWS or not _jit.COMPILED:
+    if first.nbytes < SMALL_ROWS or not jit.COMPILED:
         function(*arrays)
         return
     n, k = first.shape
@@ -248,14 +250,14 @@ def _sum(template: Any, function: Any, arrays: Any) -> float:
 
 def sum_by_rows(function: Any, z: Array, y: Array, out: Array) -> float:
     """Return ``function(z, y, n, out)``, a loss over ``n`` rows, which writes its gradient."""
-    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not jit.COMPILED:
         return float(function(z, y, len(z), out))
     return _sum(_sum_rows, function, (z, y, out))
 
 
 def sum_elementwise(function: Any, z: Array, y: Array, out: Array) -> float:
     """As :func:`sum_by_rows`, for a function of flat arrays; these have any shape ``(n, ...)``."""
-    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not jit.COMPILED:
         return float(function(z.reshape(-1), y.reshape(-1), len(z), out.reshape(-1)))
     return _sum(_sum_flat, function, (z, y, out))
 
@@ -267,6 +269,6 @@ def sum_by_labels(
 
     labels are int64, sample and class weights float64.
     """
-    if z.nbytes < SMALL_ROWS or not _jit.COMPILED:
+    if z.nbytes < SMALL_ROWS or not jit.COMPILED:
         return float(function(z, labels, samples, classes, smoothing, len(z), out))
     return _sum(_sum_labels, function, (z, labels, samples, classes, smoothing, out))

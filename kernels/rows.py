@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels._jit import COMPILED, inlined, inner
-from fastnn.kernels._memory import array_at, stack
-from fastnn.kernels.shifted_exp import cut_of, halves, scale_of, scaled_exp
-from fastnn.kernels.sums import BLOCK, sum_of, sum_of_products
-from fastnn.kernels.transposition import transpose
+from fastnn.kernels.compiling.jit import COMPILED, inlined, inner
+from fastnn.kernels.compiling.memory import array_at, stack
+from fastnn.kernels.elementary.shifted_exp import cut_of, halves, scale_of, scaled_exp
+from fastnn.kernels.emitted.sums import BLOCK, sum_of, sum_of_products
+from fastnn.kernels.emitted.transposition import transpose
 
 SHORT = 64 if COMPILED else 0
 LANES = 64

@@ -11,11 +11,11 @@ lanes.
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import math as m
 from fastnn.kernels import rows
-from fastnn.kernels._jit import exact, fma, inner, muladd
+from fastnn.kernels.compiling.jit import exact, fma, inner, muladd
+from fastnn.kernels.elementary import math as m
+from fastnn.kernels.elementary.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 from fastnn.kernels.rows import LANES, SHORT
-from fastnn.kernels.shifted_exp import exp_row, exp_row_from_top, reciprocal, scale_of
 
 
 @inner

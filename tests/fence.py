@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _arrays, optimizers, plans, stack
+from fastnn import _arrays, optimizers, stack
+from fastnn.engine import plans
 
 PAGE = mmap.PAGESIZE
 PLACES = ("end", "start")

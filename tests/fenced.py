@@ -101,8 +101,8 @@ def targets(loss, n, k, dtype, rng):
 
 def kernel(draw):
     """Draw a public kernel and a shape, as keywords of :func:`run_kernel`."""
-    from fastnn.cli.twins import kernels, twin
     from fastnn.kernels.rows import SHORT
+    from fastnn.reference.twins import kernels, twin
 
     names = [name for name in kernels() if twin(name)]
     name = draw.choice([name for name in names if SHORT or not name.endswith("_short")])
@@ -111,14 +111,14 @@ def kernel(draw):
 
 
 def run_kernel(name, n, k, dtype):
-    from fastnn.cli.twins import kernels, twin
+    from fastnn.reference.twins import kernels, twin
 
     twin(name).case(kernels()[name], n, k, dtype).run()
 
 
 def product(draw):
     """Draw a product of the micro-kernel, as keywords of :func:`run_product`."""
-    from fastnn.kernels import gemm_microkernel as gemm
+    from fastnn.kernels.emitted import gemm as gemm
 
     modes = (gemm.PLAIN, gemm.RELU, gemm.RELU_GRADIENT, gemm.SGD, gemm.DESCENT)
     return {
@@ -133,13 +133,14 @@ def product(draw):
 
 
 def run_product(m, n, k, mode, transposed, start, dtype):
-    from fastnn.kernels import _jit, gemm_microkernel, transposition
+    from fastnn.kernels.compiling import jit
+    from fastnn.kernels.emitted import gemm, transposition
 
-    @_jit.exact
+    @jit.exact
     def multiply(*arguments):
-        gemm_microkernel.gemm(*arguments)
+        gemm.gemm(*arguments)
 
-    @_jit.exact
+    @jit.exact
     def transpose(*arguments):
         transposition.transpose(*arguments)
 
@@ -147,7 +148,7 @@ def run_product(m, n, k, mode, transposed, start, dtype):
     A = np.ones((k, m) if transposed else (m, k), dtype)
     strides = (1, m) if transposed else (k, 1)
     B, T, C, V = (np.ones(shape, dtype) for shape in ((k, n), (n, k), (m, n), (m, n)))
-    plain = mode in (gemm_microkernel.PLAIN, gemm_microkernel.RELU)
+    plain = mode in (gemm.PLAIN, gemm.RELU)
     begin = (0, 0) if plain and not start else (V.ctypes.data, n)
     at, size = (B.ctypes.data, n, C.ctypes.data, n), A.itemsize
     multiply(A.ctypes.data, *strides, *at, m, n, k, *begin, mode, size, (one, one))

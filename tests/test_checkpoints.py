@@ -190,13 +190,13 @@ def test_an_optimizer_that_a_program_holds_is_the_one_that_is_resumed(tmp_path):
 
 
 def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path):
-    from fastnn import _tensors
+    from fastnn.saving import tensors
 
     path = tmp_path / "c"
     break_off(path)
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     del description["run"]["network"]
-    _tensors.write(path, description, arrays)
+    tensors.write(path, description, arrays)
     expected, net = make(), make()
     fit(expected)
     fit(net, path, resume=True)
@@ -325,13 +325,13 @@ def _one_array_more(run, arrays):
     ],
 )
 def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, change):
-    from fastnn import _tensors
+    from fastnn.saving import tensors
 
     path = tmp_path / "c"
     break_off(path)
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     change(description["run"], arrays)
-    _tensors.write(path, description, arrays)
+    tensors.write(path, description, arrays)
     with pytest.raises(fastnn.SavedModelError):
         fit(make(), path, resume=True)
 

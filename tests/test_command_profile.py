@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fastnn.cli import sources, twins
+from fastnn.cli import sources
 from fastnn.cli.app import app
-from fastnn.kernels import _jit
+from fastnn.kernels.compiling import jit
+from fastnn.reference import twins
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_a_kernel_with_a_twin(dtype):
         "8 x 5 " + str(dtype),
     ):  # fmt: skip
         assert text in result.output
-    if _jit.COMPILED:
+    if jit.COMPILED:
         assert "main loop: " in result.output
         assert "bound by FLOPs" in result.output
         assert "multiply-adds" in result.output

@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import FullyConnected, engine
-from fastnn.kernels import _jit
+from fastnn.kernels.compiling import jit
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_fork_waits_for_what_another_thread_compiles():
     compiling = threading.Event()
 
     def compile_something():
-        with _jit.global_compiler_lock:
+        with jit.global_compiler_lock:
             compiling.set()
             time.sleep(0.2)  # a fork in the meantime is the one that matters
 
@@ -269,7 +269,7 @@ def test_a_fork_waits_for_what_another_thread_compiles():
         child = os.fork()
         if child == 0:
             signal.alarm(60)  # ends it where it would wait for ever
-            with _jit.global_compiler_lock:
+            with jit.global_compiler_lock:
                 os._exit(0)
         run.result(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import _files
+from fastnn.datasets import files
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 2**20
@@ -32,7 +32,7 @@ def idx(*shape, data=b""):
 
 
 def read_idx(path):
-    return _files.read_idx(path.parent, "images", 3)
+    return files.read_idx(path.parent, "images", 3)
 
 
 def test_idx_files_hold_what_they_say(tmp_path):
@@ -62,7 +62,7 @@ def test_of_an_idx_file_that_unpacks_to_more_than_its_shape_no_more_is_read(tmp_
 
 
 def test_an_idx_file_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "_LARGEST_IDX", 2 * MEGABYTE)
+    monkeypatch.setattr(files, "_LARGEST_IDX", 2 * MEGABYTE)
     (tmp_path / "images.gz").write_bytes(gzip.compress(idx(64, 256, 256, data=bytes(4 * MEGABYTE))))
     with (
         less_memory_than(MEGABYTE),
@@ -117,25 +117,25 @@ def test_npy_headers_that_are_absurd_are_refused(content, tmp_path):
         less_memory_than(MEGABYTE),
         pytest.raises(ValueError, match=r"array\.npy is not a readable \.npy array"),
     ):
-        _files.load_npy(tmp_path / "array.npy")
+        files.load_npy(tmp_path / "array.npy")
 
 
 @pytest.mark.parametrize("content", ABSURD)
 def test_npz_members_that_are_absurd_are_refused(content, tmp_path):
     npz(tmp_path / "data.npz", X=content, y=npy())
     with less_memory_than(MEGABYTE), pytest.raises(ValueError, match=r"cannot read .*data\.npz"):
-        _files.load_npz(tmp_path / "data.npz")
+        files.load_npz(tmp_path / "data.npz")
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_all_versions_of_the_format_are_read(version, tmp_path):
     data = np.arange(12.0).reshape(3, 4)
     (tmp_path / "array.npy").write_bytes(npy(data=data.tobytes(), version=version))
-    np.testing.assert_array_equal(_files.load_npy(tmp_path / "array.npy"), data)
+    np.testing.assert_array_equal(files.load_npy(tmp_path / "array.npy"), data)
     npz(
         tmp_path / "data.npz", X=npy(data=data.tobytes(), version=version), y=npy("()", "<i4", bytes(4))
     )
-    X, y = _files.load_npz(tmp_path / "data.npz")
+    X, y = files.load_npz(tmp_path / "data.npz")
     np.testing.assert_array_equal(X, data)
     assert y == 0
 
@@ -146,7 +146,7 @@ def test_an_npz_member_that_claims_more_than_the_file_can_hold_is_refused(tmp_pa
     content, size = path.read_bytes(), struct.pack("<I", len(npy("(1000000, 1000)")))
     path.write_bytes(content.replace(size, struct.pack("<I", 0xF0000000)))
     with less_memory_than(MEGABYTE), pytest.raises(ValueError, match=r"cannot read .*data\.npz"):
-        _files.load_npz(path)
+        files.load_npz(path)
 
 
 def test_what_is_no_archive_is_refused(tmp_path):
@@ -154,10 +154,10 @@ def test_what_is_no_archive_is_refused(tmp_path):
     for content in (b"", b"text", npy()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"cannot read .*data\.npz"):
-            _files.load_npz(path)
+            files.load_npz(path)
     npz(path, a=npy())
     with pytest.raises(ValueError, match=r"data\.npz needs arrays X and y, it has a"):
-        _files.load_npz(path)
+        files.load_npz(path)
 
 
 def mutated(content, rng):
@@ -178,10 +178,10 @@ def test_mutations_of_a_file_give_an_array_or_the_one_error(kind, tmp_path):
     made = io.BytesIO()
     if kind.endswith("npz"):
         (np.savez_compressed if "packed" in kind else np.savez)(made, X=np.eye(4), y=np.arange(4))
-        path, read = tmp_path / "data.npz", _files.load_npz
+        path, read = tmp_path / "data.npz", files.load_npz
     elif kind == "npy":
         np.save(made, np.eye(4))
-        path, read = tmp_path / "data.npy", _files.load_npy
+        path, read = tmp_path / "data.npy", files.load_npy
     else:
         content = idx(4, 3, 2, data=bytes(range(24)))
         made.write(gzip.compress(content) if "packed" in kind else content)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import engine, plans
+from fastnn import engine
 from fastnn._changes import Changes, WatchedDict
-from fastnn.kernels import dense
-from fastnn.kernels._jit import COMPILED
+from fastnn.engine import plans
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.layers import dense
 
 compiled_step = pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})

@@ -7,7 +7,7 @@ import sys
 import fenced
 import pytest
 
-from fastnn.kernels._jit import COMPILED
+from fastnn.kernels.compiling.jit import COMPILED
 
 pytestmark = [
     pytest.mark.skipif(

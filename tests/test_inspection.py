@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastnn import inspection
+from fastnn.cli import inspection
 
 # y = 4 x over float32: a loop over vectors, and one over what is left.
 ELF = """

@@ -70,7 +70,7 @@ def run(folder, **environment):
 
 def test_the_wheel_holds_the_kernels_as_fastnn_kernels(built):
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
-    kernels = {f"fastnn/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
+    kernels = {f"fastnn/{path.relative_to(ROOT)}" for path in (ROOT / "kernels").rglob("*.py")}
     assert kernels <= set(names)
     assert "fastnn/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fastnn", "fastnn_cpu"}
@@ -80,7 +80,7 @@ def test_the_sdist_holds_every_source(built):
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = archive.getnames()
     inside = {name.split("/", 1)[1] for name in names if "/" in name}
-    for path in [*(ROOT / "kernels").glob("*.py"), *(ROOT / "fastnn").glob("*.py")]:
+    for path in [*(ROOT / "kernels").rglob("*.py"), *(ROOT / "fastnn").rglob("*.py")]:
         assert str(path.relative_to(ROOT)) in inside
     assert {"README.md", "LICENSE", "pyproject.toml"} <= inside
 

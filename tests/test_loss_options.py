@@ -6,7 +6,7 @@ from conftest import dense
 
 import fastnn
 from fastnn import engine, functional, reference
-from fastnn.kernels._jit import COMPILED
+from fastnn.kernels.compiling.jit import COMPILED
 
 WEIGHTS = [0.5, 2.0, 1.0]
 OPTIONS = [{"label_smoothing": 0.1}, {"class_weight": WEIGHTS}]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import stretches
+from fastnn.engine import stretches
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 5))

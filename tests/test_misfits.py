@@ -7,7 +7,7 @@ import pytest
 
 import fastnn
 from fastnn import FullyConnected, NeuralNetwork
-from fastnn.kernels import dense
+from fastnn.kernels.layers import dense
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 4))
@@ -356,9 +356,9 @@ def test_the_order_of_a_stretch_is_checked():
         pytest.skip("no compiled steps here")
     for order in ([[0, 200]], [[-1, 0]]):
         with pytest.raises(ValueError, match="X has 200 rows"):
-            fastnn.stretches.Stretch(plan, net.optimizer, X, Y, np.array(order), 0)
+            fastnn.engine.stretches.Stretch(plan, net.optimizer, X, Y, np.array(order), 0)
     with pytest.raises(ValueError, match="10 weights"):
-        fastnn.stretches.Stretch(plan, net.optimizer, X, Y, np.array([[0]]), 0, np.ones(10))
+        fastnn.engine.stretches.Stretch(plan, net.optimizer, X, Y, np.array([[0]]), 0, np.ones(10))
     assert plan.words[dense.CHANGED_COUNT] > 0
 
 

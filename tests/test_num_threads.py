@@ -10,9 +10,9 @@ from processes import PATIENCE
 from threadpoolctl import threadpool_info
 
 import fastnn
-from fastnn import _trial, functional
-from fastnn.kernels import threads
-from fastnn.kernels._jit import COMPILED
+from fastnn import functional, pace
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.step import threads
 
 COUNTS = (1, 2, 3, 7)
 
@@ -152,7 +152,7 @@ def network(optimizer, dtype):
 @pytest.mark.parametrize("n", [32, 150])
 @pytest.mark.skipif(not COMPILED, reason="layers train by BLAS, whose bits depend on its threads")
 def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_trial, "_WAKING", np.inf)  # no trial: steps are always shared
+    monkeypatch.setattr(pace, "_WAKING", np.inf)  # no trial: steps are always shared
     X, Y = rng.normal(size=(400, 70)), rng.integers(0, 10, 400)
 
     def fit():
@@ -168,7 +168,7 @@ def test_whole_fits_are_the_same_bits(optimizer, n, dtype, rng, monkeypatch):
 @pytest.mark.parametrize("rule", ["SGD", "Adam"])
 @pytest.mark.parametrize("columns", [1, 2])
 def test_fewer_inputs_than_threads(columns, rule, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_trial, "_WAKING", np.inf)
+    monkeypatch.setattr(pace, "_WAKING", np.inf)
     X, Y = rng.normal(size=(64, columns)), rng.normal(size=(64, 100))
 
     def fit():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import FullyConnected, functional, stretches
-from fastnn.kernels import dense
-from fastnn.kernels._inlined import Kernel
+from fastnn import FullyConnected, functional
+from fastnn.engine import stretches
+from fastnn.kernels.compiling.inlined import Kernel
+from fastnn.kernels.layers import dense
 
 
 class LayerwiseSGD(fastnn.SGD):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from kill_and_resume import outcome
 
 import fastnn
-from fastnn import _tensors, losses, weights
+from fastnn import losses, weights
 from fastnn.activations import ACTIVATIONS
+from fastnn.saving import tensors
 
 pytest.importorskip("safetensors", reason="saving needs safetensors")
 
@@ -223,13 +224,13 @@ def _places(value, place=()):
 def test_any_description_gives_a_network_or_the_one_error(tmp_path_factory, saved, data):
     path = tmp_path_factory.getbasetemp() / "described"
     path.write_bytes(saved[0])
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     *parents, last = data.draw(st.sampled_from([p for p in _places(description) if p]))
     entry = description
     for key in parents:
         entry = entry[key]
     entry[last] = data.draw(_json)
-    _tensors.write(path, description, arrays)
+    tensors.write(path, description, arrays)
     with contextlib.suppress(fastnn.SavedModelError):
         assert fastnn.load(path).predict(X).shape == (60, 3)
 
@@ -237,9 +238,9 @@ def test_any_description_gives_a_network_or_the_one_error(tmp_path_factory, save
 def test_files_from_before_an_argument_was_added(tmp_path):
     net = fit(make(optimizer=fastnn.Adam(0.1)))
     net.save(tmp_path / "net")
-    description, arrays = _tensors.read(tmp_path / "net")
+    description, arrays = tensors.read(tmp_path / "net")
     assert description["network"]["optimizer"]["arguments"].pop("eps_hat") is False
-    _tensors.write(tmp_path / "net", description, arrays)
+    tensors.write(tmp_path / "net", description, arrays)
     loaded = fastnn.load(tmp_path / "net")
     assert loaded.optimizer.eps_hat is False
     np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
@@ -294,9 +295,9 @@ def _array(name, value):
 def test_what_does_not_fit_together_is_refused(saved, tmp_path, change, message):
     path = tmp_path / "net"
     path.write_bytes(saved[0])
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     change(description, arrays)
-    _tensors.write(path, description, arrays)
+    tensors.write(path, description, arrays)
     with pytest.raises(fastnn.SavedModelError, match=message):
         fastnn.load(path)
 
@@ -304,19 +305,19 @@ def test_what_does_not_fit_together_is_refused(saved, tmp_path, change, message)
 @pytest.mark.parametrize(("bits", "name"), [("MT19937", "pos"), ("Philox", "buffer_pos")])
 def test_a_position_outside_a_generators_buffer_is_refused(tmp_path, bits, name):
     make(seed=np.random.Generator(getattr(np.random, bits)(0))).save(tmp_path / "net")
-    description, arrays = _tensors.read(tmp_path / "net")
+    description, arrays = tensors.read(tmp_path / "net")
     state = description["random"]["state"] if bits == "MT19937" else description["random"]
     state[name] = 10**6
-    _tensors.write(tmp_path / "net", description, arrays)
+    tensors.write(tmp_path / "net", description, arrays)
     with pytest.raises(fastnn.SavedModelError, match=f"{name}' cannot be 1000000"):
         fastnn.load(tmp_path / "net")
 
 
 def test_a_huge_network_that_is_only_described_takes_no_memory(tmp_path):
     make().save(tmp_path / "net")
-    description, arrays = _tensors.read(tmp_path / "net")
+    description, arrays = tensors.read(tmp_path / "net")
     description["network"]["layers"][0]["arguments"]["n_out"] = 10**9
-    _tensors.write(tmp_path / "net", description, arrays)
+    tensors.write(tmp_path / "net", description, arrays)
     tracemalloc.start()
     fastnn.load(tmp_path / "net")
     peak = tracemalloc.get_traced_memory()[1]
@@ -340,8 +341,8 @@ def test_safetensors_files_of_others_are_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "1" * 10_000])
 def test_descriptions_that_are_no_json_object_are_refused(tmp_path, text, monkeypatch):
-    monkeypatch.setattr(_tensors, "to_json", lambda description: text)
-    _tensors.write(tmp_path / "net", {}, {})
+    monkeypatch.setattr(tensors, "to_json", lambda description: text)
+    tensors.write(tmp_path / "net", {}, {})
     with pytest.raises(fastnn.SavedModelError, match="JSON"):
         fastnn.load(tmp_path / "net")
 

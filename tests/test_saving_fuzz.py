@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _tensors
+from fastnn.saving import tensors
 
 pytest.importorskip("safetensors", reason="saving needs safetensors")
 
@@ -79,8 +79,8 @@ def written(path, description, arrays):
     text = json.dumps(description)
     for depth in (100, 900, 9000):  # lists in lists
         text = text.replace(f'"<{depth}>"', "[" * depth + "]" * depth)
-    metadata = {"fastnn": text, "digest": _tensors.digest(text, arrays)}
-    path.write_bytes(_tensors.require_safetensors().numpy.save(arrays, metadata))
+    metadata = {"fastnn": text, "digest": tensors.digest(text, arrays)}
+    path.write_bytes(tensors.require_safetensors().numpy.save(arrays, metadata))
 
 
 def assert_valid(net):
@@ -97,7 +97,7 @@ def test_descriptions_and_arrays_of_networks(seed, tmp_path):
     net = make()
     net.fit(X, Y, 1, verbose=False)
     net.save(path)
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     refused = []
     for _ in range(600):
         changed = copy.deepcopy(description), dict(arrays)
@@ -131,7 +131,7 @@ def test_descriptions_and_arrays_of_checkpoints(seed, tmp_path):
     rng, path, refused = np.random.default_rng(seed or 0), tmp_path / "run", []
     with pytest.raises(ZeroDivisionError):
         fit(callbacks=[Break()])
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     for _ in range(200):
         changed = copy.deepcopy(description), dict(arrays)
         mutate(*changed, rng)
@@ -155,7 +155,7 @@ def test_descriptions_and_arrays_of_checkpoints(seed, tmp_path):
 def test_nested_json_anywhere(place, value, tmp_path):
     path, net = tmp_path / "run", make()
     net.fit(X, Y, 1, verbose=False, checkpoint=path)
-    description, arrays = _tensors.read(path)
+    description, arrays = tensors.read(path)
     entry = description
     for key in place[:-1]:
         entry = entry[key]

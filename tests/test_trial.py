@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _trial
-from fastnn._trial import Trial
-from fastnn.kernels._jit import COMPILED
+from fastnn import pace
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.pace import Trial
 
 
 class Clock:
@@ -22,16 +22,16 @@ class Clock:
 @pytest.fixture(autouse=True)
 def forgotten():
     """Leave no trial to others, nor take one of theirs."""
-    _trial.trial.cache_clear()
+    pace.trial.cache_clear()
     yield
-    _trial.trial.cache_clear()
+    pace.trial.cache_clear()
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(_trial, "time", clock)
-    monkeypatch.setattr(_trial.threads.pool(), "born", 0.0)
+    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(pace.threads.pool(), "born", 0.0)
     return clock
 
 
@@ -48,18 +48,18 @@ def run(trial, clock, seconds, shared, alone):
 @pytest.mark.parametrize(("shared", "alone"), [(3e-5, 6e-5), (6e-5, 3e-5)])
 def test_the_faster_way_is_taken_until_the_next_trial(clock, shared, alone):
     trial = Trial(8)
-    assert all(run(trial, clock, _trial._WAKING - shared, shared, alone))
+    assert all(run(trial, clock, pace._WAKING - shared, shared, alone))
     assert trial.most == 8
     assert set(run(trial, clock, 0.01, shared, alone)) == {True, False}
     assert trial.most > 8
-    assert set(run(trial, clock, _trial._PERIOD / 2, shared, alone)) == {shared < alone}
-    assert set(run(trial, clock, _trial._PERIOD, shared, alone)) == {True, False}
+    assert set(run(trial, clock, pace._PERIOD / 2, shared, alone)) == {shared < alone}
+    assert set(run(trial, clock, pace._PERIOD, shared, alone)) == {True, False}
 
 
 def test_calls_while_helpers_wake_do_not_count(clock):
     trial = Trial(1)
-    slow = _trial._WAKING / 50
-    run(trial, clock, _trial._WAKING - slow, slow, 3e-5)  # while helpers wake
+    slow = pace._WAKING / 50
+    run(trial, clock, pace._WAKING - slow, slow, 3e-5)  # while helpers wake
     run(trial, clock, 0.01, 1e-5, 3e-5)
     assert trial.shared
 

@@ -11,16 +11,16 @@ from typer.testing import CliRunner
 import fastnn
 from fastnn.activations import ACTIVATIONS
 from fastnn.cli.app import app
-from fastnn.kernels._jit import COMPILED
+from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.losses import LOSSES
-from fastnn.optimizers import _OPTIMIZERS
+from fastnn.optimizers import OPTIMIZERS
 
 # Shapes and combinations that a warm-up does not use itself.
 USE = """
 import sys
 import numpy as np
 import fastnn
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 X = np.random.default_rng(0).normal(size=(70, 784)).astype(sys.argv[1])
 layers = [fastnn.FullyConnected(n, a) for n, a in ((100, "gelu"), (50, "tanh"), (10, "softmax"))]
 for optimizer in ({"name": "SGD", "clip_norm": 1.0}, {"name": "Adam"}):
@@ -28,18 +28,18 @@ for optimizer in ({"name": "SGD", "clip_norm": 1.0}, {"name": "Adam"}):
     net.fit(X, np.arange(70) % 10, epochs=1, verbose=False)
     net.predict(X)
     net.predict(X[:1])
-print(_cache.compiled, "scipy.linalg" in sys.modules)
+print(cache.compiled, "scipy.linalg" in sys.modules)
 """
 STEP = """
 import sys
 import numpy as np
 import fastnn
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 layers = [fastnn.FullyConnected(n, a) for n, a in ((8, "relu"), (3, "softmax"))]
 net = fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD"}, dtype="float32")
 net.train_step(np.ones((5, 4), np.float32), np.arange(5) % 3)
 unneeded = {"scipy.linalg", "scipy.special", "numba.np.arraymath", "threadpoolctl", "matplotlib"}
-print(len(_cache.compiled), sorted(unneeded & set(sys.modules)))
+print(len(cache.compiled), sorted(unneeded & set(sys.modules)))
 """
 
 
@@ -63,7 +63,7 @@ def test_every_part_is_compiled_once_and_random_draws_stay_what_they_were():
     assert np.random.random() == expected
     parts = {row.part for row in rows}
     aliases = {"identity"}
-    assert parts >= (ACTIVATIONS.keys() | LOSSES.keys() | _OPTIMIZERS.keys()) - aliases
+    assert parts >= (ACTIVATIONS.keys() | LOSSES.keys() | OPTIMIZERS.keys()) - aliases
     assert {row.dtype for row in rows} == {"float32"}
     assert sum(row.compiled for row in fastnn.warmup(["float32"])) == 0
 

@@ -11,6 +11,7 @@ import pytest
 import fastnn
 from fastnn import _writing
 from fastnn._writing import remove_leftovers, require_writable, to_json, write_atomically
+from fastnn.saving import tensors
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links are those of POSIX")
 rng = np.random.default_rng(0)
@@ -291,12 +292,12 @@ def test_a_log_of_a_run_that_diverges_is_json(log, tmp_path):
 
 def test_a_saved_network_holds_no_nan_in_its_json(tmp_path):
     pytest.importorskip("safetensors")
-    from fastnn import _tensors
+    from fastnn.saving import tensors
 
     net = network()
     net.layers[0].init_weights = fastnn.Uniform(-float("inf"), float("nan"))
     net.save(tmp_path / "net")
-    with _tensors.require_safetensors().safe_open(tmp_path / "net", framework="np") as file:
+    with tensors.require_safetensors().safe_open(tmp_path / "net", framework="np") as file:
         json.loads(file.metadata()["fastnn"], parse_constant=pytest.fail)
     loaded = fastnn.load(tmp_path / "net").layers[0].init_weights
     assert repr((loaded.low, loaded.high)) == "(-inf, nan)"
@@ -304,11 +305,10 @@ def test_a_saved_network_holds_no_nan_in_its_json(tmp_path):
 
 def test_saved_networks_of_earlier_versions_may_hold_nan(tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
-    from fastnn import _tensors
 
     net = network()
     net.layers[0].init_weights = fastnn.Uniform(0.5, 0.7)
-    monkeypatch.setattr(_tensors, "to_json", lambda d: json.dumps(d).replace("0.7", "NaN"))
+    monkeypatch.setattr(tensors, "to_json", lambda d: json.dumps(d).replace("0.7", "NaN"))
     net.save(tmp_path / "net")
     assert np.isnan(fastnn.load(tmp_path / "net").layers[0].init_weights.high)
 

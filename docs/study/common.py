@@ -12,9 +12,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Code
 
-from fastnn import inspection
 from fastnn.bench import timing
-from fastnn.cli import sources
+from fastnn.cli import inspection, sources
 
 plt.rcParams |= {"figure.figsize": (7.5, 3.6), "figure.constrained_layout.use": True}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}

@@ -21,7 +21,7 @@ import numpy as np
 from fastnn._arrays import aligned_copy
 from fastnn._typing import Array
 from fastnn.bench.cases import Case, by_key
-from fastnn.kernels import probes
+from fastnn.kernels.step import probes
 
 SIZES = [2**e for e in range(14, 29)]  # bytes of all arrays of one thread: 16 KB to 256 MB
 _CACHED = 2**14  # bytes that stay in the first-level cache

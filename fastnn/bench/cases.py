@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.bench.networks import INFERENCES, STEPS
-from fastnn.bench.oracles import ORACLES
+from fastnn.reference.formulas import ORACLES
 
 _ELEMENTARY = {"float32": 20, "float64": 30}
 _TOLERANCE = {"float32": 2e-5, "float64": 1e-8}  # the reference's loss has an eps of 2e-16 in it

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from fastnn.kernels._jit import machine
+from fastnn.kernels.compiling.jit import machine
 
 _BUSY = 0.3  # of all cores: what other work may take before figures are doubted
 

@@ -9,12 +9,12 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastnn._tensors import require_safetensors
 from fastnn._typing import Array
 from fastnn._validation import choose, require_count, require_number
 from fastnn._writing import require_writable
 from fastnn.callbacks.base import Callback
 from fastnn.logs import History
+from fastnn.saving.tensors import require_safetensors
 
 if TYPE_CHECKING:
     from fastnn.models import NeuralNetwork

@@ -11,9 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from fastnn._tensors import require_safetensors
 from fastnn._version import __version__
 from fastnn.cli.usage import UsageError, require_outputs, require_picture
+from fastnn.saving.tensors import require_safetensors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -217,7 +217,7 @@ def profile(
 ) -> None:
     """Show one kernel beside its naive twin: source, time, machine code, line profile."""
     from fastnn.cli import profile as command
-    from fastnn.cli.twins import find
+    from fastnn.reference.twins import find
 
     found = [] if kernel is None else find(kernel)
     if kernel is not None and len(found) != 1:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import inspection
 from fastnn.bench.timing import measure
-from fastnn.kernels import probes
+from fastnn.cli import inspection
+from fastnn.kernels.step import probes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 
 from fastnn._threads import get_num_threads
 from fastnn._version import __version__
-from fastnn.kernels._jit import machine
+from fastnn.kernels.compiling.jit import machine
 
 _SIMD = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "neon", "sve")
 _OPTIONAL = ("pandas", "scikit-learn", "matplotlib", "torch", "jax", "onnxruntime")

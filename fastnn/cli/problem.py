@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn import _files
 from fastnn._csv.loading import load_columns
 from fastnn._csv.target import are_classes
 from fastnn._typing import Array
 from fastnn.cli.usage import UsageError
-from fastnn.datasets import Data, Dataset, load_digits, load_mnist, mean_and_std
+from fastnn.datasets import Data, Dataset, files, load_digits, load_mnist
+from fastnn.datasets.data import mean_and_std
 
 _BUILT_IN = ("digits", "mnist")
 _CSV = re.compile(r".+\.(csv|tsv|tab|txt)(\.(gz|bz2|xz))?", re.IGNORECASE)
@@ -169,7 +169,7 @@ def _parts(dataset: Dataset) -> list[Data]:
 
 def _from_npz(path: Path, task: str) -> tuple[Array, Array, Array | None]:
     """Return features, targets (class numbers or numbers) and the classes' labels or None."""
-    X, y = _files.load_npz(path)
+    X, y = files.load_npz(path)
     for name, array in (("X", X), ("y", y)):
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{path}: {name} must hold real numbers, got dtype {array.dtype}")

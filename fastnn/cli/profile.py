@@ -16,13 +16,12 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from fastnn import inspection
 from fastnn.bench.timing import measure
-from fastnn.cli import sources
+from fastnn.cli import inspection, sources
 from fastnn.cli.bounds import bounds
-from fastnn.cli.twins import Case, Twin, kernels, twin
-from fastnn.kernels import _jit
-from fastnn.kernels._target import loop_bytes
+from fastnn.kernels.compiling import jit
+from fastnn.kernels.compiling.target import loop_bytes
+from fastnn.reference.twins import Case, Twin, kernels, twin
 
 _SIDE_BY_SIDE = 120  # columns
 _LISTED = 64  # instructions
@@ -98,7 +97,7 @@ def _titled(content: RenderableType, title: str, colour: str) -> Panel:
 
 def _machine_code(function: Any, case: Case | None, dtype: str) -> list[inspection.Function]:
     """Compile for the case's arguments, or for what the parameters seem to be; empty if that fails."""
-    if not _jit.COMPILED:
+    if not jit.COMPILED:
         return []
     for arguments in [case.arguments] if case else [_guess(function, dtype, d) for d in (1, 2)]:
         try:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fastnn import testing, training
+from fastnn import evaluation, training
 from fastnn._typing import Array
 from fastnn.callbacks import Callback, EarlyStopping
 from fastnn.cli.folding import folded
@@ -89,7 +89,7 @@ def train(
             f"stopped after {epochs} of {run.epochs} epochs: the validation loss did not fall for "
             f"{run.patience}; the weights are those of epoch {stopping.best_epoch + 1}",
         )
-    test = testing.require_part(dataset.test, "test")
+    test = evaluation.require_part(dataset.test, "test")
     results = {"fastnn": (seconds, _scores(problem, test, model.predict(test.data_)))}
     if compare:
         _restore(dataset, start)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastnn import _warmup
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 
 
 def warmup(console: Console, dtypes: list[str]) -> None:
@@ -20,4 +20,4 @@ def warmup(console: Console, dtypes: list[str]) -> None:
             seconds += row.seconds
             status.update(f"compiling: {row.dtype}, {row.part} done, {compiled} kernels")
     console.print(table)
-    console.print(f"{compiled} kernels compiled in {seconds:.1f} s, kept in {_cache.folder()}")
+    console.print(f"{compiled} kernels compiled in {seconds:.1f} s, kept in {cache.folder()}")

@@ -9,7 +9,7 @@ from fastnn.layers.dense import FullyConnected
 
 __all__ = ["FullyConnected", "Layer", "initialize_layer"]
 
-_LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
+LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
     "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"], a["l2"]),
 }
 
@@ -44,4 +44,4 @@ def initialize_layer(
         "keep_dim": keep_dim,
         "l2": l2,
     }
-    return choose("layer", name, _LAYERS)(arguments)
+    return choose("layer", name, LAYERS)(arguments)

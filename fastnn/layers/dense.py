@@ -13,7 +13,7 @@ from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation, initialize_activation
-from fastnn.kernels import gemm
+from fastnn.kernels.layers import products
 from fastnn.layers.base import Layer, Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
@@ -141,7 +141,7 @@ class FullyConnected(Layer):
         W, b = self.checked_parameters()
         x = as_float(x, "X", W.dtype)
         Z = np.empty(out_shape, W.dtype)
-        gemm.affine(unlocked(x), unlocked(W), unlocked(b), Z)
+        products.affine(unlocked(x), unlocked(W), unlocked(b), Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
         return Z
@@ -182,7 +182,7 @@ class FullyConnected(Layer):
                 f"(n, {W.shape[1]}) and (n, {W.shape[0]})"
             )
         dW, db = np.empty_like(W), np.empty_like(b)
-        gemm.weight_gradient(unlocked(X), unlocked(dZ), dW, db)
+        products.weight_gradient(unlocked(X), unlocked(dZ), dW, db)
         if self.l2:
             dW += dW.dtype.type(self.l2 / max(len(X), 1)) * W
         self.gradients["W"], self.gradients["b"] = dW, db
@@ -194,7 +194,7 @@ class FullyConnected(Layer):
         if dZ.ndim != 2 or dZ.shape[1] != W.shape[1]:
             raise ValueError(f"dZ has shape {dZ.shape}; the layer needs (n, {W.shape[1]})")
         dX = np.empty((dZ.shape[0], W.shape[0]), W.dtype)
-        gemm.input_gradient(unlocked(dZ), unlocked(W), dX)
+        products.input_gradient(unlocked(dZ), unlocked(W), dX)
         return dX
 
     def _cached(self, name: str) -> Array:

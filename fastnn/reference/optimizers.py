@@ -80,9 +80,9 @@ class Adam(Optimizer):
         return np.asarray(self.lr_scheduler(epoch) * m_hat / (np.sqrt(v_hat) + self.eps))
 
 
-_OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"SGD": SGD, "Adam": Adam}
+OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"SGD": SGD, "Adam": Adam}
 
 
 def initialize_optimizer(name: str, **options: Any) -> Optimizer:
     """Return a new optimiser of that name; ``NotImplementedError`` if there is none."""
-    return choose("optimizer", name, _OPTIMIZERS)(**options)
+    return choose("optimizer", name, OPTIMIZERS)(**options)

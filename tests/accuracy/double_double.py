@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels._jit import exact, fma
+from fastnn.kernels.compiling.jit import exact, fma
 
 _BLOCK = 512  # elements: what a polynomial works on stays in the first-level cache
 _FAR = 2.0**200  # numbers beyond this, or below its reciprocal, are held with an exponent

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import activations, math
-from fastnn.kernels._jit import kernel
+from fastnn.kernels import activations
+from fastnn.kernels.compiling.jit import kernel
+from fastnn.kernels.elementary import math
 
 from . import inputs
 from .formulas import ALPHA, SLOPE, evaluate

@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from fastnn.kernels._jit import exact
+from fastnn.kernels.compiling.jit import exact
 
 from .double_double import DD
 

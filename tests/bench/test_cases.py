@@ -6,7 +6,7 @@ import pytest
 from fastnn.bench import cases, contestants, timing
 from fastnn.bench.cases import KERNELS, KernelCase
 from fastnn.bench.networks import Inference, TrainingStep
-from fastnn.bench.oracles import ORACLES
+from fastnn.reference.formulas import ORACLES
 
 SMALL = [
     KernelCase(kernel, n, k, dtype, ready)

@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from fastnn import inspection
-from fastnn.kernels import _target, activations, softmax
-from fastnn.kernels._jit import kernel
-from fastnn.kernels.transposition import transpose
+from fastnn.cli import inspection
+from fastnn.kernels import activations, softmax
+from fastnn.kernels.compiling import target
+from fastnn.kernels.compiling.jit import kernel
+from fastnn.kernels.emitted.transposition import transpose
 
 pytestmark = pytest.mark.skipif(
-    not _target.FUSED,
+    not target.FUSED,
     reason="NUMBA_DISABLE_JIT is set, or a multiply-add is a call here, which keeps loops scalar",
 )
 
@@ -45,13 +46,13 @@ def _double(z, out):
 @pytest.fixture
 def width():
     """Width of the vectors that LLVM uses here in loops."""
-    return _target.loop_bytes()
+    return target.loop_bytes()
 
 
 def test_llvm_uses_the_widest_vectors_or_half_of_512_bits(width):
     assert inspection.main_loop(compiled(_double, np.float32)).vector_bytes == width
     # For Intel's CPUs with AVX-512, LLVM prefers vectors of 256 bits.
-    assert width == _target.VECTOR_BYTES or (_target.VECTOR_BYTES, width) == (64, 32)
+    assert width == target.VECTOR_BYTES or (target.VECTOR_BYTES, width) == (64, 32)
 
 
 @kernel

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from fastnn.kernels import _cache, activations
-from fastnn.kernels._jit import COMPILED, NumbaError
+from fastnn.kernels import activations
+from fastnn.kernels.compiling import cache
+from fastnn.kernels.compiling.jit import COMPILED, NumbaError
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 
 ROOT = Path(__file__).parents[2]
-INNER = "from fastnn.kernels._jit import exact\n\n@exact\ndef inner(x):\n    return x + {}\n"
+INNER = "from fastnn.kernels.compiling.jit import exact\n\n@exact\ndef inner(x):\n    return x + {}\n"
 OUTER = """
-from fastnn.kernels._jit import exact
+from fastnn.kernels.compiling.jit import exact
 from fastnn.kernels.inner import inner
 
 @exact
@@ -27,10 +28,10 @@ def outer(x):
     return inner(x)
 """
 CALL = """
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 from fastnn.kernels.outer import outer
 {}
-print(outer(1.0), outer(1), len(_cache.compiled))
+print(outer(1.0), outer(1), len(cache.compiled))
 """
 # float32 in every second process; small arrays by a kernel, large ones by a job.
 TOGETHER = """
@@ -38,7 +39,7 @@ import sys
 import numpy as np
 import fastnn
 from fastnn import reference
-from fastnn.kernels import _cache
+from fastnn.kernels.compiling import cache
 for number in map(int, sys.argv[1:]):
     dtype = ("float64", "float32")[number % 2]
     for shape in ((3, 5), (300, 300)):
@@ -47,7 +48,7 @@ for number in map(int, sys.argv[1:]):
             got, want = getattr(fastnn, name)().forward(X), getattr(reference, name)().forward(X)
             assert got.dtype == dtype
             np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == "float32" else 1e-13)
-print(len(_cache.compiled))
+print(len(cache.compiled))
 """
 
 
@@ -112,8 +113,8 @@ STAMP, CODE = bytes(range(32)), pickle.dumps(list(range(300)))
 def written(tmp_path):
     """Return a file of the cache, whose folder the cache made."""
     path = tmp_path / "folder" / "kernel.nbc"
-    assert _cache._write(path, STAMP, CODE)
-    assert _cache._read(path, STAMP) == CODE
+    assert cache._write(path, STAMP, CODE)
+    assert cache._read(path, STAMP) == CODE
     return path
 
 
@@ -123,14 +124,14 @@ def test_every_flipped_bit_and_every_truncation_is_noticed(written):
         spoilt = bytearray(content)
         spoilt[place] ^= 1 << place % 8
         written.write_bytes(spoilt)
-        assert _cache._read(written, STAMP) is None, place
+        assert cache._read(written, STAMP) is None, place
         written.write_bytes(content[:place])
-        assert _cache._read(written, STAMP) is None, place
+        assert cache._read(written, STAMP) is None, place
     written.write_bytes(content + b"\0")
-    assert _cache._read(written, STAMP) is None
+    assert cache._read(written, STAMP) is None
     written.unlink()
     written.mkdir()
-    assert _cache._read(written, STAMP) is None
+    assert cache._read(written, STAMP) is None
 
 
 def test_damaged_code_is_compiled_anew_and_replaced(package):
@@ -163,20 +164,20 @@ posix = pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX"
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o777, 0o1777])
 def test_a_folder_that_others_can_write_to_is_neither_read_nor_written(written, mode):
     written.parent.chmod(mode)
-    assert _cache._read(written, STAMP) is None
-    assert not _cache._write(written.with_name("other.nbc"), STAMP, CODE)
+    assert cache._read(written, STAMP) is None
+    assert not cache._write(written.with_name("other.nbc"), STAMP, CODE)
     assert [path.name for path in written.parent.iterdir()] == ["kernel.nbc"]
     written.parent.chmod(0o755)
-    assert _cache._read(written, STAMP) == CODE
+    assert cache._read(written, STAMP) == CODE
 
 
 @posix
 @pytest.mark.parametrize("mode", [0o664, 0o646])
 def test_a_file_that_others_can_write_to_is_not_read_but_replaced(written, mode):
     written.chmod(mode)
-    assert _cache._read(written, STAMP) is None
-    assert _cache._write(written, STAMP, CODE)
-    assert _cache._read(written, STAMP) == CODE
+    assert cache._read(written, STAMP) is None
+    assert cache._write(written, STAMP, CODE)
+    assert cache._read(written, STAMP) == CODE
 
 
 @posix
@@ -193,12 +194,12 @@ def test_what_another_user_owns_is_not_read_what_root_owns_is(written, what, mon
 
     monkeypatch.setattr(os, "stat", lambda *given, **options: owned(real_stat(*given, **options)))
     monkeypatch.setattr(os, "fstat", lambda file: owned(real_fstat(file)))
-    assert _cache._read(written, STAMP) is None
+    assert cache._read(written, STAMP) is None
     owner[owners[what]] = 0
-    assert _cache._read(written, STAMP) == CODE
+    assert cache._read(written, STAMP) == CODE
     monkeypatch.setattr(os, "geteuid", lambda: 12345)  # another user reads what root wrote
     owner.update(dict.fromkeys(owners.values(), 0))
-    assert _cache._read(written, STAMP) == CODE
+    assert cache._read(written, STAMP) == CODE
 
 
 @posix
@@ -206,11 +207,11 @@ def test_folder_and_files_are_private_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
         path = tmp_path / "folder" / "kernel.nbc"
-        assert _cache._write(path, STAMP, CODE)
+        assert cache._write(path, STAMP, CODE)
     finally:
         os.umask(before)
     assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o755, 0o644)
-    assert _cache._read(path, STAMP) == CODE
+    assert cache._read(path, STAMP) == CODE
 
 
 @posix
@@ -265,7 +266,7 @@ def test_without_any_folder_it_works_and_warns_once(package):
 
 
 def test_a_compilation_that_takes_long_is_logged(package):
-    logged = "import logging; logging.basicConfig(level='INFO'); _cache._SLOW = 0"
+    logged = "import logging; logging.basicConfig(level='INFO'); cache._SLOW = 0"
     result, said = call(package, logged)
     assert result[2] == "2"
     assert said.count("INFO:fastnn:compiling kernels for this machine, once; they are kept in") == 1
@@ -275,7 +276,7 @@ def test_a_compilation_that_takes_long_is_logged(package):
 @pytest.mark.parametrize(("slow", "lines"), [("0", 1), ("1e9", 0)])
 def test_a_person_at_a_terminal_reads_why_it_takes_long(package, slow, lines):
     ours, theirs = pytest.importorskip("pty", reason="this system has no terminals").openpty()
-    program = CALL.format(f"_cache._SLOW = {slow}")
+    program = CALL.format(f"cache._SLOW = {slow}")
     command = [sys.executable, "-c", program]
     subprocess.run(command, cwd=package, env=os.environ | {"PYTHONPATH": ""}, stderr=theirs, check=True)
     os.write(theirs, b"end\n")
@@ -289,7 +290,7 @@ NOTEBOOK = """
 import sys, types
 shell = types.SimpleNamespace(kernel=object())
 sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
-_cache._SLOW = {}
+cache._SLOW = {}
 """
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fastnn.kernels import cores
+from fastnn.kernels.step import cores
 
 
 def files(folder, contents):

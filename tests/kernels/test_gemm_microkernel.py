@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from fastnn.kernels import _jit, _target, gemm_microkernel, transposition
-from fastnn.kernels import rule_microkernel as rules
-from fastnn.kernels._jit import COMPILED
-from fastnn.kernels.gemm_microkernel import DESCENT, PLAIN, RELU, RELU_GRADIENT, RULE, SGD
+from fastnn.kernels.compiling import jit, target
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.emitted import gemm as microkernel
+from fastnn.kernels.emitted import rules, transposition
+from fastnn.kernels.emitted.gemm import DESCENT, PLAIN, RELU, RELU_GRADIENT, RULE, SGD
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 SHAPES = tuple(itertools.product(range(1, 18), range(1, 66), (1, 2, 37)))
@@ -28,12 +29,12 @@ def elements(rng, shape, dtype):
     return whole.astype(dtype)[:, :columns]
 
 
-@_jit.exact
+@jit.exact
 def product(*arguments):
-    gemm_microkernel.gemm(*arguments)
+    microkernel.gemm(*arguments)
 
 
-@_jit.exact
+@jit.exact
 def transpose(*arguments):
     transposition.transpose(*arguments)
 
@@ -70,7 +71,7 @@ def error_bound(A, B, start, dtype):
     Without fused multiply-adds there are twice as many.
     """
     a, b = np.abs(A.astype(np.float64)), np.abs(B.astype(np.float64))
-    steps = len(B) * (1 if _target.FUSED else 2)
+    steps = len(B) * (1 if target.FUSED else 2)
     return steps * np.finfo(dtype).eps / 2 * 1.001 * (a @ b + np.abs(start))
 
 
@@ -122,12 +123,10 @@ def test_every_remainder_of_what_is_done_on_the_tile(form, dtype, rng):
 def product_by(rule):
     """Return a product that updates by a rule; its last arguments are a number and the rule's."""
 
-    @_jit.exact
+    @jit.exact
     def product(a, a_row, a_col, b, b_row, c, c_row, m, n, k, first, row, size, like, apart, numbers):
         more = like, like, apart, numbers, rule()
-        gemm_microkernel.gemm(
-            a, a_row, a_col, b, b_row, c, c_row, m, n, k, first, row, RULE, size, more
-        )
+        microkernel.gemm(a, a_row, a_col, b, b_row, c, c_row, m, n, k, first, row, RULE, size, more)
 
     return product
 
@@ -211,8 +210,8 @@ def test_transposition(shape, dtype, rng):
 
 _THIS_FILE = """
 import sys
-from fastnn.kernels import _jit
-assert _jit.VECTOR_BYTES == int(sys.argv[1])
+from fastnn.kernels.compiling import jit
+assert jit.VECTOR_BYTES == int(sys.argv[1])
 import pytest
 sys.exit(pytest.main([sys.argv[2], "-q", "-p", "no:cacheprovider", "-n0"]))
 """
@@ -221,7 +220,7 @@ sys.exit(pytest.main([sys.argv[2], "-q", "-p", "no:cacheprovider", "-n0"]))
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [16, 32])
 def test_narrower_vectors(width, tmp_path):
-    if width >= gemm_microkernel.VECTOR_BYTES:
+    if width >= microkernel.VECTOR_BYTES:
         pytest.skip("the vectors here are no wider")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     environment |= {"NUMBA_CPU_NAME": "generic" if width == 16 else "haswell", "NUMBA_CPU_FEATURES": ""}

@@ -3,9 +3,11 @@ import threading
 import numpy as np
 import pytest
 
-from fastnn.kernels import _jit, activations, cross_entropy, losses, parallel, softmax, threads
+from fastnn.kernels import activations, cross_entropy, losses, parallel, softmax
+from fastnn.kernels.compiling import jit
+from fastnn.kernels.step import threads
 
-pytestmark = pytest.mark.skipif(not _jit.COMPILED, reason="jobs are compiled")
+pytestmark = pytest.mark.skipif(not jit.COMPILED, reason="jobs are compiled")
 ROW_SHAPES = [(2000, 10), (4099, 7), (301, 100), (129, 130), (40, 1000), (1, 50_000), (20_000, 1)]
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from fastnn.cli import twins
-from fastnn.cli.twins import kernels, twin
 from fastnn.kernels import losses
 from fastnn.kernels.rows import SHORT
+from fastnn.reference import twins
+from fastnn.reference.twins import kernels, twin
 
 # Products of matrices are the BLAS library's, and take another way for another number of rows.
-BY_LIBRARY = ("gemm.affine", "gemm.weight_gradient", "gemm.input_gradient")
+BY_LIBRARY = ("products.affine", "products.weight_gradient", "products.input_gradient")
 NOT_A_SUM = ("optimizers.norm",)
 LENGTHS = range(1, 76)
 N = sum(LENGTHS)

@@ -8,9 +8,10 @@ import pytest
 
 import fastnn
 from fastnn.bench.networks import TrainingStep
-from fastnn.kernels import dense, probes
-from fastnn.kernels._jit import COMPILED
-from fastnn.plans import TrainingPlan
+from fastnn.engine.plans import TrainingPlan
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.layers import dense
+from fastnn.kernels.step import probes
 
 TIMES = 5
 

@@ -5,8 +5,8 @@ import pytest
 
 import fastnn
 from fastnn import reference
-from fastnn.kernels import math as kernel_math
 from fastnn.kernels.cross_entropy import softmax_cross_entropy, softmax_cross_entropy_short
+from fastnn.kernels.elementary import math as kernel_math
 from fastnn.kernels.softmax import log_softmax, softmax, softmax_backward
 
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from fastnn.kernels import cross_entropy, losses, optimizers, rows, sums
-from fastnn.kernels._jit import COMPILED, exact
+from fastnn.kernels import cross_entropy, losses, optimizers, rows
+from fastnn.kernels.compiling.jit import COMPILED, exact
+from fastnn.kernels.emitted import sums
 
 EPS = np.finfo(np.float64).eps
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastnn.kernels._jit import COMPILED, fma
+from fastnn.kernels.compiling.jit import COMPILED, fma
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT is set")
 on_x86 = pytest.mark.skipif(
@@ -29,7 +29,7 @@ def in_process(program, tmp_path, **environment):
 
 _WIDTHS = """
 import json
-from fastnn.kernels import _target as t
+from fastnn.kernels.compiling import target as t
 print(json.dumps([t.VECTOR_BYTES, t.loop_bytes(), t.FUSED, t.VECTOR_REGISTERS]))
 """
 PROCESSORS = {
@@ -62,7 +62,7 @@ import json
 import numpy as np
 import fastnn
 from fastnn import reference
-from fastnn.kernels import _target
+from fastnn.kernels.compiling import target
 
 rng = np.random.default_rng(0)
 worst = 0.0
@@ -85,7 +85,7 @@ for kind in (fastnn, reference):
     for step in range(4):
         curves[-1].append(float(net.train_step(X, Y)))
 worst = max(worst, np.max(abs(np.subtract(*curves))))
-print(json.dumps([worst, _target.VECTOR_BYTES]))
+print(json.dumps([worst, target.VECTOR_BYTES]))
 """
 
 

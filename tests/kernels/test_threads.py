@@ -11,9 +11,9 @@ SETUP = """
 import os, sys, threading, time, warnings
 import numpy as np
 import fastnn
-from fastnn import _trial
+from fastnn import pace
 
-_trial._WAKING = float("inf")  # no trial: steps are always shared
+pace._WAKING = float("inf")  # no trial: steps are always shared
 warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)  # that it may hang
 Z = np.random.default_rng(1).normal(size=(300, 400))
 
@@ -79,7 +79,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 
 def test_the_network_trained_here_is_large_enough_for_several_threads():
     run("""
-from fastnn.kernels import threads
+from fastnn.kernels.step import threads
 pool = threads.pool()
 before = pool._block[pool._start]  # the number of loops there were
 train(steps=3)
@@ -89,7 +89,7 @@ assert pool._block[pool._start] >= before + 3
 
 def test_helpers_that_are_held_stay_awake_between_loops():
     run("""
-from fastnn.kernels import threads
+from fastnn.kernels.step import threads
 
 def wait_until(awake):
     while pool._awake[0] != awake:
@@ -158,7 +158,7 @@ fastnn.set_num_threads(3)
 assert right()
 child = os.fork()
 if child == 0:
-    from fastnn.kernels import threads
+    from fastnn.kernels.step import threads
     os._exit(0 if right() and fastnn.get_num_threads() == threads.pool().n_threads == 3 else 1)
 assert os.waitpid(child, 0)[1] == 0
 """)

@@ -1,0 +1,5 @@
+"""Data in batches, and the datasets that fastnn can load."""
+
+from fastnn.datasets.data import Data, Dataset, initialize_dataset, load_digits, load_mnist
+
+__all__ = ["Data", "Dataset", "initialize_dataset", "load_digits", "load_mnist"]

@@ -1,0 +1,21 @@
+"""Optimisers."""
+
+from fastnn.optimizers.base import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    Moments,
+    Optimizer,
+    initialize_optimizer,
+    state_arrays,
+)
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adam",
+    "Moments",
+    "Optimizer",
+    "initialize_optimizer",
+    "state_arrays",
+]

@@ -1,0 +1,78 @@
+"""Whether several threads do a step faster than one: found by trying."""
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from fastnn.kernels.step import threads
+
+# Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
+_WAKING = 0.005
+_TURNS = 9  # calls each way
+_PERIOD = 2.0  # seconds from one trial to the next
+
+
+class Trial:
+    """Tries both ways every few seconds, and in between goes the faster one.
+
+    The answer depends on how far the cores are from each other, on what else runs on them, and on
+    whether steps follow at once or with pauses, in which helpers fall asleep. Results do not depend on
+    it.
+
+    ``shared`` says how the next call is to go; the caller reports how one went and how long it took.
+    Several threads may at once: there is no lock, which a forked child would find locked for ever. What
+    may be lost is a time, or a decision.
+
+    Parameters
+    ----------
+    steps : int
+        How many steps a call may do while both ways are tried, where it does several.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._decided = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seconds: dict[bool, list[float]] = {True: [], False: []}
+        self.shared = self._trying = True
+
+    @property
+    def most(self) -> float:
+        """How many steps the next call is to do at most."""
+        return self._steps if self._trying else math.inf
+
+    def time(self, shared: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what the function returns; report its time."""
+        start = time.perf_counter()
+        result = function(*arguments)
+        self.report(shared, time.perf_counter() - start)
+        return result
+
+    def report(self, shared: bool, seconds: float) -> None:
+        """Take the time of one call, or of one of the steps it did."""
+        now = time.perf_counter()
+        if not self._trying:
+            if now - self._decided >= _PERIOD:
+                self._begin()
+        elif now - threads.pool().born >= _WAKING:
+            self._seconds[shared].append(seconds)
+            self._decide(now, self._seconds)
+
+    def _decide(self, now: float, seconds: dict[bool, list[float]]) -> None:
+        if len(seconds[True]) < _TURNS:
+            return
+        self.shared = False
+        if len(seconds[False]) >= _TURNS:
+            self.shared = statistics.median(seconds[True]) < statistics.median(seconds[False])
+            self._trying, self._decided = False, now
+
+
+@functools.lru_cache(256)
+def trial(work: Hashable, steps: int) -> Trial:
+    """Return the one for all that do such work: a network that is made anew need not find out anew."""
+    return Trial(steps)

@@ -1,0 +1,272 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import _own
+from fastnn._typing import Array
+from fastnn._validation import as_real, require_count
+from fastnn.datasets import Data
+from fastnn.evaluation import describe
+from fastnn.logs import History
+from fastnn.schedulers import Exponential
+from fastnn.training.interrupt import deferred_interrupt
+
+if TYPE_CHECKING:
+    from fastnn.callbacks import Callback
+    from fastnn.datasets import Dataset
+    from fastnn.models import NeuralNetwork
+
+
+@dataclass
+class Run:
+    """A training run under way: what callbacks are told of it, and how they end it.
+
+    Attributes
+    ----------
+    net : NeuralNetwork
+    dataset : Dataset
+    epochs : int
+        How many passes over ``dataset.train`` were asked for.
+    epoch : int
+        The one under way, counted from 0.
+    losses : list of float
+        Of its batches so far.
+    errors : list of float
+        Likewise.
+    history : History
+        Of the finished epochs; ``net.history`` as well.
+    stopped : str or None
+        Why :meth:`stop` was called, if it was.
+    by_rows : bool
+        Whether every row counts the same in an epoch's figures, as in ``fit``; else every batch does,
+        whatever its size, as in ``train``.
+    """
+
+    net: NeuralNetwork
+    dataset: Dataset
+    epochs: int
+    epoch: int = 0
+    losses: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    stopped: str | None = None
+    by_rows: bool = False
+
+    @property
+    def steps(self) -> int:
+        """The number of batches of an epoch."""
+        return _own.steps(self.dataset.train)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the epoch under way; NaN for an optimiser that has none."""
+        scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
+        if callable(scheduler):
+            return float(scheduler(self.epoch))
+        return float(getattr(self.net.optimizer, "lr", math.nan))
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The last finished epoch's ``loss``, ``error`` and, if validated, ``validation_...``."""
+        return {name: values[-1] for name, values in vars(self.history).items() if values}
+
+    @property
+    def summary(self) -> str:
+        """The last finished epoch in words."""
+        history = self.history
+        line = "training " + describe(self.net, history.loss[-1], history.error[-1])
+        if history.validation_loss:
+            loss, error = history.validation_loss[-1], history.validation_error[-1]
+            line += f"; validation {describe(self.net, loss, error)}"
+        return line
+
+    def stop(self, reason: str = "a callback asked for it") -> None:
+        """End the run once all callbacks have been told what this one was just told.
+
+        From ``on_batches_end`` an epoch is broken off, and does not count, unless that was its end.
+        """
+        self.stopped = reason
+
+
+def run(
+    net: NeuralNetwork,
+    dataset: Dataset,
+    epochs: int,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    by_rows: bool = False,
+) -> History:
+    """Train ``net`` for ``epochs`` passes over ``dataset``; see ``NeuralNetwork.fit``."""
+    require_count("epochs", epochs, low=0)
+    _check_data(net, dataset)
+    check_rates(net, epochs)
+    run = Run(net, dataset, epochs, by_rows=by_rows)
+    with under_way(run, callbacks) as check_interrupt:
+        while run.epoch < epochs and run.stopped is None:
+            _epoch(run, shuffle, callbacks, check_interrupt)
+    return run.history
+
+
+def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
+    """Check shapes and dtypes before training; batches of a program's own data are checked later."""
+    if _own.part(dataset, "train") is None:
+        raise ValueError("the dataset has no train part")
+    shapes = []
+    for name in ("train", "validate"):
+        part = _own.part(dataset, name)
+        if isinstance(part, Data) and type(part).sample is Data.sample:
+            as_real(part.data_, "the dataset's data")
+            as_real(part.labels, "the dataset's labels")
+            shapes.append(part.data_.shape)
+    train: Any = dataset.train
+    n_out = getattr(dataset, "out_dim", None) or getattr(train, "out_dim", None)
+    labels: Any = getattr(train, "labels", None)
+    if n_out is None and np.ndim(labels) == 2:
+        n_out = np.shape(labels)[1]
+    n_out = n_out or net.layers[-1].n_out
+    if n_out is not None:
+        net.prepare(int(n_out), *shapes)
+    elif shapes:
+        raise ValueError(
+            "the last layer has n_out=None, and the dataset has no out_dim to infer it from"
+        )
+
+
+def check_rates(net: NeuralNetwork, epochs: int) -> None:
+    """Raise ``ValueError`` if the learning rate overflows in one of the epochs."""
+    scheduler = getattr(net.optimizer, "lr_scheduler", None)
+    if epochs and isinstance(scheduler, Exponential):
+        scheduler(epochs - 1)
+
+
+@contextmanager
+def under_way(run: Run, callbacks: Sequence[Callback]) -> Iterator[Callable[[], None]]:
+    """Tell callbacks of a run's begin and end; what is yielded raises a Ctrl-C that came meanwhile."""
+    with ExitStack() as ends:
+        for callback in callbacks:
+            callback.on_train_begin(run)
+            ends.callback(callback.on_train_end, run)
+        run.net.history = run.history
+        with deferred_interrupt() as check_interrupt:
+            yield check_interrupt
+
+
+def _epoch(
+    run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
+) -> None:
+    history, validate = run.history, _own.part(run.dataset, "validate")
+    if run.by_rows and not run.losses:  # figures are by rows of a pass from its beginning
+        _own.start_anew(run.dataset.train)
+    for callback in callbacks:
+        callback.on_epoch_begin(run)
+    if run.stopped is not None or not one_pass(run, shuffle, callbacks, check_interrupt):
+        return
+    if run.by_rows:
+        history.loss.append(weighted_mean(run.losses, run.dataset.train.batch_weights()))
+        history.error.append(weighted_mean(run.errors, run.dataset.train.batch_sizes()))
+    else:
+        history.loss.append(_mean(run.losses))
+        history.error.append(_mean(run.errors))
+    if validate is not None:
+        if run.by_rows:
+            loss, error = run.net.evaluate(validate.data_, validate.labels)
+        else:
+            loss, error = _validate(run.net, validate, shuffle)
+        history.validation_loss.append(loss)
+        history.validation_error.append(error)
+    _log(run.net, history)
+    for callback in callbacks:
+        callback.on_epoch_end(run)
+    if run.losses:
+        warn_if_lost(history, "the training loss", stacklevel=6)
+    run.epoch += 1
+    run.losses, run.errors = [], []
+
+
+def warn_if_lost(history: History, what: str, stacklevel: int = 4) -> None:
+    """Warn of the first epoch whose loss is not finite."""
+    losses = history.loss
+    if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):
+        warnings.warn(
+            f"{what} is {losses[-1]} in epoch {len(losses)}: the network has diverged, or its data are "
+            "not finite. Train again with a lower learning rate, clip_norm, or smaller features",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def one_pass(
+    run: Run,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    check_interrupt: Callable[[], None],
+    batches: Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]] | None = None,
+) -> bool:
+    """Train on a pass over the training part; return whether it came to its end.
+
+    ``batches`` trains on some batches at each turn, and yields their losses and errors; by default the
+    network does.
+    """
+    train = run.dataset.train
+    finished = False
+    steps = run.steps - len(run.losses)  # a run that was resumed has done some
+    try:
+        for losses, errors in batches or run.net._batches(train, shuffle, run.epoch, steps):
+            run.losses.extend(losses)
+            run.errors.extend(errors)
+            for callback in callbacks:
+                callback.on_batches_end(run, np.asarray(losses), np.asarray(errors))
+            check_interrupt()
+            if run.stopped is not None and len(run.losses) < run.steps:
+                return False
+        finished = True
+    finally:
+        if not finished:  # the next run starts a new pass
+            _own.start_anew(train)
+    return True
+
+
+def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
+    results = []
+    for _ in range(_own.steps(data)):
+        X, Y = _own.labelled(data, shuffle, model.rng)
+        batch = (X, Y) if isinstance(data, Data) else model.checked_batch(X, Y)
+        results.append(model._evaluate(*batch))
+    return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
+
+
+def weighted_mean(values: Sequence[float] | Array, weights: Array) -> float:
+    """Return the mean of batches' figures, by weights that are not negative; NaN without any."""
+    counted = np.asarray(weights, np.float64)
+    if not len(values):
+        return float("nan")
+    if (counted == counted[0]).all():
+        return float(np.mean(values))
+    with np.errstate(all="ignore"):  # infinity times 0
+        return float(np.dot(values, counted)) / float(counted.sum())
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _log(model: NeuralNetwork, history: History) -> None:
+    if model.logger is None:
+        return
+    for name in ("loss", "error"):
+        validation = getattr(history, f"validation_{name}") or [float("nan")]
+        model.epoch_log[name] = {
+            "train": round(getattr(history, name)[-1], 4),
+            "validate": round(validation[-1], 4),
+        }
+    model.logger.push(model.epoch_log)
+    model.epoch_log = {"loss": {}, "error": {}}

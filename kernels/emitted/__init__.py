@@ -1,0 +1,1 @@
+"""Kernels that are written in LLVM's vector instructions."""

@@ -1,0 +1,1 @@
+"""Kernels of layers, one file a kind."""

@@ -1,0 +1,1 @@
+"""Whole training steps and forward passes in compiled code, on several threads."""
