@@ -5,6 +5,7 @@ very arrays and settings they held when it was made. Whatever may be replaced co
 here; a step that finds the count where it was has nothing to look at.
 """
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,8 @@ class Changes:
     count = 0
 
 
-class _Watched:
-    """An attribute that counts how often it is set; reading it costs what any attribute does."""
+class _Checked:
+    """An attribute whose values are checked when they are set; reading it costs what any does."""
 
     def __init__(self, check: Callable[[Any], Any] | None) -> None:
         self._check = check
@@ -27,15 +28,37 @@ class _Watched:
 
     def __set__(self, instance: object, value: Any) -> None:
         vars(instance)[self._name] = value if self._check is None else self._check(value)
+
+
+class _Watched(_Checked):
+    """One that also counts how often it is set."""
+
+    def __set__(self, instance: object, value: Any) -> None:
+        super().__set__(instance, value)
         Changes.count += 1
 
 
-def watched(check: Callable[[Any], Any] | None = None) -> Any:
-    """Return the attribute of a class whose setting is to be counted.
+def checked(check: Callable[[Any], Any]) -> Any:
+    """Return the attribute of a class whose values are checked.
 
     ``check(value)`` returns the value to keep. If it raises an error, nothing is set.
     """
+    return _Checked(check)
+
+
+def watched(check: Callable[[Any], Any] | None = None) -> Any:
+    """Return the attribute of a class that plans are made from: it is counted how often it is set.
+
+    ``check``: as of :func:`checked`.
+    """
     return _Watched(check)
+
+
+@functools.cache
+def watched_names(cls: type) -> list[str]:
+    """Return the names of a class's watched attributes, its bases' included."""
+    found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, _Watched)]
+    return [*dict.fromkeys(found)]
 
 
 class WatchedDict(OrderedDict[str, Any]):

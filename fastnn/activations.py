@@ -19,11 +19,17 @@ from fastnn._validation import (
 )
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import softmax as softmax_kernels
+from fastnn.kernels.emitted.gemm import PLAIN, RELU
 from fastnn.kernels.parallel import by_rows, elementwise
 
 
 class Activation(ABC):
-    """Base class; calling an activation is :meth:`forward`."""
+    """Base class; calling an activation is :meth:`forward`.
+
+    Compiled steps take a class that has, itself, a ``kernel`` and a ``gradient_kernel``; or a ``tile``,
+    what a matrix product's tile does to be this activation, and ``tile_gradient``, the kernel of its
+    gradient by the activation's output (None: the gradient is handed on).
+    """
 
     def __repr__(self) -> str:
         return as_call(self)
@@ -84,6 +90,8 @@ class _Elementwise(Activation):
 class Linear(Activation):
     """``f(z) = z``, with gradient ``dY``; both hand their argument on, float and uncopied."""
 
+    tile, tile_gradient = PLAIN, None
+
     def forward(self, Z: ArrayLike) -> Array:
         return restore(as_float(Z, "Z"), Z)
 
@@ -114,6 +122,7 @@ class ReLU(_Elementwise):
 
     kernel = staticmethod(kernels.relu)
     gradient_kernel = staticmethod(kernels.relu_backward)
+    tile, tile_gradient = RELU, staticmethod(kernels.relu_gradient)
 
 
 class LeakyReLU(_Elementwise):

@@ -5,22 +5,49 @@ Both take targets and predictions of one shape, ``(n, ...)``. An empty batch has
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, as_float_pair, choose, require_number, restore
+from fastnn.activations import Sigmoid, SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.kernels.cross_entropy import softmax_cross_entropy
 from fastnn.kernels.parallel import sum_by_rows, sum_elementwise
+from fastnn.kernels.rows import SHORT
+from fastnn.kernels.step import losses as parts
+from fastnn.kernels.step.parts import Part
 
 
 class Loss(ABC):
-    """Base class; calling a loss is :meth:`forward`. ``name`` is what models go by."""
+    """Base class; calling a loss is :meth:`forward`. ``name`` is what models go by.
+
+    Compiled steps take a loss whose very class has a method ``part(fused, n_out)``. It returns the loss
+    as a part of a step (:mod:`fastnn.kernels.step.losses`), of the last layer's output, or ``fused``,
+    of what the activation ``fuses`` is applied to.
+
+    Attributes
+    ----------
+    fuses : type, optional
+        The activation of the last layer that the loss is computed together with, by ``from_logits``.
+    error_by_rows : bool
+        Whether the error is a mean over rows; else it is one over all outputs.
+    linear_in_targets : bool
+        Whether a row's weight may be multiplied into its targets.
+    plain : bool
+        Whether targets are taken as they are.
+    """
 
     name: str
+    fuses: ClassVar[type | None] = None
+    error_by_rows: ClassVar[bool] = False
+    linear_in_targets: ClassVar[bool] = False
+
+    @property
+    def plain(self) -> bool:
+        return True
 
     def __repr__(self) -> str:
         return as_call(self)
@@ -118,6 +145,9 @@ class CrossEntropy(Loss):
         What an error in each class counts; the mean stays one over the rows.
     """
 
+    fuses = SoftMax
+    error_by_rows = linear_in_targets = True
+
     def __init__(
         self,
         name: str = "cross_entropy",
@@ -147,8 +177,12 @@ class CrossEntropy(Loss):
 
     @property
     def plain(self) -> bool:
-        """Whether targets are taken as they are."""
         return self._smoothing == 0 and self._class_weight is None
+
+    def part(self, fused: bool, n_out: int) -> Part:
+        if not fused:
+            return parts.probability_loss
+        return parts.softmax_loss_short if n_out <= SHORT else parts.softmax_loss_long
 
     def check_classes(self, k: int) -> None:
         """Raise ``ValueError`` if the class weights are not those of ``k`` classes."""
@@ -197,8 +231,13 @@ class BinaryCrossEntropy(Loss):
     as in :class:`CrossEntropy`. A model that ends in a sigmoid takes both from the logits, exactly.
     """
 
+    fuses = Sigmoid
+
     def __init__(self, name: str = "binary_cross_entropy") -> None:
         self.name = name
+
+    def part(self, fused: bool, n_out: int) -> Part:
+        return parts.sigmoid_loss if fused else parts.yes_no_loss
 
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         y, y_hat, n = _batch(Y, Y_hat)
@@ -227,6 +266,9 @@ class L2(Loss):
 
     def __init__(self, name: str = "l2") -> None:
         self.name = name
+
+    def part(self, fused: bool, n_out: int) -> Part:
+        return parts.l2_loss
 
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         y, y_hat, n = _batch(Y, Y_hat)

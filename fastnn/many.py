@@ -16,7 +16,7 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_count, require_finite
 from fastnn.datasets import Data
 from fastnn.engine import stretches
-from fastnn.engine.plans import TrainingPlan
+from fastnn.engine.training import TrainingPlan
 from fastnn.engine.stretches import Stretch
 from fastnn.kernels.step import threads
 from fastnn.logs import History
@@ -112,12 +112,12 @@ def _train(members: Sequence[_Member], epochs: int, shuffle: bool) -> None:
             for _ in range(passes):
                 for member in members:
                     member.start_epoch(shuffle)
-            count = count or stretches.first_count(sum(member.plan.work for member in members))
+            count = count or pace.first_count(sum(member.plan.work for member in members))
             while left := [member for member in members if member.left]:
                 start = time.perf_counter()
                 done = _stretch(left, count, begin)
                 seconds = time.perf_counter() - start
-                count = stretches.next_count(count, done, seconds)
+                count = pace.next_count(count, done, seconds)
                 if any(member.left for member in left):
                     check_interrupt()
             for member in members:

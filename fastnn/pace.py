@@ -1,4 +1,7 @@
-"""Whether several threads do a step faster than one: found by trying."""
+"""How many steps are done at once, and with how many threads.
+
+Whether several threads do a step faster than one is found by trying.
+"""
 
 import functools
 import math
@@ -9,10 +12,25 @@ from typing import Any
 
 from fastnn.kernels.step import threads
 
+SERIAL = 250_000  # multiplications: below this a second core costs more than it brings
+SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
+CLOSE = 200  # up to so many times as much, a trial decides
+SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
+_RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
 _WAKING = 0.005
 _TURNS = 9  # calls each way
 _PERIOD = 2.0  # seconds from one trial to the next
+
+
+def first_count(work: int) -> int:
+    """Return how many batches to do first, with so many multiplications forward in each."""
+    return max(1, int(SECONDS * _RATE / work))
+
+
+def next_count(count: int, done: int, seconds: float) -> int:
+    """Return how many batches to do next: at most twice ``count``, by what ``done`` of them took."""
+    return max(1, min(2 * count, int(done * SECONDS / seconds)))
 
 
 class Trial:

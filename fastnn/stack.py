@@ -170,6 +170,8 @@ class LayerStack:
         fuses = type(last) is FullyConnected and type(last.activation) is _FUSED.get(type(self.loss))
         return last if fuses and isinstance(last, FullyConnected) else None
 
+    fused_layer = _fused_layer
+
     def _loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
         self._check_target(target, Z)
         assert isinstance(self.loss, (CrossEntropy, BinaryCrossEntropy))

@@ -1,9 +1,8 @@
-"""The engine: whole steps of a fully connected network, trained or asked, in one compiled call.
+"""The engine: whole steps of a network, in training and inference, in one compiled call.
 
-It takes the networks that are made of fastnn's own fully connected layers, activations, losses and
-optimisers; whatever else a network holds, ``NeuralNetwork`` trains over its layers' methods, with the
-same numbers. Parameters stay where the layers keep them: plans are made anew whenever one was replaced,
-so an assignment into ``layer.parameters`` needs no synchronising.
+It takes networks whose layers, loss and optimiser have compiled steps. Every other network is trained by
+its layers' methods, with the same numbers. Parameters stay where the layers keep them: plans are made
+anew whenever one was replaced, so an assignment into ``layer.parameters`` needs no synchronising.
 
 Its matrix products are the micro-kernel's (``kernels/emitted/gemm.py``). The environment variable
 ``FASTNN_PRODUCTS=blas`` sends networks over their layers' methods instead, whose products are BLAS's,
@@ -15,43 +14,39 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from operator import is_
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from fastnn import pace
 from fastnn._arrays import unlocked
-from fastnn._changes import Changes
+from fastnn._own import offers, says
 from fastnn._typing import Array
+from fastnn.datasets import Data
 from fastnn.engine import stretches
-from fastnn.engine.plans import KNOWN, LOSSES, RULES, InferencePlan, LossPlan, TrainingPlan
+from fastnn.engine.fresh import Plans, is_made, take, trained_parts
+from fastnn.engine.plans import InferencePlan, LossPlan
 from fastnn.engine.stretches import Stretch
+from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.compiling.jit import COMPILED
-from fastnn.kernels.step import threads
-from fastnn.layers import FullyConnected
-from fastnn.optimizers import SGD, Moments
+from fastnn.stack import LayerStack
 
-if TYPE_CHECKING:
-    from fastnn.datasets import Data
-    from fastnn.models import NeuralNetwork
-
-_T = TypeVar("_T")
 _ROWS = 1024  # of a batch without updates that are taken at a time
 
 
-def obstacle(model: NeuralNetwork) -> str | None:
+def obstacle(model: LayerStack) -> str | None:
     """Return why the engine cannot train this network, or None if it can."""
-    if type(model.loss) not in LOSSES:
+    if not says(model.loss, "part"):
         return f"loss {type(model.loss).__name__}"
-    if type(model.optimizer) not in RULES:
+    if not says(model.optimizer, "rule"):
         return f"optimizer {type(model.optimizer).__name__}"
     if model.has_own("backward", "update", "error"):
         return f"{type(model).__name__} has methods of its own"
     return _obstacle_in_layers(model)
 
 
-def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
+def _obstacle_in_layers(model: LayerStack) -> str | None:
     if not COMPILED:
         return "no compilation: NUMBA_DISABLE_JIT is set"
     if os.environ.get("FASTNN_PRODUCTS") == "blas":
@@ -59,10 +54,9 @@ def _obstacle_in_layers(model: NeuralNetwork) -> str | None:
     if model.has_own("forward"):
         return f"{type(model).__name__} has a forward of its own"
     for i, layer in enumerate(model.layers):
-        if type(layer) is not FullyConnected:
-            return f"layer {i} is a {type(layer).__name__}"
-        if type(layer.activation) not in KNOWN:
-            return f"layer {i} has the activation {type(layer.activation).__name__}"
+        reason = layer.obstacle() if offers(layer, "obstacle") else f"is a {type(layer).__name__}"
+        if reason is not None:
+            return f"layer {i} {reason}"
         if len({layer.dtype, *(p.dtype for p in layer.parameters.values())}) > 1:
             return f"layer {i} mixes dtypes"
     if len({layer.dtype for layer in model.layers}) > 1:
@@ -78,16 +72,16 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self._training = _Plans()
-        self._evaluation = _Plans()
-        self._inference = _Plans()
+        self._training = Plans()
+        self._evaluation = Plans()
+        self._inference = Plans()
 
     def __reduce__(self) -> tuple[type[Engine], tuple[()]]:
         """Copy and pickle as a new engine: addresses hold in one process, for one set of arrays."""
         return Engine, ()
 
     def step(
-        self, model: NeuralNetwork, X: Array, Y: Array, epoch: int | None
+        self, model: LayerStack, X: Array, Y: Array, epoch: int | None
     ) -> tuple[float, float] | None:
         """Train on one batch, X ``(n, d)`` and rows Y ``(n, k)``; return mean loss and error.
 
@@ -105,7 +99,7 @@ class Engine:
         return result
 
     def repeat(
-        self, model: NeuralNetwork, X: Any, Y: Any, epoch: int | None
+        self, model: LayerStack, X: Any, Y: Any, epoch: int | None
     ) -> tuple[float, float] | None:
         """Do a step like an earlier one, of which X and Y need nothing but to be like that one's.
 
@@ -128,7 +122,7 @@ class Engine:
         return result
 
     def epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
+        self, model: LayerStack, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]] | None:
         """Train on what is left of a pass over a dataset's part, at most so many batches.
 
@@ -144,7 +138,7 @@ class Engine:
         return self._epoch(model, data, shuffle, epoch, steps)
 
     def _epoch(
-        self, model: NeuralNetwork, data: Data, shuffle: bool, epoch: int, steps: int
+        self, model: LayerStack, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]]:
         X, Y, weights, order = data.start_pass(shuffle, model.rng)
         Y = np.ascontiguousarray(Y, X.dtype)
@@ -164,13 +158,13 @@ class Engine:
             seconds = time.perf_counter() - start
             done += len(results)
             data.iteration = done % batches
-            plan.at_once = stretches.next_count(plan.at_once, len(results), seconds)
+            plan.at_once = pace.next_count(plan.at_once, len(results), seconds)
             if plan.trial:
                 plan.trial.report(pool.control != 0, seconds / len(results))
                 plan.at_once = min(plan.at_once, plan.trial.most)
             yield results[:, 0], results[:, 1]
 
-    def predict(self, model: NeuralNetwork, X: Any) -> Array | None:
+    def predict(self, model: LayerStack, X: Any) -> Array | None:
         """Return the outputs for X, an array that is as it has to be; None if it is not, or unknown."""
         if type(X) is not np.ndarray:
             return None
@@ -183,7 +177,7 @@ class Engine:
             free = self._inference_plans(model, X.shape)
         if free is None:
             return None
-        plan = _take(free)
+        plan = take(free)
         if plan is None:
             plan = InferencePlan(model, len(X))
             if plan.X_shape != X.shape:
@@ -195,11 +189,11 @@ class Engine:
         free.append(plan)
         return out if known else None
 
-    def _predict_many(self, model: NeuralNetwork, X: Array) -> Array | None:
+    def _predict_many(self, model: LayerStack, X: Array) -> Array | None:
         parts = [self.predict(model, X[i : i + _ROWS]) for i in range(0, len(X), _ROWS)]
         return None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
 
-    def evaluate(self, model: NeuralNetwork, X: Array, Y: Array) -> tuple[float, float] | None:
+    def evaluate(self, model: LayerStack, X: Array, Y: Array) -> tuple[float, float] | None:
         """Return mean loss and error on a batch; None for a network or arrays it cannot take."""
         total = np.zeros(2)
         for i in range(0, len(X), _ROWS):
@@ -207,7 +201,7 @@ class Engine:
             free = self._evaluation_plans(model, len(x))
             if free is None:
                 return None
-            plan = _take(free) or LossPlan(model, len(x))
+            plan = take(free) or LossPlan(model, len(x))
             if x.shape != plan.X_shape or y.shape != plan.Y_shape:
                 free.append(plan)
                 return None
@@ -215,9 +209,9 @@ class Engine:
             free.append(plan)
         return (float(total[0]), float(total[1])) if len(X) else None
 
-    def _training_plan(self, model: NeuralNetwork, n: int) -> Any:
+    def _training_plan(self, model: LayerStack, n: int) -> Any:
         if not self._training.fresh(model) and not self._training.renew(
-            model, obstacle(model) is None, lambda: _trained_parts(model)
+            model, obstacle(model) is None, lambda: trained_parts(model)
         ):
             return None
         plan = self._training.get((n, model.layers[0].n_in))
@@ -226,10 +220,10 @@ class Engine:
             self._training.add(plan.X_shape, plan)
         return plan
 
-    def _evaluation_plans(self, model: NeuralNetwork, n: int) -> list[LossPlan] | None:
+    def _evaluation_plans(self, model: LayerStack, n: int) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
             model,
-            _is_made(model) and obstacle(model) is None,
+            is_made(model) and obstacle(model) is None,
             lambda: [(vars(model), "loss", model.loss)],
         ):
             return None
@@ -237,111 +231,16 @@ class Engine:
         return self._evaluation.add(n, []) if free is None else free
 
     def _inference_plans(
-        self, model: NeuralNetwork, shape: tuple[int, ...]
+        self, model: LayerStack, shape: tuple[int, ...]
     ) -> list[InferencePlan] | None:
         if not self._inference.fresh(model) and not self._inference.renew(
-            model, _is_made(model) and _obstacle_in_layers(model) is None
+            model, is_made(model) and _obstacle_in_layers(model) is None
         ):
             return None
         if shape[1] != model.layers[0].n_in:
             return None
         free: list[InferencePlan] | None = self._inference.get(shape)
         return self._inference.add(shape, []) if free is None else free
-
-
-_Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value)
-
-
-class _Plans:
-    """Plans of one kind, by number of rows or the input's shape, and what they were made from.
-
-    That is looked at only if anything that is watched, of whatever network, was replaced.
-    """
-
-    def __init__(self) -> None:
-        self._plans: dict[Any, Any] = {}
-        self._layers: list[Any] = []
-        self._changes = -1
-        self._threads: int | None = None
-        self._made_from: Sequence[Any] = ()
-        self._counts: list[int] = []  # of each layer's parameters
-        self.get = self._plans.get
-
-    def fresh(self, model: NeuralNetwork) -> bool:
-        """Return whether all that plans are made from is where it was, the very same objects."""
-        changes = Changes.count
-        if not self._layers or model.layers != self._layers or threads.chosen != self._threads:
-            return False
-        if changes != self._changes:
-            if not _unchanged(*self._made_from) or _counts(model) != self._counts:
-                return False
-            self._changes = changes
-        return True
-
-    def renew(self, model: NeuralNetwork, possible: bool, others: Callable[[], _Parts] = list) -> bool:
-        """Forget all plans; return whether new ones are possible."""
-        self._layers = []
-        plans: dict[Any, Any] = {}  # another one, as other threads may still add to the last
-        if possible:
-            changes, layers = Changes.count, list(model.layers)
-            made_from = tuple(zip(*_parts(model), *others(), strict=True))
-            self._made_from, self._counts = made_from, _counts(model)
-            self._threads, self._changes = threads.count(), changes
-            self._plans, self.get = plans, plans.get
-            self._layers = layers  # last: now plans count as fresh
-        else:
-            self._plans, self.get = plans, plans.get
-        return possible
-
-    def add(self, key: Any, plans: _T) -> _T:
-        if len(self._plans) == 8:
-            self._plans.clear()
-        self._plans[key] = plans
-        return plans
-
-
-def _take(free: list[_T]) -> _T | None:
-    """Take a plan that no other thread has, or None if there is none."""
-    try:
-        return free.pop()
-    except IndexError:
-        return None
-
-
-def _unchanged(mappings: Sequence[Any], keys: Sequence[str], values: Sequence[Any]) -> bool:
-    return all(map(is_, map(dict.get, mappings, keys), values))
-
-
-def _parts(model: NeuralNetwork) -> _Parts:
-    """Return what of a network's layers plans are made from."""
-    parts: _Parts = []
-    for layer in model.layers:
-        names = ("activation", "_parameters", "l2")
-        parts += [(vars(layer), name, vars(layer)[name]) for name in names]
-        parts += [(layer.parameters, name, value) for name, value in layer.parameters.items()]
-    return parts
-
-
-def _counts(model: NeuralNetwork) -> list[int]:
-    return [len(layer.parameters) for layer in model.layers]
-
-
-def _is_made(model: NeuralNetwork) -> bool:
-    return all(layer.parameters for layer in model.layers)
-
-
-def _trained_parts(model: NeuralNetwork) -> _Parts:
-    optimizer = model.optimizer
-    parts: _Parts = [(vars(model), name, getattr(model, name)) for name in ("loss", "optimizer")]
-    settings = ["cache", "clip_norm"] + ["nesterov"] * (type(optimizer) is SGD)
-    parts += [(vars(optimizer), name, getattr(optimizer, name)) for name in settings]
-    names = [f"{name}{i}" for i, layer in enumerate(model.layers) for name in layer.parameters]
-    arrays = [p for layer in model.layers for p in layer.parameters.values()]
-    for name, state in zip(names, optimizer.states(names, arrays), strict=True):
-        parts.append((optimizer.cache, name, state))
-        if isinstance(state, Moments):
-            parts += [(vars(state), m, getattr(state, m)) for m in ("m", "v")]
-    return parts
 
 
 def _like(array: Array, plan: Any) -> Array:

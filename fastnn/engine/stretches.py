@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels.layers import dense
+from fastnn.engine.training import TrainingPlan
+from fastnn.kernels.step import plan as step
 from fastnn.kernels.step import steps
 from fastnn.losses import relative, rows_by_weight
-
-if TYPE_CHECKING:
-    from fastnn.engine.plans import TrainingPlan
-    from fastnn.optimizers import Optimizer
-
-
-SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
-_RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
-
-
-def first_count(work: int) -> int:
-    """Return how many batches to do first, with so many multiplications forward in each."""
-    return max(1, int(SECONDS * _RATE / work))
-
-
-def next_count(count: int, done: int, seconds: float) -> int:
-    """Return how many batches to do next: at most twice ``count``, by what ``done`` of them took."""
-    return max(1, min(2 * count, int(done * SECONDS / seconds)))
+from fastnn.optimizers import Optimizer
 
 
 class Stretch:
@@ -73,10 +57,10 @@ class Stretch:
             raise ValueError(f"X has {len(X)} rows, there are {len(weights)} weights")
         self._arrays = plan.apart(X), plan.apart(Y)
         self.means = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
-        rates = []
+        numbers = []
         for optimizer.epoch in range(epoch, epoch + len(order)):
-            rates.append(optimizer.advance_by(self.means.shape[1], plan.states))
-        self._rates = np.concatenate(rates)
+            numbers.append(optimizer.advance_by(self.means.shape[1], plan.states))
+        self._numbers = np.concatenate(numbers)
         self._weights = None if weights is None else self._weights_of_batches(weights)
 
     def _weights_of_batches(self, weights: Array) -> Array:
@@ -93,18 +77,22 @@ class Stretch:
         out[..., 1:] = relative(rows, sizes)
         return out
 
-    def words(self, control: int) -> tuple[int, ...]:
+    def record(self, control: int) -> Array:
         """Return what the compiled loop takes."""
         self.plan.read_from(*(array.ctypes.data for array in self._arrays))
         if self._weights is not None:
             self.plan.weigh_rows()
-        arrays = self._order, self._rates, self.means
-        return (
-            self.plan.address,
-            control,
-            *self._order.shape,
-            *(array.ctypes.data for array in arrays),
-            0 if self._weights is None else self._weights.ctypes.data,
+        passes, rows = self._order.shape
+        return step.Stretch.make(
+            step=self.plan.address,
+            control=control,
+            passes=passes,
+            rows=rows,
+            order=self._order.ctypes.data,
+            numbers=self._numbers.ctypes.data,
+            number_count=len(self._numbers.dtype),
+            results=self.means.ctypes.data,
+            weights=0 if self._weights is None else self._weights.ctypes.data,
         )
 
 
@@ -115,8 +103,9 @@ def train(together: Sequence[Stretch], pool: Any) -> list[Array]:
     side by side, a thread each.
     """
     single = len(together) == 1
-    words = np.array([s.words(pool.control if single else 0) for s in together], np.int64)
-    job = dense.phase_job(steps.stretch).address
+    records = np.concatenate([s.record(pool.control if single else 0) for s in together])
+    job = step.phase_job(steps.stretch).address
     with pool.held():
-        steps.run_stretches(0 if single else pool.control, job, words)
+        integers = records.view(np.int64).reshape(len(records), -1)
+        steps.run_stretches(0 if single else pool.control, job, integers)
     return [stretch.means for stretch in together]

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._arrays import aligned_copy
 from fastnn._changes import WatchedDict, watched
+from fastnn._own import says
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_number
@@ -67,6 +68,7 @@ class Layer(ABC):
     _parameters: Parameters = watched()
 
     dtype: np.dtype[Any] | None
+    buffers: OrderedDict[str, Array]
     cache: OrderedDict[str, Any]
     gradients: OrderedDict[str, Array]
 
@@ -75,6 +77,7 @@ class Layer(ABC):
         layer = super().__new__(cls)
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
         layer._parameters = Parameters()
+        layer.buffers = OrderedDict()
         layer.cache, layer.gradients = OrderedDict(), OrderedDict()
         return layer
 
@@ -95,6 +98,10 @@ class Layer(ABC):
         replaced.update(values)
         self._parameters = Parameters((name, replaced[name]) for name in values)
 
+    @property
+    def penalised(self) -> tuple[str, ...]:
+        return tuple(self._parameters)[:1]
+
     @abstractmethod
     def forward(self, X: ArrayLike) -> Array:
         """Return the layer's output for a batch ``X``, and cache what ``backward`` needs."""
@@ -113,6 +120,18 @@ class Layer(ABC):
         A model asks every layer this before the first of them changes anything.
         """
         return None
+
+    def obstacle(self) -> str | None:
+        """Return why the layer has no compiled step, None if it has one.
+
+        A layer has one if its very class has a method ``compile(to)``, which writes the step into a
+        :class:`fastnn.blueprint.Blueprint`, and a method :meth:`cost`. A subclass does not inherit it.
+        """
+        return None if says(self, "compile") else f"is a {type(self).__name__}"
+
+    def cost(self, n: int) -> int:
+        """Return about how many multiplications the forward pass of ``n`` rows needs."""
+        return 0
 
     def clear_gradients(self) -> None:
         """Empty the cache (to ``[]``) and zero the gradients."""

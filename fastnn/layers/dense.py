@@ -1,21 +1,34 @@
 """The fully connected layer."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import unlocked
+from fastnn._arrays import LINE, unlocked
 from fastnn._changes import Changes
 from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation, initialize_activation
+from fastnn.blueprint import Blueprint, Port, column_blocks
+from fastnn.kernels.layers import dense as kernels
 from fastnn.kernels.layers import products
+from fastnn.kernels.step import parts, phases
+from fastnn.kernels.step.plan import cut, phase_job
+from fastnn.layers import activated
 from fastnn.layers.base import Layer, Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
+
+# Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
+# Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache: blocks
+# of them are packed before they are multiplied, for a batch of at least so many rows.
+_FAR, _OFTEN = 4096, 512
+# X^T dZ reads X down its columns, a line for a few elements, once for every few columns of dZ. X is
+# transposed before, if it has so many bytes, more than stay near a core, and dZ's rows so many.
+_LARGE, _WIDE = 8_000_000, 1024
 
 
 class FullyConnected(Layer):
@@ -119,6 +132,99 @@ class FullyConnected(Layer):
             )
         return W, b
 
+    def obstacle(self) -> str | None:
+        return super().obstacle() or activated.obstacle(self.activation)
+
+    def cost(self, n: int) -> int:
+        return n * self.parameters["W"].size
+
+    def compile(self, to: Blueprint) -> None:
+        """Write the layer's compiled step."""
+        W, b = self.checked_parameters(to.input.width)
+        d, k = W.shape
+        source, learning = to.input, to.learning
+        blocks = column_blocks(k, to.itemsize, to.threads)
+        packs = to.n >= _OFTEN and k * to.itemsize >= _FAR and blocks > 1
+        made = activated.activated(self.activation, to, k, blocks)
+        fields: dict[str, Any] = {}
+        if packs:
+            fields["work"] = to.array(max(to.n, d), k)
+        elif learning:
+            fields["work"] = to.array(k, d)
+        if learning:
+            fields |= self._gradient_fields(to, source)
+        row = to.record(
+            kernels.Dense,
+            input=source,
+            z=made.z,
+            dz=made.dz,
+            tile=made.tile,
+            activation=made.row,
+            blocks=blocks,
+            d=d,
+            k=k,
+            W=W.ctypes.data,
+            b=b.ctypes.data,
+            packs=packs,
+            product=to.product,
+            **fields,
+        )
+        to.forward(kernels.forward, row, blocks, None if packs else kernels.forward_rows)
+        if made.rowwise:
+            to.forward_rows(phases.activate_rows, made.row)
+        if learning:
+            self._add_gradients(to, source, row, blocks)
+
+    def _gradient_fields(self, to: Blueprint, source: Port) -> dict[str, Any]:
+        """Return what the layer's record holds besides if the step learns."""
+        assert to.learning is not None
+        d, k = self.parameters["W"].shape
+        fields: dict[str, Any] = {
+            "weights": to.parameter("W", to.learning.clips),
+            "bias": to.parameter("b", to.learning.clips),
+            "transposition": parts.transposition.address(to.dtype),
+            "by_rule": to.learning.by_rule,
+            "one": to.one,
+        }
+        if self._transposes(to):
+            lanes = LINE // to.itemsize
+            fields["xt_row"] = (-(-to.n // lanes) | 1) * lanes
+            fields["xt"] = to.array(d, fields["xt_row"])
+        if source.gradient:
+            fields |= {"d_input": source.gradient, "input_blocks": source.blocks}
+            gate = source.gate
+            if gate is not None and gate.relu is not None:
+                fields["relu"], gate.honoured = gate.relu, True
+            elif gate is not None and not gate.rowwise:
+                fields["gate"], gate.honoured = gate.row, True
+        return fields
+
+    def _add_gradients(self, to: Blueprint, source: Port, row: int, blocks: int) -> None:
+        d, k = self.parameters["W"].shape
+        if source.gradient:
+            to.backward(kernels.backward, row, source.blocks, to.n * d * k)
+        if self._transposes(to):
+            to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
+        for thread in range(to.threads):
+            for first, rows, begin, columns in weight_blocks(d, k, blocks, to, thread):
+                to.update(
+                    to.record(
+                        kernels.WeightBlock,
+                        job=phase_job(kernels.update).address,
+                        step=to.step.ctypes.data,
+                        row=row,
+                        first=first,
+                        rows=rows,
+                        begin=begin,
+                        columns=columns,
+                    ),
+                    thread,
+                )
+
+    def _transposes(self, to: Blueprint) -> bool:
+        d, k = self.parameters["W"].shape
+        return bool(k * to.itemsize >= _WIDE and to.n * d * to.itemsize >= _LARGE)
+
     def forward(self, X: ArrayLike) -> Array:
         """Return ``f(X W + b)``, shape ``(n, k)``, for ``X (n, d)``.
 
@@ -202,3 +308,23 @@ class FullyConnected(Layer):
         if isinstance(value, list):
             raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
         return value
+
+
+def weight_blocks(
+    d: int, k: int, blocks: int, to: Blueprint, thread: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield a thread's share of weights (d, k) as (first row, rows, first column, columns).
+
+    A thread has the columns that it computes forward. A layer that is too narrow for that is cut by
+    rows instead, and so is one whose rows are no whole cache lines: lines that hold the end of one
+    share and the beginning of another would go back and forth between cores.
+    """
+    threads = to.threads
+    if blocks == 1 or k * to.itemsize % LINE:
+        first, end = thread * d // threads, (thread + 1) * d // threads
+        if end > first:  # the block from row 0 on updates the bias, so there is one
+            yield first, end - first, 0, k
+        return
+    for block in range(thread * blocks // threads, (thread + 1) * blocks // threads):
+        begin, end = cut(k, blocks, block, to.itemsize)
+        yield 0, d, begin, end - begin

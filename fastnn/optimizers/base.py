@@ -1,29 +1,30 @@
-"""Optimisers: ``update(param_name, param, param_grad, epoch)`` returns what to subtract.
+"""What every optimiser has: a learning rate, clipping, and state by parameter in ``cache``."""
 
-State is kept per parameter name in ``cache``.
-"""
-
-import functools
 import math
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import aligned_views, aligned_zeros
-from fastnn._changes import WatchedDict, watched
+from fastnn._changes import WatchedDict, checked, watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, choose, require_number
+from fastnn._validation import as_float, require_number
 from fastnn.kernels import optimizers as kernels
+from fastnn.kernels.emitted.rules import Rule, numbers_of
 from fastnn.schedulers import Constant, Scheduler, initialize_scheduler
 
 
-def _clip_norm(value: float | None) -> float | None:
-    return None if value is None else require_number("clip_norm", value, low=0.0, strict=True)
+def _norm(name: str) -> Callable[[float | None], float | None]:
+    """Return the check of a norm, or None, of that name."""
+
+    def checked(value: float | None) -> float | None:
+        return None if value is None else require_number(name, value, low=0.0, strict=True)
+
+    return checked
 
 
 def _scheduler(value: Any) -> Any:
@@ -44,6 +45,11 @@ class Optimizer(ABC):
         its own ``lr``).
     clip_norm : float, optional
         A gradient array whose 2-norm exceeds this is scaled down to it first.
+    global_clip_norm : float, optional
+        If the 2-norm of all gradients of a network together exceeds this, all are scaled down by the
+        same factor, so that it is this (R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of
+        training recurrent neural networks", ICML 2013). Networks apply it; ``update`` sees one array
+        only. ``clip_norm`` has to be None then.
     lr_decay, stage_length, staircase
         For ``initialize_scheduler``.
 
@@ -52,8 +58,9 @@ class Optimizer(ABC):
     """
 
     cache: dict[str, Any] = watched()
-    clip_norm: float | None = watched(_clip_norm)
-    lr_scheduler: Callable[[float], float] = watched(_scheduler)
+    clip_norm: float | None = watched(_norm("clip_norm"))
+    global_clip_norm: float | None = watched(_norm("global_clip_norm"))
+    lr_scheduler: Callable[[float], float] = checked(_scheduler)
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class Optimizer(ABC):
         lr_decay: float | None = 0.9,
         stage_length: float | None = None,
         staircase: bool | None = None,
+        global_clip_norm: float | None = None,
     ) -> None:
         self._lr = require_number("lr", lr, low=0.0)
         self.lr_scheduler = (
@@ -70,7 +78,12 @@ class Optimizer(ABC):
             if callable(lr_scheduler)
             else initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
         )
-        self.clip_norm = clip_norm
+        if clip_norm is not None and global_clip_norm is not None:
+            raise ValueError(
+                f"clip_norm={clip_norm} clips each gradient, global_clip_norm={global_clip_norm} all "
+                "together; give one of them"
+            )
+        self.clip_norm, self.global_clip_norm = clip_norm, global_clip_norm
         self.cache = WatchedDict()
         self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
@@ -103,14 +116,26 @@ class Optimizer(ABC):
         """The learning rate of the current epoch."""
         return float(self.lr_scheduler(self.epoch))
 
+    # What a compiled step needs; the engine takes an optimiser whose very class has a `rule`.
+
     @property
-    def rule(self) -> str:
-        """The name of its compiled step's part; with ``_product`` behind it, of the product's."""
+    def rule(self) -> Rule:
+        """The rule that compiled steps update by; see :mod:`fastnn.kernels.emitted.rules`."""
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")
+
+    @property
+    def is_descent(self) -> bool:
+        """Whether the rule is gradient descent, with or without momentum."""
+        return False
 
     _arrays_each = 0  # kept for a parameter
 
     _entry: Callable[..., Any]  # makes what `cache` holds of a parameter from its arrays
+
+    @staticmethod
+    def arrays_of(state: Any) -> tuple[Array, ...]:
+        """Return the arrays of an entry of ``cache``, in the order of the rule's states."""
+        return (state,)
 
     @abstractmethod
     def update(
@@ -143,31 +168,45 @@ class Optimizer(ABC):
             shapes, dtype = [a.shape for _, a in new], new[0][1].dtype
             zeros = [aligned_views(shapes, dtype)[1] for _ in range(self._arrays_each)]
             for (name, _), *own in zip(new, *zeros, strict=True):
-                self._adopt(name, self._entry(*own))
+                self.adopt(name, self._entry(*own))
         return [self.state(name, like) for name, like in zip(names, arrays, strict=True)]
 
-    def _adopt(self, name: str, entry: Any) -> Any:
+    def adopt(self, name: str, entry: Any) -> Any:
+        """Keep a parameter's entry, whose arrays were made here; return it."""
         self.cache[name] = entry
-        self._own[name] = state_arrays(entry)
+        self._own[name] = self.arrays_of(entry)
         return entry
 
-    def _owns(self, name: str, entry: Any, like: Array) -> bool:
+    def owns(self, name: str, entry: Any, like: Array) -> bool:
         """Return whether an entry's arrays were made here, in the form of ``like``."""
-        arrays = state_arrays(entry)
-        own = map(is_, arrays, self._own.get(name, (None, None)))
-        return all(own) and all(_fits(array, like) for array in arrays)
+        arrays, own = self.arrays_of(entry), self._own.get(name, ())
+        same = len(arrays) == len(own) and all(map(is_, arrays, own))
+        return same and all(fits(array, like) for array in arrays)
 
-    def advance(self, states: Sequence[Any]) -> tuple[float, float, float, float]:
-        """Count one update of these states; return the four numbers its compiled form takes."""
+    def advance(self, states: Sequence[Any]) -> tuple[float, ...]:
+        """Count one update of these states; return the rule's numbers, in the order of their record."""
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")
 
     def advance_by(self, count: int, states: Sequence[Any]) -> Array:
-        """Count so many updates; return the numbers of each, ``(count, 4)``."""
-        return np.array([self.advance(states) for _ in range(count)]).reshape(-1, 4)
+        """Count so many updates; return the numbers of each, as ``count`` of the rule's records."""
+        numbers = np.empty(count, numbers_of(self.rule).dtype)
+        for i in range(count):
+            numbers[i] = self.advance(states)
+        return numbers
 
-    def _gradient_and_rate(
+    def clip_jointly(self, gradients: Sequence[Array]) -> Sequence[Array]:
+        """Return a network's gradients, scaled down to a joint norm of ``global_clip_norm``."""
+        if self.global_clip_norm is None:
+            return gradients
+        norm = math.hypot(*(kernels.norm(np.ravel(gradient)) for gradient in gradients))
+        if not norm > self.global_clip_norm:
+            return gradients
+        return [g * g.dtype.type(self.global_clip_norm / norm) for g in gradients]
+
+    def gradient_and_rate(
         self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
     ) -> tuple[Array, float]:
+        """Return the gradient as an array, clipped, and the learning rate."""
         if epoch is not None:
             self.epoch = epoch
         gradient = as_float(param_grad, "param_grad", unlock=True)
@@ -180,288 +219,15 @@ class Optimizer(ABC):
         return gradient, float(self.lr_scheduler(self.epoch))
 
 
-class SGD(Optimizer):
-    """Gradient descent with momentum: ``cache = momentum * cache + lr(epoch) * grad``.
-
-    ``delta`` is the cache, or with ``nesterov`` one step ahead of it:
-    ``momentum * cache + lr(epoch) * grad``.
-    Without momentum ``train_step`` does not write the cache, which costs as much as the weights
-    themselves; ``fit`` and ``train`` write it at the end. If momentum is raised later, the velocity
-    begins at the last step, after ``train_step`` at zero.
-    Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
-    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
-    """
-
-    nesterov: bool = watched()
-    _arrays_each = 1
-
-    @staticmethod
-    def _entry(*arrays: Array) -> Array:
-        return arrays[0]
-
-    def __init__(
-        self,
-        lr: float = 0.01,
-        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
-        momentum: float = 0.0,
-        clip_norm: float | None = None,
-        lr_decay: float | None = 0.9,
-        stage_length: float | None = None,
-        staircase: bool | None = None,
-        nesterov: bool = False,
-    ) -> None:
-        super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
-        self._unwritten = False  # whether there were steps later than what the cache holds
-        self.momentum = momentum
-        self.nesterov = nesterov
-
-    @property
-    def momentum(self) -> float:
-        """What of the last step is added to the next; 0 to 1."""
-        return self._momentum
-
-    @momentum.setter
-    def momentum(self, value: float) -> None:
-        self._momentum = require_number("momentum", value, low=0.0, high=1.0)
-        if self._unwritten and value:
-            for velocity in self.cache.values():
-                velocity[...] = 0
-            self._unwritten = False
-
-    @property
-    def rule(self) -> str:
-        return "nesterov" if self.nesterov else "sgd"
-
-    def update(
-        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
-    ) -> Array:
-        gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
-        delta = self._delta(gradient, self.state(param_name, gradient), lr)
-        self._adopt(param_name, delta)
-        if self.nesterov:
-            return self._delta(gradient, delta, lr)
-        return delta.copy()  # the engine updates the cache in place
-
-    def _delta(self, gradient: Array, velocity: Array, lr: float) -> Array:
-        delta = np.empty_like(gradient)
-        kernels.sgd_momentum(
-            gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
-        )
-        return delta
-
-    def state(self, param_name: str, like: Array) -> Array:
-        """Return the last step of that parameter."""
-        kept = self.cache.get(param_name)
-        if not self._owns(param_name, kept, like):
-            kept = self._adopt(param_name, _copied(kept, like))
-        return np.asarray(kept)
-
-    def advance(self, states: Sequence[Array]) -> tuple[float, float, float, float]:
-        momentum = self._momentum
-        self._unwritten = momentum == 0
-        return self.lr_scheduler(self.epoch), momentum, 1.0 if momentum else 0.0, 0.0
-
-    def advance_by(self, count: int, states: Sequence[Array]) -> Array:
-        rates = np.full((count, 4), self.advance(states))
-        rates[-1:, 2] = 1.0  # the cache is written
-        self._unwritten = False
-        return rates
-
-
-class Moments:
-    """What Adam keeps of a parameter: the running means, and how many updates they have seen."""
-
-    m: Array = watched()
-    v: Array = watched()
-
-    def __init__(self, m: Array, v: Array, t: int = 0) -> None:
-        self.m, self.v, self.t = m, v, t
-
-
-class Adam(Optimizer):
-    """Adam: ``delta = lr(epoch) m_hat / (sqrt(v_hat) + eps)``.
-
-    ``m`` and ``v`` are running means, of rates ``beta_1`` and ``beta_2``, of the gradient and its
-    square; ``m_hat = m / (1 - beta_1**t)``, ``v_hat = v / (1 - beta_2**t)`` at the ``t``-th update.
-    With ``eps_hat`` it is ``lr(epoch) sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + eps)``, the
-    shorter form at the end of the paper's section 2, which scikit-learn computes.
-    Source: D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
-    """
-
-    _arrays_each = 2
-    eps_hat = False  # for optimisers that were pickled by earlier versions
-    beta_1: float = watched(lambda value: require_number("beta_1", value, low=0.0, high=1.0 - 1e-9))
-    beta_2: float = watched(lambda value: require_number("beta_2", value, low=0.0, high=1.0 - 1e-9))
-    eps: float = watched(lambda value: require_number("eps", value, low=0.0, strict=True))
-
-    @property
-    def rule(self) -> str:
-        return "adam"
-
-    @staticmethod
-    def _entry(*arrays: Array) -> Moments:
-        return Moments(arrays[0], arrays[1])
-
-    def __init__(
-        self,
-        lr: float = 0.001,
-        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        eps: float = 1e-8,
-        clip_norm: float | None = None,
-        lr_decay: float | None = 0.9,
-        stage_length: float | None = None,
-        staircase: bool | None = None,
-        eps_hat: bool = False,
-    ) -> None:
-        super().__init__(lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase)
-        self.beta_1, self.beta_2, self.eps = beta_1, beta_2, eps
-        self.eps_hat = eps_hat
-
-    def update(
-        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
-    ) -> Array:
-        gradient, lr = self._gradient_and_rate(param, param_grad, epoch)
-        moments = self.state(param_name, gradient)
-        moments.t += 1
-        step_size, eps = self._corrected(lr, moments.t)
-        delta = np.empty_like(gradient)
-        kernels.adam(
-            gradient.reshape(-1),
-            moments.m.reshape(-1),
-            moments.v.reshape(-1),
-            step_size,
-            self.beta_1,
-            self.beta_2,
-            eps,
-            delta.reshape(-1),
-        )
-        return delta
-
-    def state(self, param_name: str, like: Array) -> Moments:
-        """Return the moments of that parameter."""
-        kept = self.cache.get(param_name)
-        if not isinstance(kept, Moments) or kept.m.shape != like.shape:
-            kept = Moments(np.zeros(0), np.zeros(0))
-        if not self._owns(param_name, kept, like):
-            own = Moments(_copied(kept.m, like), _copied(kept.v, like), kept.t)
-            kept = self._adopt(param_name, own)
-        moments: Moments = kept
-        return moments
-
-    def advance(self, states: Sequence[Moments]) -> tuple[float, float, float, float]:
-        lr = self.lr_scheduler(self.epoch)  # which may raise an error, before anything changes
-        for moments in states:
-            moments.t += 1
-        step_size, eps = self._corrected(lr, states[0].t)
-        return step_size, self.beta_1, self.beta_2, eps
-
-    def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
-        lr, t = self.lr_scheduler(self.epoch), states[0].t
-        for moments in states:
-            moments.t += count
-        rates = np.empty((count, 4))
-        rates[:, 1], rates[:, 2] = self.beta_1, self.beta_2
-        for i in range(count):
-            rates[i, ::3] = self._corrected(lr, t + 1 + i)
-        return rates
-
-    def _corrected(self, lr: float, t: int) -> tuple[float, float]:
-        """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""
-        correction = math.sqrt(1.0 - self.beta_2**t)
-        eps = self.eps if self.eps_hat else self.eps * correction
-        return lr * correction / (1.0 - self.beta_1**t), eps
-
-
-def state_arrays(state: Array | Moments) -> tuple[Array, Array]:
-    """Return the two arrays that a compiled step updates; a rule that needs one has it twice."""
-    return (state.m, state.v) if isinstance(state, Moments) else (state, state)
-
-
-def _fits(state: Any, like: Array) -> bool:
+def fits(state: Any, like: Array) -> bool:
     """Return whether an optimiser's array is in the form the kernels take: that of ``like``."""
     known = type(state) is np.ndarray and state.shape == like.shape and state.dtype == like.dtype
     return known and state.flags.carray
 
 
-def _copied(state: Any, like: Array) -> Array:
+def copied(state: Any, like: Array) -> Array:
     """Return a copy of an optimiser's array in that form; zeros for one of another shape."""
     copy = aligned_zeros(like.shape, like.dtype)
     if state is not None and np.shape(state) == like.shape:
         copy[...] = state
     return copy
-
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "SGD": SGD,
-    "Adam": lambda momentum=0.0, **arguments: Adam(**arguments),
-}
-
-
-_LIGHT = ("momentum", "clip_norm")  # the light edition's third and fourth argument
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let a function whose third argument is a scheduler take momentum and clip_norm instead.
-
-    A number as the third argument is the momentum, as no scheduler is a number.
-    """
-
-    @functools.wraps(function)
-    def either(*arguments: Any, **named: Any) -> _R:
-        light = arguments[2:]
-        if not light or not isinstance(light[0], numbers.Real):
-            return function(*arguments, **named)
-        if len(light) > len(_LIGHT):
-            raise TypeError(
-                f"{function.__name__} takes (name, lr, momentum, clip_norm) where the third argument "
-                f"is a number, got {len(arguments)} arguments"
-            )
-        given = dict(zip(_LIGHT, light, strict=False))
-        twice = [name for name in ("lr_scheduler", *given) if name in named]
-        if twice:
-            raise TypeError(
-                f"{function.__name__} got {twice[0]}={named[twice[0]]!r} beside the momentum "
-                f"{light[0]!r}, its third argument"
-            )
-        return function(*arguments[:2], **given, **named)
-
-    return either
-
-
-@_also_without_scheduler
-def initialize_optimizer(
-    name: str,
-    lr: float = 0.01,
-    lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
-    momentum: float = 0.0,
-    clip_norm: float | None = None,
-    lr_decay: float | None = 0.9,
-    staircase: bool | None = None,
-    stage_length: float | None = None,
-    **options: float,
-) -> Optimizer:
-    """Return the optimiser called ``name``: ``"SGD"`` or ``"Adam"``.
-
-    ``momentum`` is SGD's, which also takes ``nesterov``; Adam takes ``beta_1``, ``beta_2`` and ``eps``.
-    The call ``initialize_optimizer(name, lr, momentum, clip_norm)`` of the teaching library's light
-    edition works too: a number as the third argument is the momentum.
-
-    Raises
-    ------
-    NotImplementedError
-        If no optimiser has that name; the message lists those there are.
-    """
-    return choose("optimizer", name, OPTIMIZERS)(
-        lr=lr,
-        lr_scheduler=lr_scheduler,
-        momentum=momentum,
-        clip_norm=clip_norm,
-        lr_decay=lr_decay,
-        staircase=staircase,
-        stage_length=stage_length,
-        **options,
-    )

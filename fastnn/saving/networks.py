@@ -21,7 +21,7 @@ from fastnn.layers import FullyConnected, Layer
 from fastnn.layers.base import Parameters
 from fastnn.losses import CrossEntropy
 from fastnn.models import NeuralNetwork
-from fastnn.optimizers import Moments, Optimizer, state_arrays
+from fastnn.optimizers import Moments, Optimizer
 from fastnn.saving import architecture, random_state, tensors
 from fastnn.saving.tensors import SavedModelError
 
@@ -75,7 +75,7 @@ def captured(model: NeuralNetwork) -> tuple[dict[str, Any], dict[str, Array]]:
     for label, name, parameter in _parameters(model):
         arrays[label] = parameter
         state = model.optimizer.cache.get(name)
-        if state is not None and state_arrays(state)[0].shape == parameter.shape:
+        if state is not None and model.optimizer.arrays_of(state)[0].shape == parameter.shape:
             arrays |= _optimizer_arrays(name, state, parameter.dtype)
     return description, arrays
 
@@ -91,7 +91,7 @@ def _optimizer_arrays(name: str, state: Any, dtype: np.dtype[Any]) -> dict[str, 
     label = f"optimizer.{name}"
     if not isinstance(state, Moments):
         return {label: np.asarray(state, dtype)}
-    m, v = (np.asarray(array, dtype) for array in state_arrays(state))
+    m, v = (np.asarray(array, dtype) for array in (state.m, state.v))
     return {f"{label}.m": m, f"{label}.v": v, f"{label}.t": np.array(state.t, np.int64)}
 
 
@@ -174,7 +174,7 @@ def _fill_optimizer(
     expected = [f"{label}.m", f"{label}.v"] if isinstance(state, Moments) else [label]
     if kept != expected:
         raise ValueError(f"the optimizer needs {', '.join(expected)}, not {', '.join(kept)}")
-    for key, own in zip(expected, state_arrays(state), strict=False):
+    for key, own in zip(expected, optimizer.arrays_of(state), strict=False):
         array = arrays.pop(key)
         if (array.shape, array.dtype) != (own.shape, own.dtype):
             raise ValueError(f"{key} is {array.dtype} {array.shape}, not {own.dtype} {own.shape}")

@@ -216,20 +216,21 @@ def job(function: _F) -> Any:
     return compiled
 
 
-def job_from(template: Any, function: Any, dtype: np.dtype[Any]) -> Any:
-    """Compile a copy of ``template`` with a kernel and its dtype as globals ``_kernel``, ``_like``.
+def job_from(template: Any, value: Any, dtype: np.dtype[Any]) -> Any:
+    """Compile a copy of ``template`` with a value and a dtype as globals ``_kernel``, ``_like``.
 
-    Not a closure, because numba's disk cache knows a closure over a kernel again only in the same
-    process. The copy takes the kernel's file and a name of its own, under which the cache finds it.
+    The value is a kernel, or a constant that has a name. Not a closure, because numba's disk cache
+    knows a closure over a kernel again only in the same process. The copy takes the kernel's file and
+    a name of its own, under which the cache finds it.
     """
-    kernel_code = function.py_func.__code__
-    name = f"{template.__name__}_{function.__name__}_{dtype}"
+    kernel_code = getattr(value, "py_func", template).__code__
+    name = f"{template.__name__}_{getattr(value, '__name__', '') or value.name}_{dtype}"
     code = template.__code__.replace(
         co_filename=kernel_code.co_filename, co_name=name, co_qualname=name
     )
-    names = {**template.__globals__, "_kernel": function, "_like": dtype.type(0)}
+    names = {**template.__globals__, "_kernel": value, "_like": dtype.type(0)}
     copy = FunctionType(code, names, name)
-    copy.__module__ = function.__module__
+    copy.__module__ = getattr(value, "py_func", template).__module__
     return job(copy)
 
 

@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.target import VECTOR_REGISTERS
-from fastnn.kernels.emitted.rules import emit_rule, rule_numbers
+from fastnn.kernels.emitted.rules import Numbers, distances_of, emit_rule
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
 TILE_ROWS = 4 if VECTOR_REGISTERS == 16 else 8  # AVX-512 and NEON have 32
@@ -165,7 +165,7 @@ def _emit_modes(
             switch.add_case(I64(kind), block)
         builder.position_at_end(block)
         if kind == RULE:
-            _emit_update(tile, rule.name, summed, c, other, *others[:2])
+            _emit_update(tile, rule, summed, c, *others[:2])
         else:
             for row in zip(summed, own, besides, strict=True):
                 for value, at, beside, mask in zip(*row, tile.masks, strict=True):
@@ -175,7 +175,7 @@ def _emit_modes(
 
 
 def _emit_update(
-    tile: _Tile, rule: str, summed: list[list[Any]], c: Any, first: Any, apart: Any, numbers: Any
+    tile: _Tile, rule: Any, summed: list[list[Any]], c: Any, distances: Any, numbers: Any
 ) -> None:
     """Update C by an optimiser's rule, with the product as its gradient; row by row, so compiled once.
 
@@ -190,16 +190,16 @@ def _emit_update(
     for values, places in zip(summed, kept, strict=True):
         for value, place in zip(values, places, strict=True):
             builder.store(value, place)
-    own = rule_numbers(emit, numbers)
-    second = builder.add(first[0], apart)
+    own = Numbers(emit, numbers, rule)
+    matrices = [c, *((builder.add(c[0], d), c[1]) for d in distances_of(emit, distances, rule))]
     with cgutils.for_range(builder, I64(len(tile.rows))) as row:
         for v, (offset, mask) in enumerate(zip(tile.offsets, tile.masks, strict=True)):
             place = builder.gep(space, [builder.add(builder.mul(row.index, I64(vectors)), I64(v))])
-            values, m, n = (
-                emit.pointer(address, row.index, stride, offset)
-                for address, stride in (c, first, (second, first[1]))
+            values, *states = (
+                emit.pointer(address, row.index, stride, offset) for address, stride in matrices
             )
-            builder.store(emit_rule(emit, rule, own, builder.load(place), values, m, n, mask), place)
+            new = emit_rule(emit, rule, own, builder.load(place), values, states, mask)
+            builder.store(new, place)
     tile.store([[builder.load(place) for place in row] for row in kept], tile.pointers(*c))
 
 
@@ -288,10 +288,10 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     ``C -= lr A B``; :data:`SGD` ``V = mu V + lr A B``, ``C -= V``, with the velocity in the place of
     the start. ``size``: of an element in bytes.
 
-    ``rates`` are lr and mu, of the dtype. For :data:`RULE` there are more: how far the optimiser's
-    second array is from its first, in bytes, where the rule's numbers are, and which rule it is. The
-    first array's address is in the place of the start, and rows of both are as far apart. The other
-    two ways to update are left out then.
+    ``rates`` are lr and mu, of the dtype. For :data:`RULE` there are more: the addresses of the
+    distances in bytes from C to each of the optimiser's arrays, whose rows are as far apart as those
+    of C, and of the rule's numbers; and which rule it is. The other two ways to update are left out
+    then.
     """
     lanes = VECTOR_BYTES // size
     j = 0

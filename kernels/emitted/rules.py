@@ -1,120 +1,154 @@
 """Optimisers' rules on vectors of weights, emitted as LLVM IR.
 
 A rule is applied where the gradient is: on the tile that has just been multiplied
-(:mod:`fastnn.kernels.emitted.gemm`), or on whole arrays, where their norm has to be known first.
-The gradient becomes ``scale (gradient + penalty values)``.
+(:mod:`fastnn.kernels.emitted.gemm`), or on whole arrays, where their norm has to be known first. The
+gradient becomes ``scale (gradient + penalty values)``; then the rule's formula, of
+:mod:`fastnn.kernels.optimizers`, gives the step and the new state.
 
-Which rule it is, compiled code knows by its type (:class:`Rule`), and compiles that one alone.
+Which rule it is, compiled code knows by its type (:class:`Rule`), and compiles that one alone. A new
+rule is a formula there, the record of its numbers, and a row of ``RULES``.
 """
 
+import inspect
+from types import FunctionType
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastnn.kernels import optimizers
 from fastnn.kernels.compiling.constants import constants
-from fastnn.kernels.compiling.jit import inlined, inner
+from fastnn.kernels.compiling.jit import inner
+from fastnn.kernels.compiling.memory import numbers
+from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.vectors import I64, Emitter
-
-NUMBERS = 8  # of a rule: scale, penalty, the optimiser's four, two of them from 1
 
 
 @constants
 class Rule:
-    """An optimiser's rule."""
+    """An optimiser's rule, for compiled code: how many numbers it takes."""
 
     name: str
+    count: int
 
 
-_SGD, _NESTEROV, _ADAM = Rule("sgd"), Rule("nesterov"), Rule("adam")
+_FORMULAS: dict[str, tuple[Any, type[Record]]] = {
+    "sgd": (optimizers.momentum_rule, optimizers.MomentumNumbers),
+    "nesterov": (optimizers.nesterov_rule, optimizers.MomentumNumbers),
+    "adam": (optimizers.adam_rule, optimizers.AdamNumbers),
+}
+RULES = {name: Rule(name, len(record.dtype)) for name, (_, record) in _FORMULAS.items()}
+_GIVEN = 2  # numbers that every rule has first: scale and penalty
+MOST_NUMBERS = _GIVEN + max(rule.count for rule in RULES.values())
 
 
-@inlined
-def sgd():
-    """Return the rule ``velocity = momentum velocity + lr gradient``; ``weights -= velocity``."""
-    return _SGD
+def numbers_of(rule: Rule) -> type[Record]:
+    """Return the record of a rule's numbers."""
+    return _FORMULAS[rule.name][1]
 
 
-@inlined
-def nesterov():
-    """Return :func:`sgd`, but ``weights -= momentum velocity + lr gradient`` of its velocity."""
-    return _NESTEROV
+class _Vector:
+    """A vector in a formula: its operators emit instructions."""
+
+    def __init__(self, emit: Emitter, value: Any) -> None:
+        self.emit, self.value = emit, value
+
+    def __mul__(self, other: "_Vector") -> "_Vector":
+        return _Vector(self.emit, self.emit.builder.fmul(self.value, other.value))
+
+    def __add__(self, other: "_Vector") -> "_Vector":
+        return _Vector(self.emit, self.emit.builder.fadd(self.value, other.value))
+
+    def __sub__(self, other: "_Vector") -> "_Vector":
+        return _Vector(self.emit, self.emit.builder.fsub(self.value, other.value))
+
+    def __truediv__(self, other: "_Vector") -> "_Vector":
+        return _Vector(self.emit, self.emit.builder.fdiv(self.value, other.value))
 
 
-@inlined
-def adam():
-    """Return ``optimizers.adam``, of ``step_size, beta_1, beta_2, eps``, and ``weights -= out``."""
-    return _ADAM
+def _muladd(a: _Vector, b: _Vector, c: _Vector) -> _Vector:
+    return _Vector(a.emit, a.emit.muladd(a.value, b.value, c.value))
+
+
+def _sqrt(a: _Vector) -> _Vector:
+    return _Vector(a.emit, a.emit.sqrt(a.value))
+
+
+class _Formula:
+    """A rule's formula as a function of vectors; ``states``, ``numbers``: what it takes, by name."""
+
+    def __init__(self, formula: Any, record: type[Record]) -> None:
+        function = getattr(formula, "py_func", formula)
+        self.call = FunctionType(function.__code__, {"muladd": _muladd, "sqrt": _sqrt})
+        known = record.dtype.names or ()
+        arguments = list(inspect.signature(function).parameters)[1:]
+        self.states = [name for name in arguments if name not in known]
+        self.numbers = {name: known.index(name) for name in arguments if name in known}
+
+
+_BY_VECTORS = {name: _Formula(*row) for name, row in _FORMULAS.items()}
 
 
 @inner
-def write_numbers(out, scale, penalty, rates):
-    """Write a rule's ``NUMBERS`` numbers in the dtype of ``out``."""
+def write_numbers(out, scale, penalty, at, rule):
+    """Write a rule's numbers, the optimiser's at the address ``at``, in the dtype of ``out``."""
     out[0], out[1] = scale, penalty
-    for i in range(4):
-        out[2 + i] = rates[i]
-    out[6], out[7] = 1.0 - rates[1], 1.0 - rates[2]
+    given = numbers(at)
+    for i in range(rule.count):
+        out[2 + i] = given[i]
 
 
-def rule_numbers(emit: Emitter, address: Any) -> list[Any]:
-    """Return the vectors of what :func:`write_numbers` wrote, and last whether there is no penalty."""
+class Numbers:
+    """The vectors of what :func:`write_numbers` wrote, and whether there is no penalty."""
+
+    def __init__(self, emit: Emitter, address: Any, rule: Rule) -> None:
+        b = emit.builder
+        at = b.inttoptr(address, emit.element.as_pointer())
+        read = [b.load(b.gep(at, [I64(i)])) for i in range(_GIVEN + rule.count)]
+        self.unpenalised = b.fcmp_ordered("==", read[1], ir.Constant(emit.element, 0.0))
+        self.scale, self.penalty, *self.given = (emit.broadcast(x, emit.vector) for x in read)
+
+
+def distances_of(emit: Emitter, address: Any, rule: Rule) -> list[Any]:
+    """Return how many bytes each of the optimiser's arrays lies behind the parameter."""
     b = emit.builder
-    at = b.inttoptr(address, emit.element.as_pointer())
-    read = [b.load(b.gep(at, [I64(i)])) for i in range(NUMBERS)]
-    unpenalised = b.fcmp_ordered("==", read[1], ir.Constant(emit.element, 0.0))
-    return [*(emit.broadcast(x, emit.vector) for x in read), unpenalised]
+    at = b.inttoptr(address, I64.as_pointer())
+    return [b.load(b.gep(at, [I64(i)])) for i in range(len(_BY_VECTORS[rule.name].states))]
 
 
 def emit_rule(
-    emit: Emitter,
-    rule: str,
-    numbers: list[Any],
-    g: Any,
-    values: Any,
-    first: Any,
-    second: Any,
-    mask: Any,
+    emit: Emitter, rule: Rule, own: Numbers, g: Any, values: Any, states: list[Any], mask: Any
 ) -> Any:
     """Return new weights, given their gradient; write the optimiser's arrays, given as pointers."""
-    b, muladd = emit.builder, emit.muladd
-    scale, penalty, *rates, unpenalised = numbers
+    b, formula = emit.builder, _BY_VECTORS[rule.name]
     w = emit.load(values, mask)
-    with_penalty = muladd(penalty, w, g)
-    g = b.fmul(scale, b.select(unpenalised, g, with_penalty))  # as 0 times infinity is NaN
-    if rule == _ADAM.name:
-        step_size, beta_1, beta_2, eps, rest_1, rest_2 = rates
-        m = muladd(beta_1, emit.load(first, mask), b.fmul(rest_1, g))
-        v = muladd(beta_2, emit.load(second, mask), b.fmul(rest_2, b.fmul(g, g)))
-        emit.store(m, first, mask)
-        emit.store(v, second, mask)
-        root = b.call(emit.function("llvm.sqrt", emit.vector, [emit.vector]), [v])
-        step = b.fdiv(b.fmul(step_size, m), b.fadd(root, eps))
-    else:
-        lr, momentum, *_ = rates
-        scaled = b.fmul(lr, g)
-        step = muladd(momentum, emit.load(first, mask), scaled)
-        emit.store(step, first, mask)
-        if rule == _NESTEROV.name:
-            step = muladd(momentum, step, scaled)
-    return b.fsub(w, step)
+    with_penalty = emit.muladd(own.penalty, w, g)
+    g = b.fmul(own.scale, b.select(own.unpenalised, g, with_penalty))  # as 0 times infinity is NaN
+    named = {name: _Vector(emit, own.given[i]) for name, i in formula.numbers.items()}
+    state = [_Vector(emit, emit.load(pointer, mask)) for pointer in states]
+    step, *changed = formula.call(_Vector(emit, g), *state, **named)
+    for vector, pointer in zip(changed, states, strict=True):
+        emit.store(vector.value, pointer, mask)
+    return b.fsub(w, step.value)
 
 
 @intrinsic
-def apply_rule(context, rule, gradient, first, second, values, count, numbers, like):
+def apply_rule(context, rule, gradient, values, distances, count, numbers, like):
     """Update the first vector of ``count`` elements at these addresses."""
 
     def codegen(context, builder, signature, arguments):
         emit = Emitter(builder, like)
-        g, first, second, values = (
-            builder.inttoptr(a, emit.vector.as_pointer()) for a in arguments[1:5]
-        )
-        count, own = arguments[5], rule_numbers(emit, arguments[6])
+        own = Numbers(emit, arguments[5], rule.value)
+        pointer = emit.vector.as_pointer()
+        behind = distances_of(emit, arguments[3], rule.value)
+        states = [builder.inttoptr(builder.add(arguments[2], d), pointer) for d in behind]
+        g, values = (builder.inttoptr(a, pointer) for a in arguments[1:3])
+        count = arguments[4]
 
         def update(mask: Any) -> None:
             gradient = emit.load(g, mask)
-            new = emit_rule(emit, rule.value.name, own, gradient, values, first, second, mask)
-            emit.store(new, values, mask)
+            emit.store(emit_rule(emit, rule.value, own, gradient, values, states, mask), values, mask)
 
         with builder.if_else(builder.icmp_signed(">=", count, I64(emit.lanes))) as (whole, part):
             with whole:
@@ -123,4 +157,4 @@ def apply_rule(context, rule, gradient, first, second, values, count, numbers, l
                 update(emit.mask(count))
         return context.get_dummy_value()
 
-    return types.void(rule, *[types.int64] * 6, like), codegen
+    return types.void(rule, *[types.int64] * 5, like), codegen

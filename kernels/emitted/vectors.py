@@ -73,6 +73,9 @@ class Emitter:
         """Return ``a b + c``, as :func:`fastnn.kernels.compiling.jit.muladd`."""
         return emit_muladd(self.builder, a, b, c)
 
+    def sqrt(self, x: Any) -> Any:
+        return self.builder.call(self.function("llvm.sqrt", self.vector, [self.vector]), [x])
+
     def relu(self, z: Any) -> Any:
         """Return z, -0 where it is negative, +0 where it is zero of either sign."""
         negative = self.builder.fcmp_ordered("<", z, self.zero)

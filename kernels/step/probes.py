@@ -6,8 +6,7 @@ first-level cache: the bounds other kernels are held against.
 
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import call_job, exact, kernel, muladd
-from fastnn.kernels.layers import dense
-from fastnn.kernels.step.parts import words
+from fastnn.kernels.step.plan import PHASE_BYTES, Phase, Step
 from fastnn.kernels.step.threads import parallel_for
 
 
@@ -68,20 +67,19 @@ def divide(times: int, z: Array, out: Array) -> None:
 
 
 @kernel
-def phases(control: int, plan: Array, clock: int, which: int, out: Array) -> None:
+def phases(control: int, plan: int, clock: int, which: int, out: Array) -> None:
     """Do a plan's step on the batch of the last one, over and over, with the time after each phase.
 
-    ``clock``: the address of C's ``clock_gettime(which, timespec)``, which is called as a job is. out
-    ``(times, phases, 2)``: seconds and nanoseconds, before the first phase and after each. The phase
-    that picks rows is left out, as in :func:`steps.step`.
+    ``plan``: the address of its step; ``clock``: that of C's ``clock_gettime(which, timespec)``, which
+    is called as a job is. out ``(times, 1 + phases, 2)``: seconds and nanoseconds, before the first phase
+    and after each.
     """
     row = out.shape[1] * 16
     for i in range(out.shape[0]):
         at = out.ctypes.data + i * row
         call_job(clock, which, at)
         for p in range(1, out.shape[1]):
-            phase_at = plan[dense.PHASES] + p * dense.PHASE_WORDS * 8
-            phase = words(phase_at)
-            pool = control if phase[dense.SHARED] != 0 else 0
-            parallel_for(pool, phase[dense.JOB], phase_at, phase[dense.COUNT])
+            phase = Phase(Step(plan).phases + (p - 1) * PHASE_BYTES)
+            pool = control if phase.shared != 0 else 0
+            parallel_for(pool, phase.job, phase.address, phase.count)
             call_job(clock, which, at + 16 * p)

@@ -1,0 +1,369 @@
+"""What a layer writes its compiled step into: records, scratch arrays and phases.
+
+A :class:`Blueprint` is for one number of rows. Each layer's ``compile(to)`` writes its records into
+it, in the network's order, and leaves its output in ``to.output``, which is the next layer's
+``to.input``. It says what is to be done forward and backward; the blueprint puts it in order. What
+records and phases are stands in :mod:`fastnn.kernels.step.plan`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from fastnn import pace
+from fastnn._arrays import LINE, aligned_zeros
+from fastnn._typing import Array
+from fastnn.kernels.compiling.records import Record
+from fastnn.kernels.emitted.rules import Rule
+from fastnn.kernels.step import parts, phases
+from fastnn.kernels.step.plan import Phase, Step, chain, each, phase_job
+
+
+def column_blocks(width: int, itemsize: int, threads: int) -> int:
+    """Return into how many blocks to cut columns: a multiple of the threads, of about 3 lines each."""
+    lines = -(-width * itemsize // LINE)
+    return 1 if lines < 2 * threads else -(-lines // (3 * threads)) * threads
+
+
+@dataclass
+class Port:
+    """An array ``(n, width)`` between two layers: one writes it, the next reads it.
+
+    Attributes
+    ----------
+    address : int
+        Of the array; 0 for the network's input, whose address each call gives.
+    width : int
+        How many numbers there are for a row of the batch.
+    blocks : int
+        Into how many blocks the columns are cut, for threads to share.
+    gradient : int
+        Where the array's gradient is written; 0 if nobody needs it.
+    gate : Gate, optional
+        The activation that made the array.
+    fields : list of int
+        Addresses of the records' fields that hold the array's address.
+    """
+
+    address: int
+    width: int
+    blocks: int = 1
+    gradient: int = 0
+    gate: Gate | None = None
+    fields: list[int] = field(default_factory=list)
+
+
+class Gate:
+    """An activation's gradient, which whoever computes the gradient of its output may apply at once.
+
+    A layer that does so sets ``honoured``. Otherwise the blueprint adds a phase.
+
+    Parameters
+    ----------
+    row : function without arguments
+        Returns the address of a :class:`fastnn.kernels.step.phases.Activation`.
+    rowwise : bool
+        Whether the gradient takes whole rows.
+    relu : Port, optional
+        Where the output lies, if the gradient can be applied on a product's tile.
+    """
+
+    def __init__(self, row: Callable[[], int], rowwise: bool = False, relu: Port | None = None) -> None:
+        self._make, self.rowwise, self.relu = row, rowwise, relu
+        self.honoured = False
+
+    @cached_property
+    def row(self) -> int:
+        """The activation's record, written when it is first needed."""
+        return self._make()
+
+
+@dataclass
+class Learning:
+    """How a step changes parameters.
+
+    ``parameters``: records of all of them, :class:`fastnn.kernels.step.phases.Parameter`, in order;
+    ``rule``: the optimiser's; ``plain``: whether it is gradient descent without a penalty, which a
+    product's tile does by itself; ``clip``: the norm that gradients are clipped to, or infinity;
+    ``jointly``: whether that is the norm of all of them.
+    """
+
+    parameters: Array
+    rule: Rule
+    plain: bool
+    clip: float
+    jointly: bool
+
+    @property
+    def clips(self) -> bool:
+        return self.clip != np.inf
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether products update weights by the rule."""
+        return not (self.plain or self.clips)
+
+
+@dataclass
+class _Loop:
+    """A phase before it is written. ``by_rows``: its job for blocks of rows, if there is one."""
+
+    job: Any
+    row: int
+    count: int
+    by_rows: Any = None
+    shared: bool = True
+    members: int = 0
+
+
+class Blueprint:
+    """The records and phases of a network's step, for a batch of ``n`` rows.
+
+    Parameters
+    ----------
+    n : int
+    width : int
+        Of the network's input.
+    dtype : dtype
+    threads : int
+        How many share the work.
+    learning : Learning, optional
+        Without it the step changes nothing.
+
+    Attributes
+    ----------
+    input : Port
+        What the layer that is being compiled reads.
+    output : Port
+        What it writes; the layer sets it.
+    leaves_activation : bool
+        Whether the layer is to leave its activation to the loss.
+    """
+
+    def __init__(
+        self, n: int, width: int, dtype: np.dtype[Any], threads: int, learning: Learning | None = None
+    ) -> None:
+        self.n, self.dtype, self.itemsize = n, dtype, dtype.itemsize
+        self.threads, self.learning = threads, learning
+        self.block_rows = 64 if threads == 1 or n > 256 else 16 if n <= 32 else 32
+        self.input = self.output = Port(0, width)
+        self.leaves_activation = False
+        self.step = Step.make(n=n, itemsize=self.itemsize, block_rows=self.block_rows)
+        self._ports = [self.input]
+        self._kept: list[Array] = [self.step]
+        self._parameters: dict[str, Array] = {}  # of the layer that is being compiled
+        self._forward: list[_Loop] = []
+        self._backward: list[list[_Loop]] = []  # for each layer
+        self._before_updates: list[_Loop] = []
+        self._updates: list[list[int]] = [[] for _ in range(threads)]
+        self._loss: _Loop | None = None
+
+    # What layers call.
+
+    def array(self, *shape: int, dtype: Any = None) -> int:
+        """Return the address of a new array of zeros, of the step's dtype by default."""
+        return self.keep(aligned_zeros(shape, np.dtype(dtype or self.dtype)))
+
+    def keep(self, array: Array) -> int:
+        """Keep an array alive as long as the step; return its address."""
+        self._kept.append(array)
+        return array.ctypes.data
+
+    def port(self, width: int, blocks: int = 1) -> Port:
+        """Return a new array for a layer's output, with a gradient if the step learns."""
+        address = self.array(self.n, width)
+        return Port(address, width, blocks, self.array(self.n, width) if self.learning else 0)
+
+    def record(self, kind: type[Record], **values: Any) -> int:
+        """Write a record; return its address. The value of an address may be a :class:`Port`."""
+        numbers = {n: v.address if isinstance(v, Port) else v for n, v in values.items()}
+        row = kind.make(**numbers)
+        for name, value in values.items():
+            if isinstance(value, Port):
+                value.fields.append(kind.place(row, name))
+        return self.keep(row)
+
+    def parameter(self, name: str, written: bool = False) -> int:
+        """Return the address of a parameter's :class:`fastnn.kernels.step.phases.Parameter`.
+
+        ``written``: whether the layer writes the whole gradient down, and then updates the parameter.
+        """
+        row = self._parameters[name]
+        if written:
+            self._write_down(row)
+        return row.ctypes.data
+
+    def forward(self, job: Any, row: int, blocks: int, by_rows: Any = None) -> None:
+        """Add a phase forward over blocks of columns; ``by_rows``: its job for blocks of rows."""
+        self._forward.append(_Loop(job, row, blocks, by_rows))
+
+    def forward_rows(self, job: Any, row: int) -> None:
+        """Add a phase forward over blocks of rows."""
+        self._forward.append(_Loop(None, row, 0, job))
+
+    def backward(self, job: Any, row: int, blocks: int, work: int) -> None:
+        """Add a phase backward over blocks of columns, of so many multiplications."""
+        worth = work > pace.SERIAL // 2
+        self._backward[-1].append(_Loop(job, row, blocks, shared=worth))
+
+    def backward_rows(self, job: Any, row: int) -> None:
+        """Add a phase backward over blocks of rows."""
+        self._backward[-1].append(_Loop(None, row, 0, job))
+
+    def before_updates(self, job: Any, row: int, blocks: int) -> None:
+        """Add a phase between the last one backward and the updates."""
+        self._before_updates.append(_Loop(job, row, blocks))
+
+    def update(self, task: int, thread: int = 0) -> None:
+        """Add a task, given by its record's address, to those that update parameters.
+
+        ``thread``: whose share of the work it is to be in.
+        """
+        self._updates[thread].append(task)
+
+    @cached_property
+    def product(self) -> int:
+        """The address of the part that multiplies matrices, and updates by the optimiser's rule."""
+        if self.learning and self.learning.by_rule:
+            return parts.rule_product[self.learning.rule.name].address(self.dtype)
+        return parts.product.address(self.dtype)
+
+    @cached_property
+    def one(self) -> int:
+        """The address of a 1."""
+        return self.keep(np.ones(1, self.dtype))
+
+    @property
+    def row_blocks(self) -> int:
+        """Into how many blocks the batch's rows are cut."""
+        return -(-self.n // self.block_rows)
+
+    # What plans call.
+
+    def add(self, layer: Any, parameters: dict[str, Array]) -> None:
+        """Let a layer write itself; ``parameters``: records of its parameters, each of length 1."""
+        self.input, self._parameters = self.output, parameters
+        self._backward.append([])
+        layer.compile(self)
+        self._ports.append(self.output)
+
+    def add_loss(self, row: int) -> None:
+        """Add the loss, whose record is at an address."""
+        self._loss = _Loop(None, row, 0, phases.loss_rows)
+
+    def finish(self, by_rows: bool) -> None:
+        """Write the phases; ``by_rows``: whether threads take rows through the layers.
+
+        Otherwise they take columns of each layer. That is up to the layers in part: those that have no
+        job for columns take rows, and those that have none for rows take columns.
+        """
+        loops = self._joined([*self._forward_loops(by_rows), *self._backward_loops()])
+        written = Phase.make(len(loops))
+        for row, loop in zip(written, loops, strict=True):
+            self._write(row, loop)
+        self.step["phases"], self.step["phase_count"] = self.keep(written), len(written)
+        self.step["inputs"] = self._fields(self._ports[0])
+        self.step["outputs"] = self._fields(self.output)
+
+    def connect(self, X: int) -> None:
+        """Let the step read the batch at an address."""
+        for address in self._ports[0].fields:
+            (ctypes.c_int64).from_address(address).value = X
+
+    def finish_picking(self, row: int, shared: bool) -> None:
+        """Write the phase that picks a batch, whose record is at an address."""
+        written = Phase.make()
+        self._write(written[0], _Loop(phases.pick_rows, row, self.row_blocks, shared=shared))
+        self.step["picking"] = self.keep(written)
+
+    def by_columns_only(self) -> bool:
+        """Return whether a layer has no job for blocks of rows."""
+        return any(loop.by_rows is None for loop in self._forward)
+
+    def apart(self) -> bool:
+        """Return whether rows of all hidden layers' outputs are whole cache lines."""
+        return not any(port.width * self.itemsize % LINE for port in self._ports[1:-1])
+
+    def _write_down(self, parameter: Array) -> None:
+        """Give a parameter an array for its gradient, and what updates it from there."""
+        assert self.learning is not None
+        if not parameter["gradient"][0]:
+            parameter["gradient"] = self.array(int(parameter["size"][0]))
+        parameter["rule"] = parts.rule[self.learning.rule.name].address(self.dtype)
+        if self.learning.clips:
+            parameter["measure"] = parts.measure.address(self.dtype)
+
+    def _fields(self, port: Port) -> int:
+        return self.keep(np.array([len(port.fields), *port.fields], np.int64))
+
+    def _forward_loops(self, by_rows: bool) -> list[_Loop]:
+        loops = [*self._forward]
+        if by_rows and not self.by_columns_only():
+            return [self._rows(loop) for loop in loops]
+        narrow = self._loss is not None  # the last layers, if they are, go by rows as the loss does
+        for i, loop in reversed([*enumerate(loops)]):
+            narrow = narrow and loop.by_rows is not None and loop.count <= 1
+            if loop.job is None or narrow:
+                loops[i] = self._rows(loop)
+        return loops
+
+    def _backward_loops(self) -> list[_Loop]:
+        loops = [] if self._loss is None else [self._rows(self._loss)]
+        if self.learning is None:
+            return loops
+        for port, backward in reversed([*zip(self._ports[1:], self._backward, strict=True)]):
+            if port.gate is not None and not port.gate.honoured:
+                loops.append(self._rows(_Loop(None, port.gate.row, 0, phases.gradient_rows)))
+            loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
+        loops += self._before_updates
+        tasks = np.array([task for share in self._updates for task in share], np.int64)
+        if len(tasks):
+            loops.append(_Loop(each, self.keep(tasks), len(tasks)))
+        return [*loops, *self._clipping()]
+
+    def _clipping(self) -> list[_Loop]:
+        """Return the updates of all parameters whose gradients are clipped."""
+        assert self.learning is not None
+        count, row = len(self.learning.parameters), self.keep(self.learning.parameters)
+        if not self.learning.clips:
+            return []
+        if not self.learning.jointly:
+            return [_Loop(phases.clipped_update, row, count)]
+        return [
+            _Loop(phases.measured, row, count),
+            _Loop(phases.jointly_clipped_update, row, count),
+        ]
+
+    def _rows(self, loop: _Loop) -> _Loop:
+        return _Loop(None, loop.row, self.row_blocks, loop.by_rows)
+
+    def _joined(self, loops: list[_Loop]) -> list[_Loop]:
+        """Join neighbours that go by rows: a thread takes its rows through all of them."""
+        joined: list[_Loop] = []
+        for goes_by_rows, group in groupby(loops, lambda loop: loop.job is None):
+            members = [*group]
+            if not goes_by_rows:
+                joined += members
+            elif len(members) == 1:
+                joined.append(_Loop(members[0].by_rows, members[0].row, members[0].count))
+            else:
+                joined.append(self._chained(members))
+        return joined
+
+    def _chained(self, members: list[_Loop]) -> _Loop:
+        written = Phase.make(len(members))
+        for row, loop in zip(written, members, strict=True):
+            self._write(row, _Loop(loop.by_rows, loop.row, loop.count))
+        return _Loop(chain, self.keep(written), self.row_blocks, members=len(members))
+
+    def _write(self, phase: Any, loop: _Loop) -> None:
+        phase["job"], phase["step"] = phase_job(loop.job).address, self.step.ctypes.data
+        phase["row"], phase["count"] = loop.row, loop.count
+        phase["shared"], phase["members"] = self.threads > 1 and loop.shared, loop.members

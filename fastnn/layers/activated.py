@@ -1,0 +1,84 @@
+"""The activation at the end of a layer's compiled step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastnn._own import says
+from fastnn.activations import Activation
+from fastnn.blueprint import Blueprint, Gate, Port
+from fastnn.kernels.emitted.gemm import PLAIN
+from fastnn.kernels.step import parts, phases
+
+
+@dataclass
+class Activated:
+    """Where a layer's product ``(n, width)`` goes, and what is done to it.
+
+    ``z``, ``dz``: the product and its gradient; ``tile``: what the product's tiles do; ``row``: the
+    address of the activation's record, 0 where the tile does it; ``rowwise``: whether it takes rows.
+    """
+
+    z: int | Port
+    dz: int
+    tile: int = PLAIN
+    row: int = 0
+    rowwise: bool = False
+
+
+def obstacle(activation: Any) -> str | None:
+    """Return why a compiled step does not take an activation, or None."""
+    if says(activation, "tile") is None and says(activation, "kernel") is None:
+        return f"has the activation {type(activation).__name__}"
+    return None
+
+
+def activated(activation: Any, to: Blueprint, width: int, blocks: int) -> Activated:
+    """Set ``to.output`` to an activation's output, of so many columns in so many blocks."""
+    port = to.output = to.port(width, blocks)
+    if to.leaves_activation:
+        return Activated(port, port.gradient)
+    if says(activation, "tile") is not None:
+        return _on_tile(activation, to, port)
+    z, dz = to.array(to.n, width), to.array(to.n, width) if to.learning else 0
+    row = to.record(
+        phases.Activation,
+        z=z,
+        output=port,
+        d_output=port.gradient,
+        dz=dz,
+        width=width,
+        forward=_part(activation, to, gradient=False),
+        backward=_part(activation, to, gradient=True) if to.learning else 0,
+        rowwise=activation.rowwise,
+        parameter=activation.parameter or 0.0,
+    )
+    port.gate = Gate(lambda: row, activation.rowwise)
+    return Activated(z, dz, PLAIN, row, activation.rowwise)
+
+
+def _on_tile(activation: Any, to: Blueprint, port: Port) -> Activated:
+    """The output is in the product's place, and so is its gradient."""
+    if activation.tile_gradient is not None:
+
+        def row() -> int:
+            part = parts.activation(activation.tile_gradient, False, True, False)
+            return to.record(
+                phases.Activation,
+                z=port,
+                d_output=port.gradient,
+                dz=port.gradient,
+                width=port.width,
+                backward=part.address(to.dtype),
+            )
+
+        port.gate = Gate(row, relu=port)
+    return Activated(port, port.gradient, activation.tile)
+
+
+def _part(activation: Activation, to: Blueprint, gradient: bool) -> int:
+    own: Any = activation
+    kernel = own.gradient_kernel if gradient else own.kernel
+    part = parts.activation(kernel, own.rowwise, gradient, own.parameter is not None)
+    return part.address(to.dtype)

@@ -1,0 +1,109 @@
+"""Gradient descent, with momentum or Nesterov's."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fastnn._changes import watched
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import require_number
+from fastnn.kernels import optimizers as kernels
+from fastnn.kernels.emitted.rules import RULES, Rule
+from fastnn.optimizers.base import Optimizer, copied
+from fastnn.schedulers import Scheduler
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum: ``cache = momentum * cache + lr(epoch) * grad``.
+
+    ``delta`` is the cache, or with ``nesterov`` one step ahead of it:
+    ``momentum * cache + lr(epoch) * grad``.
+    Without momentum ``train_step`` does not write the cache, which costs as much as the weights
+    themselves; ``fit`` and ``train`` write it at the end. If momentum is raised later, the velocity
+    begins at the last step, after ``train_step`` at zero.
+    Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+    """
+
+    nesterov: bool = watched()
+    _arrays_each = 1
+
+    @staticmethod
+    def _entry(*arrays: Array) -> Array:
+        return arrays[0]
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
+        momentum: float = 0.0,
+        clip_norm: float | None = None,
+        lr_decay: float | None = 0.9,
+        stage_length: float | None = None,
+        staircase: bool | None = None,
+        nesterov: bool = False,
+        global_clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(
+            lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase, global_clip_norm
+        )
+        self._unwritten = False  # whether there were steps later than what the cache holds
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    @property
+    def momentum(self) -> float:
+        """What of the last step is added to the next; 0 to 1."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self._momentum = require_number("momentum", value, low=0.0, high=1.0)
+        if self._unwritten and value:
+            for velocity in self.cache.values():
+                velocity[...] = 0
+            self._unwritten = False
+
+    @property
+    def rule(self) -> Rule:
+        return RULES["nesterov" if self.nesterov else "sgd"]
+
+    @property
+    def is_descent(self) -> bool:
+        return not self.nesterov
+
+    def update(
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
+    ) -> Array:
+        gradient, lr = self.gradient_and_rate(param, param_grad, epoch)
+        delta = self._delta(gradient, self.state(param_name, gradient), lr)
+        self.adopt(param_name, delta)
+        if self.nesterov:
+            return self._delta(gradient, delta, lr)
+        return delta.copy()  # the engine updates the cache in place
+
+    def _delta(self, gradient: Array, velocity: Array, lr: float) -> Array:
+        delta = np.empty_like(gradient)
+        kernels.sgd_momentum(
+            gradient.reshape(-1), velocity.reshape(-1), lr, self.momentum, delta.reshape(-1)
+        )
+        return delta
+
+    def state(self, param_name: str, like: Array) -> Array:
+        """Return the last step of that parameter."""
+        kept = self.cache.get(param_name)
+        if not self.owns(param_name, kept, like):
+            kept = self.adopt(param_name, copied(kept, like))
+        return np.asarray(kept)
+
+    def advance(self, states: Sequence[Array]) -> tuple[float, ...]:
+        momentum = self._momentum
+        self._unwritten = momentum == 0
+        return self.lr_scheduler(self.epoch), momentum, 1.0 if momentum else 0.0
+
+    def advance_by(self, count: int, states: Sequence[Array]) -> Array:
+        numbers = np.empty(count, kernels.MomentumNumbers.dtype)
+        numbers[:] = self.advance(states)
+        numbers["keeps"][-1:] = 1.0  # the cache is written
+        self._unwritten = False
+        return numbers

@@ -1,0 +1,69 @@
+"""Losses as parts of a step: each takes a record :class:`~fastnn.kernels.step.calls.LossRows`."""
+
+from typing import Any
+
+from fastnn.kernels import cross_entropy, losses
+from fastnn.kernels.compiling.jit import inner
+from fastnn.kernels.compiling.memory import array_at, numbers
+from fastnn.kernels.step.calls import LossRows
+from fastnn.kernels.step.parts import Part
+
+_kernel: Any = None  # as in `parts.py`
+_like: Any = None
+
+
+@inner
+def _flat(address, call, like):
+    return array_at(address, 1, call.rows * call.classes, like)[0]
+
+
+def _softmax_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    n, k, stats = call.rows, call.classes, numbers(call.stats)
+    z, T, dz = call.scores, call.T, call.gradient
+    stats[0] = _kernel(
+        array_at(z, n, k, _like), array_at(T, n, k, _like), call.batch, array_at(dz, n, k, _like)
+    )
+    stats[1] = losses.misclassified(array_at(call.Y, n, k, _like), array_at(z, n, k, _like))
+
+
+def _probability_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    n, k, stats = call.rows, call.classes, numbers(call.stats)
+    t, p = _flat(call.T, call, _like), _flat(call.scores, call, _like)
+    stats[0] = losses.cross_entropy(t, p)
+    stats[1] = losses.misclassified(array_at(call.Y, n, k, _like), array_at(call.scores, n, k, _like))
+    losses.cross_entropy_backward(t, p, call.batch, _flat(call.gradient, call, _like))
+
+
+def _sigmoid_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, z = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    dz = _flat(call.gradient, call, _like)
+    stats[0] = losses.binary_cross_entropy(z, y, call.batch, dz)
+    stats[1] = losses.wrong_answers(y, z, 0.0)
+
+
+def _yes_no_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, p = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats[0] = losses.yes_no_cross_entropy(y, p)
+    stats[1] = losses.wrong_answers(y, p, 0.5)
+    losses.yes_no_cross_entropy_backward(y, p, call.batch, _flat(call.gradient, call, _like))
+
+
+def _l2_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats[1] = losses.l2(y, y_hat)
+    stats[0] = 0.5 * stats[1]
+    losses.l2_backward(y, y_hat, call.batch, _flat(call.gradient, call, _like))
+
+
+# Softmax and cross-entropy are compiled for the rows' length, so that they compile faster.
+softmax_loss_short = Part(_softmax_loss, cross_entropy.softmax_cross_entropy_short)
+softmax_loss_long = Part(_softmax_loss, cross_entropy.softmax_cross_entropy_long)
+probability_loss = Part(_probability_loss, losses.cross_entropy)
+sigmoid_loss = Part(_sigmoid_loss, losses.binary_cross_entropy)
+yes_no_loss = Part(_yes_no_loss, losses.yes_no_cross_entropy)
+l2_loss = Part(_l2_loss, losses.l2)
