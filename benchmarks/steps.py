@@ -26,6 +26,8 @@ from fastnn.bench.bounds import Meter
 from fastnn.bench.networks import TrainingStep
 from fastnn.kernels.layers import dense
 from fastnn.kernels.step import probes, steps
+from fastnn.kernels.step.phases import loss_rows
+from fastnn.kernels.step.plan import each
 
 CASES = [
     TrainingStep(25, (4, 25, 16, 3)),
@@ -40,11 +42,14 @@ _REST = 0.2  # seconds that BLAS's threads spin on after a network was made
 _CLOCK = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p).value
 _NAMES = {
     dense.forward: "forward {}",
-    dense.loss_rows: "loss",
+    dense.forward_rows: "forward {}",
+    loss_rows: "loss",
     dense.backward: "backward {}",
     dense.transpose_input: "transposition {}",
-    dense.update: "update",
+    each: "update",
 }
+
+_PRODUCTS = (dense.forward, dense.forward_rows, dense.backward)
 
 
 @dataclass
@@ -115,28 +120,14 @@ def stepped(network, X, Y):
     return network._engine._training.get(X.shape)
 
 
-def table(plan):
-    """Return the rows of a plan's phases, as they are in memory, without the one that picks rows."""
-    count, width = int(plan.words[dense.PHASE_COUNT]), dense.PHASE_WORDS
-    memory = (ctypes.c_int64 * (count * width)).from_address(int(plan.words[dense.PHASES]))
-    return np.frombuffer(memory, np.int64).reshape(count, width)[1:]
-
-
 def work(plan, case):
     """Return each phase's name and operations."""
-    jobs = {dense.phase_job(job).address: job for job in _NAMES}
-    found = [(jobs[row[dense.JOB]], row[dense.LAYER]) for row in table(plan)]
     products = [2 * case.n * size for size in case.products]
-    flops, last = {}, len(products) - 1
-    for job, layer in found:
-        name, count = _NAMES[job].format(layer + 1), products[layer]
-        if job is dense.update:
-            count = sum(products)
-        elif job is dense.loss_rows and (dense.forward, last) not in found:
-            name = f"forward {last + 1} and loss"
-        elif job in (dense.transpose_input, dense.loss_rows):
-            count = 0
-        flops[name] = count
+    flops = {}
+    for phase in plan.to.contents:
+        names = [_NAMES[job].format(layer + 1) for job, layer in phase]
+        count = sum(products[layer] for job, layer in phase if job in _PRODUCTS)
+        flops[" and ".join(names)] = sum(products) if phase[0][0] is each else count
     assert sum(flops.values()) == case.flops
     return flops
 
@@ -145,23 +136,23 @@ def phases(plan, times):
     """Return the seconds of each phase."""
 
     def medians():
-        out = np.empty((times, len(table(plan)) + 1, 2), np.int64)
+        out = np.empty((times, len(plan.to.phases) + 1, 2), np.int64)
         pool = plan.pool()
-        probes.phases(pool.control, plan.words, _CLOCK, time.CLOCK_MONOTONIC, out)
+        probes.phases(pool.control, plan.address, _CLOCK, time.CLOCK_MONOTONIC, out)
         return np.median(np.diff(out @ [1e9, 1.0], axis=1), axis=0) / 1e9
 
     medians()
-    whole, counts = medians(), table(plan)[:, dense.COUNT].copy()
-    table(plan)[:, dense.COUNT] = 0
+    whole, counts = medians(), plan.to.phases["count"].copy()
+    plan.to.phases["count"] = 0
     reading = medians()
-    table(plan)[:, dense.COUNT] = counts
+    plan.to.phases["count"] = counts
     return (whole - reading).tolist()
 
 
 def python(network, plan, X, Y):
     """Return the seconds of the calls around the phases, each without the one inside it."""
-    count = plan.words[dense.PHASE_COUNT]
-    plan.words[dense.PHASE_COUNT] = 0
+    count = len(plan.to.phases)
+    plan.step["phase_count"] = 0
     pool = plan.pool()
     calls = {
         "compiled call": partial(steps.step, pool.control, plan.address, X, Y),
@@ -170,7 +161,7 @@ def python(network, plan, X, Y):
         "checks": partial(network.train_step, X, Y),
     }
     whole = {name: timing.measure(call, SECONDS) for name, call in calls.items()}
-    plan.words[dense.PHASE_COUNT] = count
+    plan.step["phase_count"] = count
     inside = [0.0, *whole.values()]
     return {name: t - within for (name, t), within in zip(whole.items(), inside, strict=False)}
 

@@ -13,9 +13,10 @@ Written by `make step-profile`, every figure measured in that run: {machine}.
 A step is one Python call around a row of compiled phases
 ([`layers/dense.py`](../kernels/layers/dense.py)). `forward i` is layer i's `A = relu(X W + b)`; the
 last layer's product is made together with softmax, loss and gradient. `backward i` is
-`dX = dZ W^T`, with relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the weights
-as it is made (plain SGD); a very large X is transposed before, `transposition i`. FLOPs are those of the products.
-"Of peak" is against the multiply-adds that as many threads were measured to do in the same second.
+`dX = dZ W^T`, with relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the
+weights as it is made (plain SGD); a very large X is transposed before, `transposition i`. FLOPs are
+those of the products. "Of peak" is against the multiply-adds that as many threads were measured to do
+in the same second.
 
 Python, from inside out: the *compiled call* is going into compiled code and coming back; *threads,
 results* wakes helpers and returns the means; *optimiser* asks for the rates and clears caches; *checks*

@@ -55,7 +55,7 @@ def watched(check: Callable[[Any], Any] | None = None) -> Any:
 
 
 @functools.cache
-def watched_names(cls: type) -> list[str]:
+def watched_names(cls: Any) -> list[str]:
     """Return the names of a class's watched attributes, its bases' included."""
     found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, _Watched)]
     return [*dict.fromkeys(found)]

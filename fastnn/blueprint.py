@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -113,7 +113,11 @@ class Learning:
 
 @dataclass
 class _Loop:
-    """A phase before it is written. ``by_rows``: its job for blocks of rows, if there is one."""
+    """A phase before it is written.
+
+    ``job``: over ``count`` blocks of columns; ``by_rows``: over blocks of rows; either may be missing.
+    ``holds``: what it is made of, for each part its job and the layer's number.
+    """
 
     job: Any
     row: int
@@ -121,6 +125,7 @@ class _Loop:
     by_rows: Any = None
     shared: bool = True
     members: int = 0
+    holds: list[tuple[Any, int]] = field(default_factory=list)
 
 
 class Blueprint:
@@ -132,8 +137,11 @@ class Blueprint:
     width : int
         Of the network's input.
     dtype : dtype
+    shared : bool
+        Whether the work is enough to be shared by threads. (The blocks of rows depend on it, and the
+        last bits of a loss on them; so it may not depend on how many threads there are.)
     threads : int
-        How many share the work.
+        How many there are.
     learning : Learning, optional
         Without it the step changes nothing.
 
@@ -145,14 +153,24 @@ class Blueprint:
         What it writes; the layer sets it.
     leaves_activation : bool
         Whether the layer is to leave its activation to the loss.
+    step, phases : arrays of records
+        What compiled code takes: a :class:`fastnn.kernels.step.plan.Step`, and its phases.
+    contents : list of list of (job, layer)
+        What each phase is made of.
     """
 
     def __init__(
-        self, n: int, width: int, dtype: np.dtype[Any], threads: int, learning: Learning | None = None
+        self,
+        n: int,
+        width: int,
+        dtype: np.dtype[Any],
+        shared: bool,
+        threads: int,
+        learning: Learning | None = None,
     ) -> None:
         self.n, self.dtype, self.itemsize = n, dtype, dtype.itemsize
-        self.threads, self.learning = threads, learning
-        self.block_rows = 64 if threads == 1 or n > 256 else 16 if n <= 32 else 32
+        self.shared, self.threads, self.learning = shared, threads, learning
+        self.block_rows = 64 if not shared or n > 256 else 16 if n <= 32 else 32
         self.input = self.output = Port(0, width)
         self.leaves_activation = False
         self.step = Step.make(n=n, itemsize=self.itemsize, block_rows=self.block_rows)
@@ -202,24 +220,24 @@ class Blueprint:
 
     def forward(self, job: Any, row: int, blocks: int, by_rows: Any = None) -> None:
         """Add a phase forward over blocks of columns; ``by_rows``: its job for blocks of rows."""
-        self._forward.append(_Loop(job, row, blocks, by_rows))
+        self._forward.append(self._loop(job, row, blocks, by_rows))
 
     def forward_rows(self, job: Any, row: int) -> None:
         """Add a phase forward over blocks of rows."""
-        self._forward.append(_Loop(None, row, 0, job))
+        self._forward.append(self._loop(None, row, 0, job))
 
     def backward(self, job: Any, row: int, blocks: int, work: int) -> None:
         """Add a phase backward over blocks of columns, of so many multiplications."""
         worth = work > pace.SERIAL // 2
-        self._backward[-1].append(_Loop(job, row, blocks, shared=worth))
+        self._backward[-1].append(self._loop(job, row, blocks, shared=worth))
 
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
-        self._backward[-1].append(_Loop(None, row, 0, job))
+        self._backward[-1].append(self._loop(None, row, 0, job))
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""
-        self._before_updates.append(_Loop(job, row, blocks))
+        self._before_updates.append(self._loop(job, row, blocks))
 
     def update(self, task: int, thread: int = 0) -> None:
         """Add a task, given by its record's address, to those that update parameters.
@@ -256,7 +274,7 @@ class Blueprint:
 
     def add_loss(self, row: int) -> None:
         """Add the loss, whose record is at an address."""
-        self._loss = _Loop(None, row, 0, phases.loss_rows)
+        self._loss = self._loop(None, row, 0, phases.loss_rows)
 
     def finish(self, by_rows: bool) -> None:
         """Write the phases; ``by_rows``: whether threads take rows through the layers.
@@ -265,10 +283,10 @@ class Blueprint:
         job for columns take rows, and those that have none for rows take columns.
         """
         loops = self._joined([*self._forward_loops(by_rows), *self._backward_loops()])
-        written = Phase.make(len(loops))
-        for row, loop in zip(written, loops, strict=True):
+        self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
+        for row, loop in zip(self.phases, loops, strict=True):
             self._write(row, loop)
-        self.step["phases"], self.step["phase_count"] = self.keep(written), len(written)
+        self.step["phases"], self.step["phase_count"] = self.phases.ctypes.data, len(loops)
         self.step["inputs"] = self._fields(self._ports[0])
         self.step["outputs"] = self._fields(self.output)
 
@@ -318,14 +336,16 @@ class Blueprint:
         loops = [] if self._loss is None else [self._rows(self._loss)]
         if self.learning is None:
             return loops
-        for port, backward in reversed([*zip(self._ports[1:], self._backward, strict=True)]):
-            if port.gate is not None and not port.gate.honoured:
-                loops.append(self._rows(_Loop(None, port.gate.row, 0, phases.gradient_rows)))
+        for i, backward in reversed([*enumerate(self._backward)]):
+            gate = self._ports[1 + i].gate
+            if gate is not None and not gate.honoured:
+                held = [(phases.gradient_rows, i)]
+                loops.append(_Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
             loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
         loops += self._before_updates
         tasks = np.array([task for share in self._updates for task in share], np.int64)
         if len(tasks):
-            loops.append(_Loop(each, self.keep(tasks), len(tasks)))
+            loops.append(_Loop(each, self.keep(tasks), len(tasks), holds=[(each, 0)]))
         return [*loops, *self._clipping()]
 
     def _clipping(self) -> list[_Loop]:
@@ -335,14 +355,18 @@ class Blueprint:
         if not self.learning.clips:
             return []
         if not self.learning.jointly:
-            return [_Loop(phases.clipped_update, row, count)]
-        return [
-            _Loop(phases.measured, row, count),
-            _Loop(phases.jointly_clipped_update, row, count),
-        ]
+            jobs = [phases.clipped_update]
+        else:
+            jobs = [phases.measured, phases.jointly_clipped_update]
+        return [_Loop(job, row, count, holds=[(job, 0)]) for job in jobs]
+
+    def _loop(self, job: Any, row: int, count: int, by_rows: Any = None, shared: bool = True) -> _Loop:
+        held = [(job or by_rows, len(self._backward) - 1)]
+        return _Loop(job, row, count, by_rows, shared, holds=held)
 
     def _rows(self, loop: _Loop) -> _Loop:
-        return _Loop(None, loop.row, self.row_blocks, loop.by_rows)
+        held = [(loop.by_rows, layer) for _, layer in loop.holds]
+        return _Loop(None, loop.row, self.row_blocks, loop.by_rows, holds=held)
 
     def _joined(self, loops: list[_Loop]) -> list[_Loop]:
         """Join neighbours that go by rows: a thread takes its rows through all of them."""
@@ -352,7 +376,7 @@ class Blueprint:
             if not goes_by_rows:
                 joined += members
             elif len(members) == 1:
-                joined.append(_Loop(members[0].by_rows, members[0].row, members[0].count))
+                joined.append(replace(members[0], job=members[0].by_rows))
             else:
                 joined.append(self._chained(members))
         return joined
@@ -360,10 +384,11 @@ class Blueprint:
     def _chained(self, members: list[_Loop]) -> _Loop:
         written = Phase.make(len(members))
         for row, loop in zip(written, members, strict=True):
-            self._write(row, _Loop(loop.by_rows, loop.row, loop.count))
-        return _Loop(chain, self.keep(written), self.row_blocks, members=len(members))
+            self._write(row, replace(loop, job=loop.by_rows))
+        held = [part for loop in members for part in loop.holds]
+        return _Loop(chain, self.keep(written), self.row_blocks, members=len(members), holds=held)
 
     def _write(self, phase: Any, loop: _Loop) -> None:
         phase["job"], phase["step"] = phase_job(loop.job).address, self.step.ctypes.data
         phase["row"], phase["count"] = loop.row, loop.count
-        phase["shared"], phase["members"] = self.threads > 1 and loop.shared, loop.members
+        phase["shared"], phase["members"] = self.shared and loop.shared, loop.members

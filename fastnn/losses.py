@@ -49,6 +49,9 @@ class Loss(ABC):
     def plain(self) -> bool:
         return True
 
+    def part(self, fused: bool, n_out: int) -> Part:
+        raise NotImplementedError(f"{type(self).__name__} has no compiled step")
+
     def __repr__(self) -> str:
         return as_call(self)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import engine
+from fastnn import engine, pace
 from fastnn._arrays import extents
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_count, require_finite
 from fastnn.datasets import Data
 from fastnn.engine import stretches
-from fastnn.engine.training import TrainingPlan
 from fastnn.engine.stretches import Stretch
+from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.step import threads
 from fastnn.logs import History
 from fastnn.training import check_rates, warn_if_lost, weighted_mean

@@ -10,7 +10,8 @@ from fastnn import engine
 from fastnn._changes import Changes, WatchedDict
 from fastnn.engine import plans
 from fastnn.kernels.compiling.jit import COMPILED
-from fastnn.kernels.layers import dense
+from fastnn.kernels.layers import dense as kernels
+from fastnn.layers import dense
 
 compiled_step = pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 HIDDEN = sorted(set(fastnn.activations.ACTIVATIONS) - {"identity"})
@@ -228,6 +229,9 @@ def test_what_the_engine_does_not_know_is_named(rng):
     assert last < first
 
 
+HOMES = {"_OFTEN": dense, "_LARGE": dense, "_NEAR": plans}  # whose thresholds these are
+
+
 def wide(dtype, rule):
     layers = [{"name": "fully_connected", "n_out": k, "activation": "relu"} for k in (1100, 1030)]
     return fastnn.NeuralNetwork("l2", layers, rule, seed=1, dtype=dtype)
@@ -239,11 +243,14 @@ def results(net, X, Y):
 
 def detours(net, X):
     """Return whether a step packs and transposes, and whether rows go through all layers at once."""
-    layers = net._engine._training.get(X.shape)._layers
+    training = [job for phase in net._engine._training.get(X.shape).to.contents for job, _ in phase]
     (inference,) = net._engine._inference.get(X.shape)
-    table = inference._phases
-    by_rows = dense.phase_job(dense.forward_rows).address
-    return layers[:, dense.PACKS].any(), layers[:, dense.XT].any(), table[1, dense.JOB] == by_rows
+    jobs = [job for phase in inference.to.contents for job, _ in phase]
+    return (
+        inference.to.by_columns_only(),
+        kernels.transpose_input in training,
+        kernels.forward_rows in jobs,
+    )
 
 
 @compiled_step
@@ -262,12 +269,12 @@ def detours(net, X):
 def test_detours_change_no_bit(thresholds, expected, rule, dtype, rng, monkeypatch):
     X, Y = rng.normal(size=(70, 9)).astype(dtype), rng.normal(size=(70, 1030)).astype(dtype)
     net, plain = wide(dtype, rule), wide(dtype, rule)
-    for name in ("_OFTEN", "_LARGE", "_NEAR"):
-        monkeypatch.setattr(plans, name, 10**9)
+    for name in HOMES:
+        monkeypatch.setattr(HOMES[name], name, 10**9)
     found = results(plain, X, Y)
     with fastnn.set_num_threads(3):
         for name, value in thresholds.items():
-            monkeypatch.setattr(plans, name, value)
+            monkeypatch.setattr(HOMES[name], name, value)
         other = results(net, X, Y)
         assert detours(net, X) == expected
     for a, b in zip(other + parameters(net), found + parameters(plain), strict=True):

@@ -7,7 +7,6 @@ import pytest
 
 import fastnn
 from fastnn import FullyConnected, NeuralNetwork
-from fastnn.kernels.layers import dense
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 4))
@@ -359,7 +358,7 @@ def test_the_order_of_a_stretch_is_checked():
             fastnn.engine.stretches.Stretch(plan, net.optimizer, X, Y, np.array(order), 0)
     with pytest.raises(ValueError, match="10 weights"):
         fastnn.engine.stretches.Stretch(plan, net.optimizer, X, Y, np.array([[0]]), 0, np.ones(10))
-    assert plan.words[dense.CHANGED_COUNT] > 0
+    assert plan.step["changed_count"] > 0
 
 
 # Arrays that a step reads and writes.

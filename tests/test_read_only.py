@@ -9,7 +9,6 @@ import fastnn
 from fastnn import FullyConnected, functional
 from fastnn.engine import stretches
 from fastnn.kernels.compiling.inlined import Kernel
-from fastnn.kernels.layers import dense
 
 
 class LayerwiseSGD(fastnn.SGD):
@@ -81,7 +80,7 @@ def read(monkeypatch):
 
     def watched(together, pool):
         found = train(together, pool)
-        addresses.append(int(together[0].plan.words[dense.ALL_X]))
+        addresses.append(int(together[0].plan.picking["all_X"][0]))
         return found
 
     monkeypatch.setattr(stretches, "train", watched)

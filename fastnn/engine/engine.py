@@ -1,8 +1,8 @@
 """The engine: whole steps of a network, in training and inference, in one compiled call.
 
-It takes networks whose layers, loss and optimiser have compiled steps. Every other network is trained by
-its layers' methods, with the same numbers. Parameters stay where the layers keep them: plans are made
-anew whenever one was replaced, so an assignment into ``layer.parameters`` needs no synchronising.
+It takes networks whose layers, loss and optimiser have compiled steps. Every other network is trained
+by its layers' methods, with the same numbers. Parameters stay where the layers keep them: plans are
+made anew whenever one was replaced, so an assignment into ``layer.parameters`` needs no synchronising.
 
 Its matrix products are the micro-kernel's (``kernels/emitted/gemm.py``). The environment variable
 ``FASTNN_PRODUCTS=blas`` sends networks over their layers' methods instead, whose products are BLAS's,
@@ -230,9 +230,7 @@ class Engine:
         free: list[LossPlan] | None = self._evaluation.get(n)
         return self._evaluation.add(n, []) if free is None else free
 
-    def _inference_plans(
-        self, model: LayerStack, shape: tuple[int, ...]
-    ) -> list[InferencePlan] | None:
+    def _inference_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[InferencePlan] | None:
         if not self._inference.fresh(model) and not self._inference.renew(
             model, is_made(model) and _obstacle_in_layers(model) is None
         ):

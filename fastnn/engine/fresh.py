@@ -97,6 +97,7 @@ def _counts(model: LayerStack) -> list[int]:
 
 
 def is_made(model: LayerStack) -> bool:
+    """Return whether all layers have their parameters."""
     return all(layer.parameters for layer in model.layers)
 
 

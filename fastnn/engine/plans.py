@@ -72,7 +72,7 @@ class Plan:
         count = threads.count() if self._shared else 1
         tries = count > 1 and self.work < pace.CLOSE * self._serial
         self.trial = self._trial(model, count) if tries else None
-        self.to = Blueprint(n, shapes[0][1], self.dtype, count, self._learning(model))
+        self.to = Blueprint(n, shapes[0][1], self.dtype, self._shared, count, self._learning(model))
         self.step, self.address = self.to.step, self.to.step.ctypes.data
         self._write(model)
 

@@ -90,7 +90,7 @@ class Stretch:
             rows=rows,
             order=self._order.ctypes.data,
             numbers=self._numbers.ctypes.data,
-            number_count=len(self._numbers.dtype),
+            number_count=len(self._numbers.dtype.names or ()),
             results=self.means.ctypes.data,
             weights=0 if self._weights is None else self._weights.ctypes.data,
         )

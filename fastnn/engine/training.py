@@ -64,7 +64,7 @@ class TrainingPlan(LossPlan):
         self.step["changed"] = self._changed.ctypes.data
         self.step["changed_count"] = len(self._changed)
         self.at_once = pace.first_count(self.work)
-        self._picking: Array | None = None
+        self.picking: Array | None = None
         self._changes = -1  # when caches were last cleared
 
     def _changed_memory(self, state: list[Array], buffers: list[Array]) -> Array:
@@ -139,10 +139,10 @@ class TrainingPlan(LossPlan):
 
     def read_from(self, X: int, Y: int) -> None:
         """Take the batches that are picked by row numbers out of the arrays at these addresses."""
-        if self._picking is None:
-            self._picking = self._picked_batch()
-        self._picking["all_X"], self._picking["all_Y"] = X, Y
-        self.connect(self._picking["X"][0], self._picking["Y"][0])
+        if self.picking is None:
+            self.picking = self._picked_batch()
+        self.picking["all_X"], self.picking["all_Y"] = X, Y
+        self.connect(self.picking["X"][0], self.picking["Y"][0])
         self._numbers_written = ()
 
     def _picked_batch(self) -> Array:

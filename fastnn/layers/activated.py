@@ -59,7 +59,7 @@ def activated(activation: Any, to: Blueprint, width: int, blocks: int) -> Activa
 
 
 def _on_tile(activation: Any, to: Blueprint, port: Port) -> Activated:
-    """The output is in the product's place, and so is its gradient."""
+    """Return an activation that the tile does: its output lies where the product does."""
     if activation.tile_gradient is not None:
 
         def row() -> int:

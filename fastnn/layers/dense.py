@@ -178,7 +178,7 @@ class FullyConnected(Layer):
     def _gradient_fields(self, to: Blueprint, source: Port) -> dict[str, Any]:
         """Return what the layer's record holds besides if the step learns."""
         assert to.learning is not None
-        d, k = self.parameters["W"].shape
+        d = len(self.parameters["W"])
         fields: dict[str, Any] = {
             "weights": to.parameter("W", to.learning.clips),
             "bias": to.parameter("b", to.learning.clips),

@@ -71,8 +71,8 @@ def phases(control: int, plan: int, clock: int, which: int, out: Array) -> None:
     """Do a plan's step on the batch of the last one, over and over, with the time after each phase.
 
     ``plan``: the address of its step; ``clock``: that of C's ``clock_gettime(which, timespec)``, which
-    is called as a job is. out ``(times, 1 + phases, 2)``: seconds and nanoseconds, before the first phase
-    and after each.
+    is called as a job is. out ``(times, 1 + phases, 2)``: seconds and nanoseconds, before the first
+    phase and after each.
     """
     row = out.shape[1] * 16
     for i in range(out.shape[0]):

@@ -10,7 +10,6 @@ import fastnn
 from fastnn.bench.networks import TrainingStep
 from fastnn.engine.plans import TrainingPlan
 from fastnn.kernels.compiling.jit import COMPILED
-from fastnn.kernels.layers import dense
 from fastnn.kernels.step import probes
 
 TIMES = 5
@@ -25,9 +24,9 @@ def test_timed_phases_are_the_steps():
     X, Y = case.batch()[0], case.one_hot()
     plan = TrainingPlan(timed, case.n)
     plan.train(timed, X, Y, None)
-    out = np.zeros((TIMES, int(plan.words[dense.PHASE_COUNT]), 2), np.int64)
+    out = np.zeros((TIMES, len(plan.to.phases) + 1, 2), np.int64)
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    probes.phases(plan.pool().control, plan.words, clock, time.CLOCK_MONOTONIC, out)
+    probes.phases(plan.pool().control, plan.address, clock, time.CLOCK_MONOTONIC, out)
     after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     readings = (out @ [10**9, 1]).reshape(-1)
     assert before <= readings[0]
