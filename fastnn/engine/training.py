@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from struct import Struct
+
 import numpy as np
 
 from fastnn import pace
@@ -56,9 +59,12 @@ class TrainingPlan(LossPlan):
     def _write(self, model: LayerStack) -> None:
         self._turn, self._linear = model.turn, model.loss
         super()._write(model)
-        self._numbers = np.zeros(model.optimizer.rule.count)
+        count = model.optimizer.rule.count
+        numbers = np.zeros(count)
+        self.step["numbers"] = self.to.keep(numbers)
+        # Faster than an assignment to the array.
+        self._write_numbers = partial(Struct(f"{count}d").pack_into, numbers, 0)
         self._numbers_written: tuple[float, ...] = ()
-        self.step["numbers"] = self._numbers.ctypes.data
         assert self.to.learning is not None
         self.step["clip"] = self.to.learning.clip
         self.step["changed"] = self._changed.ctypes.data
@@ -103,7 +109,8 @@ class TrainingPlan(LossPlan):
                 optimizer.epoch = epoch
             numbers = optimizer.advance(self.states)
             if numbers != self._numbers_written:
-                self._numbers[:] = self._numbers_written = numbers
+                self._numbers_written = numbers
+                self._write_numbers(*numbers)
             result = self.run(X, Y)
             if result[1] == steps.NOT_DONE:
                 result = self.run(X.copy(), Y.copy())
