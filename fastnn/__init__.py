@@ -38,7 +38,7 @@ from fastnn.datasets import (
     load_digits,
     load_mnist,
 )
-from fastnn.layers import FullyConnected, Layer, initialize_layer
+from fastnn.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
@@ -88,6 +88,7 @@ __all__ = [
     "CrossEntropy",
     "Data",
     "Dataset",
+    "Dropout",
     "EarlyStopping",
     "Exponential",
     "FullyConnected",
@@ -97,6 +98,7 @@ __all__ = [
     "History",
     "JSONLog",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "LearningRateLog",
     "Linear",

@@ -6,11 +6,15 @@ from typing import Any
 from fastnn._validation import choose
 from fastnn.layers.base import Layer
 from fastnn.layers.dense import FullyConnected
+from fastnn.layers.dropout import Dropout
+from fastnn.layers.layer_norm import LayerNorm
 
-__all__ = ["FullyConnected", "Layer", "initialize_layer"]
+__all__ = ["Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
 
 LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
     "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"], a["l2"]),
+    "layer_norm": lambda a: LayerNorm(a["eps"]),
+    "dropout": lambda a: Dropout(a["rate"]),
 }
 
 
@@ -25,6 +29,8 @@ def initialize_layer(
     mode: str | None = None,
     keep_dim: str = "first",
     l2: float = 0.0,
+    eps: float = 1e-5,
+    rate: float = 0.5,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
@@ -43,5 +49,7 @@ def initialize_layer(
         "mode": mode,
         "keep_dim": keep_dim,
         "l2": l2,
+        "eps": eps,
+        "rate": rate,
     }
     return choose("layer", name, LAYERS)(arguments)

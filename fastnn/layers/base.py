@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -42,6 +42,12 @@ class Parameters(WatchedDict):
             super().__setitem__(name, array)
 
 
+def _mode(value: str) -> str:
+    if value not in ("train", "test"):
+        raise ValueError(f"mode must be 'train' or 'test', got {value!r}")
+    return value
+
+
 class Layer(ABC):
     """Base class of layers.
 
@@ -54,6 +60,12 @@ class Layer(ABC):
         The output's.
     l2 : float
         The penalty on its weights, 0 for none.
+    buffers : ordered dict of arrays
+        State that is saved with the parameters and not trained.
+    mode : {"train", "test"}
+        Whether ``forward`` is part of training; some layers do something else then.
+    rng : numpy.random.Generator or None
+        Where random state is drawn from; None for NumPy's global generator.
     gradients : ordered dict of arrays
         Under the names of ``parameters``.
     cache : ordered dict
@@ -65,17 +77,22 @@ class Layer(ABC):
     n_out: int | None
     init_weights: Any = None
     l2: float = watched(lambda value: require_number("l2", value, low=0.0))
+    mode: str = watched(_mode)
     _parameters: Parameters = watched()
+    chooses_width: ClassVar[bool] = False  # whether n_out is the user's choice
 
     dtype: np.dtype[Any] | None
     buffers: OrderedDict[str, Array]
     cache: OrderedDict[str, Any]
     gradients: OrderedDict[str, Array]
+    buffers: OrderedDict[str, Array]
+    rng: np.random.Generator | None
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Set all attributes here: a subclass need not call ``super().__init__()``."""
         layer = super().__new__(cls)
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
+        vars(layer).update(mode="train", rng=None, buffers=OrderedDict())
         layer._parameters = Parameters()
         layer.buffers = OrderedDict()
         layer.cache, layer.gradients = OrderedDict(), OrderedDict()
@@ -109,6 +126,23 @@ class Layer(ABC):
     @abstractmethod
     def backward(self, dLdY: ArrayLike) -> Array:
         """Store the parameters' gradients; return the gradient of the last input."""
+
+    @property
+    def penalised(self) -> tuple[str, ...]:
+        """The names of the parameters that ``l2`` applies to."""
+        return tuple(self.parameters)[:1]
+
+    def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the parameters' shapes for inputs of a shape."""
+        return {}
+
+    def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+        """Return new parameters for inputs of a shape."""
+        return Parameters()
+
+    def adopt(self, parameters: Parameters) -> None:
+        """Take over the parameters that :meth:`initial_parameters` returned."""
+        self._parameters = parameters
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         """Make the parameters for inputs of that shape; here, note their width."""

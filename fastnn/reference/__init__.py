@@ -22,7 +22,7 @@ from fastnn.reference.activations import (
     TanH,
     initialize_activation,
 )
-from fastnn.reference.layers import FullyConnected, Layer, initialize_layer
+from fastnn.reference.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
@@ -37,9 +37,11 @@ __all__ = [
     "ArcTan",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "Dropout",
     "FullyConnected",
     "GELUTanh",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftMax",

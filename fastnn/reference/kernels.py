@@ -135,6 +135,11 @@ def input_gradient(dz: Array, w: Array) -> Array:
     return np.asarray(dz @ w.T)
 
 
+def add_blocks(parts: Array) -> Array:
+    """``parts[0] + parts[1] + ...``."""
+    return np.asarray(parts.sum(axis=0, keepdims=True))
+
+
 def adam(
     gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
 ) -> tuple[Array, Array, Array]:

@@ -17,6 +17,8 @@ from fastnn import reference
 from fastnn._typing import Array
 from fastnn.kernels.compiling import jit
 from fastnn.reference import kernels as naive
+from fastnn.reference.layers.dropout import dropout, philox, random_words
+from fastnn.reference.layers.layer_norm import layer_norm, layer_norm_backward
 
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], Any]
 
@@ -226,6 +228,15 @@ _ROWS: dict[str, Twin] = {
     "products.affine": Twin(naive.affine, (rows, square, row), outputs=(rows,)),
     "products.weight_gradient": Twin(naive.weight_gradient, (rows, rows), outputs=(square, row)),
     "products.input_gradient": Twin(naive.input_gradient, (rows, square), outputs=(rows,)),
+    "layer_norm.layer_norm": Twin(layer_norm, (rows, row, row, 1e-5)),
+    "layer_norm.layer_norm_backward": Twin(
+        layer_norm_backward, (rows, row, 1e-5, rows), outputs=(rows, row, row)
+    ),
+    "layer_norm.add_blocks": Twin(naive.add_blocks, (rows,), outputs=(row,)),
+    "dropout.dropout": Twin(dropout, (flat, 0.3, 5, 6, 7), (random_words, philox)),
+    "dropout.dropout_backward": Twin(
+        dropout, (flat, 0.3, 5, 6, 7), (random_words, philox), outputs=(flat,)
+    ),
     "optimizers.norm": Twin(naive.norm, (flat,)),
     "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
     "optimizers.add_penalty": Twin(naive.add_penalty, (flat, 0.1, flat)),

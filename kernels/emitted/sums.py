@@ -50,6 +50,20 @@ def sum_of_squares(p: Array, q: Array) -> float:
         return float(np.sum((np.float64(p) - np.float64(q)) ** 2))
 
 
+def sums_of_deviations(p: Array, center: float) -> tuple[float, float]:
+    """Return ``sum(p - center)`` and ``sum((p - center)**2)``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = np.float64(p) - center
+        return np.sum(gaps), np.sum(gaps * gaps)
+
+
+def sums_of_products(p: Array, q: Array, r: Array, center: float) -> tuple[float, float]:
+    """Return ``sum(p q)`` and ``sum(p q (r - center))``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.float64(p) * np.float64(q)
+        return np.sum(products), np.sum(products * (np.float64(r) - center))
+
+
 def sums_of_gaps(p: Array, weights: Array, top: float, cut: float) -> tuple[float, float, float]:
     """Return :func:`sum_of_halves` of the weights, and ``sum(weights (top - p))``.
 
@@ -232,6 +246,41 @@ def _emit_squares(context, builder, signature, values):
         return [emit_muladd(builder, d, d, sums[0])]
 
     return _sums(builder, count, 1, add)[0]
+
+
+@type_callable(sums_of_deviations)
+def _type_of_deviations(context):
+    return lambda p, center: _PAIR if _flat(p) else None
+
+
+@lower_builtin(sums_of_deviations, types.Array, types.Float)
+def _emit_deviations(context, builder, signature, values):
+    array, count = _array(context, builder, signature.args[0], values[0])
+
+    def add(sums: list[Any], index: Any, lanes: int) -> list[Any]:
+        gap = builder.fsub(_read(builder, array, index, lanes), _spread(builder, values[1], lanes))
+        return [builder.fadd(sums[0], gap), emit_muladd(builder, gap, gap, sums[1])]
+
+    return context.make_tuple(builder, _PAIR, _sums(builder, count, 2, add))
+
+
+@type_callable(sums_of_products)
+def _type_of_three(context):
+    return lambda p, q, r, center: _PAIR if _flat(p) and _flat(q) and _flat(r) else None
+
+
+@lower_builtin(sums_of_products, types.Array, types.Array, types.Array, types.Float)
+def _emit_three(context, builder, signature, values):
+    (p, count), (q, _), (r, _) = (
+        _array(context, builder, *pair) for pair in zip(signature.args[:3], values, strict=False)
+    )
+
+    def add(sums: list[Any], index: Any, lanes: int) -> list[Any]:
+        product = builder.fmul(*(_read(builder, array, index, lanes) for array in (p, q)))
+        gap = builder.fsub(_read(builder, r, index, lanes), _spread(builder, values[3], lanes))
+        return [builder.fadd(sums[0], product), emit_muladd(builder, product, gap, sums[1])]
+
+    return context.make_tuple(builder, _PAIR, _sums(builder, count, 2, add))
 
 
 @type_callable(sums_of_gaps)

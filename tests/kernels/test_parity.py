@@ -8,7 +8,16 @@ import pytest
 from fastnn.kernels.rows import SHORT
 from fastnn.reference.twins import kernels, twin
 
-FILES = ("activations", "softmax", "cross_entropy", "losses", "products", "optimizers")
+FILES = (
+    "activations",
+    "softmax",
+    "cross_entropy",
+    "losses",
+    "products",
+    "optimizers",
+    "layer_norm",
+    "dropout",
+)
 KERNELS = {
     name: kernel
     for name, kernel in kernels().items()
@@ -16,7 +25,7 @@ KERNELS = {
     and (SHORT or not name.endswith("_short"))  # lanes need a vector unit
 }
 ROWS, COLUMNS = 5, 11
-OUTPUTS = ("out", "dw", "db", "dx")
+OUTPUTS = ("out", "dw", "db", "dx", "dgain", "dshift")
 # State that a kernel updates in place: the indices of those arguments.
 UPDATED = {
     "losses.weigh_rows": (0,),

@@ -10,6 +10,7 @@ from fastnn.reference.twins import kernels, twin
 
 # Products of matrices are the BLAS library's, and take another way for another number of rows.
 BY_LIBRARY = ("products.affine", "products.weight_gradient", "products.input_gradient")
+BY_PLACE = ("dropout.dropout", "dropout.dropout_backward")  # whose mask depends on the element's index
 NOT_A_SUM = ("optimizers.norm",)
 LENGTHS = range(1, 76)
 N = sum(LENGTHS)
@@ -27,7 +28,7 @@ def is_flat(name):
 
 def cases():
     for name in KERNELS:
-        if name in BY_LIBRARY or (name.endswith("_short") and not SHORT):
+        if name in BY_LIBRARY + BY_PLACE or (name.endswith("_short") and not SHORT):
             continue
         widths = (1,) if is_flat(name) else (3, SHORT or 64, 100, 1500)
         yield from ((name, k) for k in widths if k <= SHORT or not name.endswith("_short"))

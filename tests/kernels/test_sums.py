@@ -43,6 +43,16 @@ def gaps(p, weights, top, cut):
 
 
 @exact
+def deviations(p, center):
+    return sums.sums_of_deviations(p, center)
+
+
+@exact
+def three(p, q, r, center):
+    return sums.sums_of_products(p, q, r, center)
+
+
+@exact
 def sum_row(p):
     return rows.sum_row(p)
 
@@ -80,6 +90,8 @@ def test_the_order_is_one_on_every_processor(size, dtype, rng):
     assert sum_of(p) == in_order(p)
     high = (np.float64(p) + 1.5 * 2**30) - 1.5 * 2**30
     assert halves(p, 1.5 * 2**30) == (in_order(high), in_order(p - high))
+    assert deviations(p, 0.25)[0] == in_order(np.float64(p) - 0.25)
+    assert three(p, p, p, 0.25)[0] == in_order(np.float64(p) * np.float64(p))
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 100, 1024])
@@ -89,6 +101,12 @@ def test_every_sum_is_the_exact_one_but_for_rounding(size, dtype, rng):
     close = {"rel": 20 * EPS, "abs": 0}
     assert sum_of(p) == pytest.approx(math.fsum(a), **close)
     assert products(p, q) == pytest.approx(math.fsum(a * b), **close)
+    gap, square = deviations(p, -0.25)
+    assert gap == pytest.approx(math.fsum(a + 0.25), **close)
+    assert square == pytest.approx(math.fsum((a + 0.25) ** 2), **close)
+    product, triple = three(p, q, p, -0.25)
+    assert product == pytest.approx(math.fsum(a * b), **close)
+    assert triple == pytest.approx(math.fsum(a * b * (a + 0.25)), **close)
     assert squares(p, q) == pytest.approx(math.fsum((a - b) ** 2), **close)
     assert sum(halves(p, 1.5 * 2**26)) == pytest.approx(math.fsum(a), **close)
     high, low, below = gaps(p, q, 2.0, 1.5 * 2**26)

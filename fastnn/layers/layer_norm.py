@@ -1,0 +1,171 @@
+"""The layer normalisation layer."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import unlocked
+from fastnn._changes import Changes, watched
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float, require_number, restore
+from fastnn.kernels.layers import layer_norm as kernels
+from fastnn.layers.base import Layer, Parameters
+
+
+class LayerNorm(Layer):
+    """``Y = (X - mean) / sqrt(var + eps) * gain + shift`` over the last axis.
+
+    Mean and variance are those of each row, the variance the biased one, ``mean((X - mean)**2)``.
+    The layer computes what ``torch.nn.LayerNorm(d, eps)`` does. ``gain (1, d)`` starts as ones and
+    ``shift (1, d)`` as zeros. They are made at the first ``forward``, in the dtype of its input
+    (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``X``.
+
+    Parameters
+    ----------
+    eps : float, default=1e-5
+        Added to the variance, at least 0. With 0 a constant row gives NaN.
+
+    Raises
+    ------
+    TypeError
+        If ``eps`` is not a number.
+    ValueError
+        If ``eps`` is negative or not finite.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> layer = fastnn.LayerNorm()
+    >>> layer.forward([[1.0, 2.0, 3.0]]).round(3)
+    array([[-1.225,  0.   ,  1.225]])
+    """
+
+    eps: float = watched(lambda value: require_number("eps", value, low=0.0))
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+
+    @property
+    def penalised(self) -> tuple[str, ...]:
+        """No parameter: ``l2`` does not apply to this layer."""
+        return ()
+
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the output's shape, which is the input's, or raise ``ValueError``."""
+        if len(X_shape) < 2:
+            raise ValueError(f"X must have shape (batch, ..., features), got {X_shape}")
+        if X_shape[-1] == 0:
+            raise ValueError(f"X needs at least one feature, got {X_shape}")
+        if self.n_in not in (None, X_shape[-1]):
+            raise ValueError(f"X has {X_shape[-1]} features, the layer needs {self.n_in}")
+        return X_shape
+
+    def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of ``gain`` and ``shift`` for inputs ``(n, ..., d)``."""
+        shape = (1, X_shape[-1])
+        return {"gain": shape, "shift": shape}
+
+    def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+        """Return a gain of ones and a shift of zeros for inputs ``(n, ..., d)``."""
+        shapes = self.parameter_shapes(self.check_input(X_shape))
+        return Parameters(gain=np.ones(shapes["gain"], dtype), shift=np.zeros(shapes["shift"], dtype))
+
+    def adopt(self, parameters: Parameters) -> None:
+        """Take over the parameters that :meth:`initial_parameters` returned."""
+        gain = parameters["gain"]
+        self.n_in = self.n_out = gain.shape[1]
+        self.dtype = gain.dtype
+        self._parameters = parameters
+        self.cache = OrderedDict(X=[])
+        self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in parameters.items())
+
+    def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
+        self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
+
+    def checked_parameters(self) -> tuple[Array, Array]:
+        """Return ``gain (1, d)`` and ``shift (1, d)``, having checked that they fit.
+
+        Raises
+        ------
+        ValueError
+            If ``parameters`` does not hold these two arrays and no others, of the layer's width and
+            dtype.
+        """
+        parameters = self._parameters
+        if parameters.keys() != {"gain", "shift"}:
+            names = ", ".join(map(repr, parameters)) or "nothing"
+            raise ValueError(f"parameters must hold 'gain' and 'shift'; it holds {names}")
+        for name, array in parameters.items():
+            if array.shape != (1, self.n_in) or array.dtype != self.dtype:
+                raise ValueError(
+                    f"parameters[{name!r}] is {array.dtype} of shape {array.shape}; "
+                    f"the layer needs {self.dtype} of shape {(1, self.n_in)}"
+                )
+        return parameters["gain"], parameters["shift"]
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Return the normalised rows, of the shape of ``X (n, ..., d)``, and cache ``X``.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` holds something other than real numbers.
+        ValueError
+            If ``X`` does not have the ``d`` features that the layer was made for.
+        """
+        x = as_float(X, "X", self.dtype)
+        self.check_input(x.shape)
+        if self.n_in is None:
+            self.dtype = x.dtype
+            self._init_parameters(x.shape)
+        gain, shift = self.checked_parameters()
+        Y = np.empty(x.shape, x.dtype)
+        kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
+        self.cache["X"] = x
+        Changes.count += 1
+        return restore(Y, X)
+
+    def backward(self, dLdY: ArrayLike) -> Array:
+        """Store ``gradients["gain"]`` and ``gradients["shift"]``; return ``dX``, of the shape of ``X``.
+
+        With ``h = (X - mean) / sqrt(var + eps)`` and ``g = dLdY * gain``, by rows::
+
+            dX = (g - mean(g) - h mean(g h)) / sqrt(var + eps)
+            dgain = sum(dLdY h), dshift = sum(dLdY)    over the rows
+
+        Raises
+        ------
+        RuntimeError
+            If there was no ``forward`` since the gradients were last cleared.
+        ValueError
+            If ``dLdY`` does not have the shape of the last output.
+        """
+        x = self.cache.get("X", [])
+        if isinstance(x, list):
+            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
+        gain, _ = self.checked_parameters()
+        x = as_float(x, "X", gain.dtype)
+        dy = as_float(dLdY, "dLdY", x.dtype)
+        if dy.shape != x.shape:
+            raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
+        dX = np.empty(x.shape, x.dtype)
+        rows = _rows(x)
+        blocks = max(-(-len(rows) // kernels.ROWS), 1)
+        parts = np.empty((2, blocks, gain.shape[1]), x.dtype)
+        kernels.layer_norm_backward(
+            rows, unlocked(gain), self.eps, _rows(dy), _rows(dX), parts[0], parts[1]
+        )
+        for name, part in zip(("gain", "shift"), parts, strict=True):
+            self.gradients[name] = np.empty_like(gain)
+            kernels.add_blocks(part, self.gradients[name])
+        return restore(dX, dLdY)
+
+
+def _rows(array: Array) -> Array:
+    """Return an array as rows ``(m, d)`` along its last axis, for compiled code."""
+    return unlocked(array).reshape(-1, array.shape[-1])

@@ -1,0 +1,154 @@
+"""Layer normalisation of the rows of ``(n, d)`` arrays, ``d >= 1``, and its gradient.
+
+The variance takes two passes, in float64: the first gives the mean, the second the sums of the
+deviations from it and of their squares. The sum of the deviations corrects the rounding of the mean.
+Rows far from zero therefore lose no digits, and constant rows have variance 0.
+
+Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The
+American Statistician 37, 1983. J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization",
+arXiv:1607.06450.
+"""
+
+import numpy as np
+
+from fastnn._typing import Array
+from fastnn.kernels import rows
+from fastnn.kernels.compiling.jit import exact, inner, muladd
+from fastnn.kernels.emitted.sums import BLOCK, sums_of_deviations, sums_of_products, terms
+
+ROWS = 64  # rows whose parameter gradients are summed together, see `layer_norm_backward`
+_TOGETHER = 1024  # elements whose rows' statistics are computed together
+
+
+@inner
+def _deviations(x: Array, mean: float) -> tuple[float, float]:
+    """Return ``mean(x - mean)`` and ``mean((x - mean)**2)`` of a row."""
+    total = lost = squares = lost_of_squares = 0.0
+    for start in range(0, x.size, BLOCK):
+        part, square = sums_of_deviations(x[start : start + BLOCK], mean)
+        total, lost = rows.add(total, lost, part)
+        squares, lost_of_squares = rows.add(squares, lost_of_squares, square)
+    return (total + lost) / x.size, (squares + lost_of_squares) / x.size
+
+
+@inner
+def _statistics(x: Array, eps: float, means: Array, rests: Array, scales: Array) -> None:
+    """Write rows' means, each in two float64 numbers, and ``1 / sqrt(var + eps)``.
+
+    One statistic after the other: a row's sums wait for one another, those of several rows do not.
+    """
+    for i in range(x.shape[0]):
+        means[i] = rows.sum_row(x[i]) / x.shape[1]
+    for i in range(x.shape[0]):
+        rests[i], scales[i] = _deviations(x[i], means[i])
+    for i in range(x.shape[0]):
+        variance = scales[i] - rests[i] * rests[i]
+        variance = 0.0 if variance < 0.0 else variance
+        scales[i] = 1.0 / np.sqrt(variance + eps)
+
+
+@inner
+def _normalise_row(
+    x: Array, mean: float, rest: float, scale: float, gain: Array, shift: Array, out: Array
+) -> None:
+    dtype = x.dtype.type
+    high = dtype(mean)
+    low, scale = dtype((mean - high) + rest), dtype(scale)
+    for j in range(x.size):
+        out[j] = muladd(((x[j] - high) - low) * scale, gain[j], shift[j])
+
+
+@exact
+def layer_norm(x: Array, gain: Array, shift: Array, eps: float, out: Array) -> None:
+    """``out = (x - mean) / sqrt(var + eps) * gain + shift`` by rows.
+
+    x, out ``(n, d)``, which may be the same array; gain, shift ``(1, d)``. The variance is the biased
+    one, ``mean((x - mean)**2)``.
+    """
+    n, d = x.shape
+    together = max(1, _TOGETHER // d)
+    means, rests, scales = terms(together, 0.0), terms(together, 0.0), terms(together, 0.0)
+    for start in range(0, n, together):
+        part, out_part = x[start : start + together], out[start : start + together]
+        _statistics(part, eps, means, rests, scales)
+        for i in range(part.shape[0]):
+            _normalise_row(part[i], means[i], rests[i], scales[i], gain[0], shift[0], out_part[i])
+
+
+@inner
+def _gradient_means(
+    x: Array, mean: float, rest: float, scale: float, gain: Array, dy: Array
+) -> tuple[float, float]:
+    """Return ``mean(g)`` and ``mean(g h)`` of a row."""
+    d = x.size
+    total = lost = dot = lost_of_dot = 0.0
+    for start in range(0, d, BLOCK):
+        some = slice(start, start + BLOCK)
+        part, part_of_dot = sums_of_products(dy[some], gain[some], x[some], mean)
+        total, lost = rows.add(total, lost, part)
+        dot, lost_of_dot = rows.add(dot, lost_of_dot, part_of_dot)
+    mean_g = (total + lost) / d
+    return mean_g, ((dot + lost_of_dot) / d - rest * mean_g) * scale
+
+
+@inner
+def _gradient_row(
+    x: Array, mean: float, rest: float, scale: float, mean_g: float, mean_gh: float,
+    gain: Array, dy: Array, dx: Array, dgain: Array, dshift: Array,
+) -> None:  # fmt: skip
+    dtype = x.dtype.type
+    high = dtype(mean)
+    low, scale = dtype((mean - high) + rest), dtype(scale)
+    mean_g, mean_gh = dtype(mean_g), dtype(mean_gh)
+    for j in range(x.size):
+        h = ((x[j] - high) - low) * scale
+        dgain[j] = muladd(dy[j], h, dgain[j])
+        dshift[j] += dy[j]
+        dx[j] = scale * muladd(-h, mean_gh, dy[j] * gain[j] - mean_g)
+
+
+@exact
+def layer_norm_backward(
+    x: Array, gain: Array, eps: float, dy: Array, dx: Array, dgain: Array, dshift: Array
+) -> None:
+    """Write the gradients of :func:`layer_norm`'s input and parameters.
+
+    With the standardised row ``h = (x - mean) / sqrt(var + eps)`` and ``g = dy gain``::
+
+        dx = (g - mean(g) - h mean(g h)) / sqrt(var + eps)
+        dgain = sum(dy h), dshift = sum(dy)    over the rows, in their order
+
+    x, dy, dx ``(n, d)``; gain ``(1, d)``; dgain, dshift ``(b, d)``, ``b >= 1``. Their row i sums the
+    rows of x from ``ROWS i`` on, up to ``ROWS (i + 1)``; the last row sums all that are left, so that
+    with ``b = 1`` it sums all rows.
+    """
+    dgain[:] = 0
+    dshift[:] = 0
+    last = dgain.shape[0] - 1
+    n, d = x.shape
+    together = max(1, _TOGETHER // d)
+    means, rests, scales = terms(together, 0.0), terms(together, 0.0), terms(together, 0.0)
+    means_g, means_gh = terms(together, 0.0), terms(together, 0.0)
+    for start in range(0, n, together):
+        some = slice(start, start + together)
+        part, dy_part, dx_part = x[some], dy[some], dx[some]
+        _statistics(part, eps, means, rests, scales)
+        for i in range(part.shape[0]):
+            means_g[i], means_gh[i] = _gradient_means(
+                part[i], means[i], rests[i], scales[i], gain[0], dy_part[i]
+            )
+        for i in range(part.shape[0]):
+            block = min((start + i) // ROWS, last)
+            _gradient_row(
+                part[i], means[i], rests[i], scales[i], means_g[i], means_gh[i],
+                gain[0], dy_part[i], dx_part[i], dgain[block], dshift[block],
+            )  # fmt: skip
+
+
+@exact
+def add_blocks(parts: Array, out: Array) -> None:
+    """``out = parts[0] + parts[1] + ...``, added in this order; parts ``(b, d)``, out ``(1, d)``."""
+    out[0] = parts[0]
+    for i in range(1, parts.shape[0]):
+        for j in range(parts.shape[1]):
+            out[0, j] += parts[i, j]
