@@ -23,7 +23,7 @@ from fastnn._typing import Array
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.rules import Rule
 from fastnn.kernels.step import parts, phases
-from fastnn.kernels.step.plan import Phase, Step, chain, each, phase_job
+from fastnn.kernels.step.plan import Phase, Step, Task, chain, each, phase_job
 
 
 def column_blocks(width: int, itemsize: int, threads: int) -> int:
@@ -194,10 +194,11 @@ class Blueprint:
         self._kept.append(array)
         return array.ctypes.data
 
-    def port(self, width: int, blocks: int = 1) -> Port:
+    def port(self, width: int, blocks: int = 1, gradient: bool = True) -> Port:
         """Return a new array for a layer's output, with a gradient if the step learns."""
         address = self.array(self.n, width)
-        return Port(address, width, blocks, self.array(self.n, width) if self.learning else 0)
+        wanted = gradient and self.learning is not None
+        return Port(address, width, blocks, self.array(self.n, width) if wanted else 0)
 
     def record(self, kind: type[Record], **values: Any) -> int:
         """Write a record; return its address. The value of an address may be a :class:`Port`."""
@@ -238,6 +239,11 @@ class Blueprint:
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""
         self._before_updates.append(self._loop(job, row, blocks))
+
+    def task(self, job: Any, row: int, kind: type[Task] = Task, **values: Any) -> int:
+        """Write the record of a job and the row it works on; return its address."""
+        values |= {"job": self._address(job), "step": self.step.ctypes.data, "row": row}
+        return self.record(kind, **values)
 
     def update(self, task: int, thread: int = 0) -> None:
         """Add a task, given by its record's address, to those that update parameters.
@@ -318,6 +324,12 @@ class Blueprint:
         if self.learning.clips:
             parameter["measure"] = parts.measure.address(self.dtype)
 
+    def _address(self, job: Any) -> int:
+        """Return where a job is: a function, or a :class:`Part`, compiled for the step's dtype."""
+        if isinstance(job, parts.Part):
+            return job.address(self.dtype)
+        return int(phase_job(job).address)
+
     def _fields(self, port: Port) -> int:
         return self.keep(np.array([len(port.fields), *port.fields], np.int64))
 
@@ -339,6 +351,7 @@ class Blueprint:
         for i, backward in reversed([*enumerate(self._backward)]):
             gate = self._ports[1 + i].gate
             if gate is not None and not gate.honoured:
+                gate.honoured = True
                 held = [(phases.gradient_rows, i)]
                 loops.append(_Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
             loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
@@ -389,6 +402,6 @@ class Blueprint:
         return _Loop(chain, self.keep(written), self.row_blocks, members=len(members), holds=held)
 
     def _write(self, phase: Any, loop: _Loop) -> None:
-        phase["job"], phase["step"] = phase_job(loop.job).address, self.step.ctypes.data
+        phase["job"], phase["step"] = self._address(loop.job), self.step.ctypes.data
         phase["row"], phase["count"] = loop.row, loop.count
         phase["shared"], phase["members"] = self.shared and loop.shared, loop.members

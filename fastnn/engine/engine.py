@@ -59,6 +59,8 @@ def _obstacle_in_layers(model: LayerStack) -> str | None:
             return f"layer {i} {reason}"
         if len({layer.dtype, *(p.dtype for p in layer.parameters.values())}) > 1:
             return f"layer {i} mixes dtypes"
+    if not any(layer.parameters for layer in model.layers) and is_made(model):
+        return "no layer has parameters"
     if len({layer.dtype for layer in model.layers}) > 1:
         return "layers differ in dtype"
     return None

@@ -98,7 +98,7 @@ def _counts(model: LayerStack) -> list[int]:
 
 def is_made(model: LayerStack) -> bool:
     """Return whether all layers have their parameters."""
-    return all(layer.parameters for layer in model.layers)
+    return all(layer.made for layer in model.layers)
 
 
 def trained_parts(model: LayerStack) -> Parts:

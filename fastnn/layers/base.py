@@ -82,7 +82,6 @@ class Layer(ABC):
     chooses_width: ClassVar[bool] = False  # whether n_out is the user's choice
 
     dtype: np.dtype[Any] | None
-    buffers: OrderedDict[str, Array]
     cache: OrderedDict[str, Any]
     gradients: OrderedDict[str, Array]
     buffers: OrderedDict[str, Array]
@@ -94,7 +93,6 @@ class Layer(ABC):
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
         vars(layer).update(mode="train", rng=None, buffers=OrderedDict())
         layer._parameters = Parameters()
-        layer.buffers = OrderedDict()
         layer.cache, layer.gradients = OrderedDict(), OrderedDict()
         return layer
 
@@ -116,8 +114,9 @@ class Layer(ABC):
         self._parameters = Parameters((name, replaced[name]) for name in values)
 
     @property
-    def penalised(self) -> tuple[str, ...]:
-        return tuple(self._parameters)[:1]
+    def made(self) -> bool:
+        """Whether the layer has its parameters, or knows that it needs none."""
+        return self.n_in is not None
 
     @abstractmethod
     def forward(self, X: ArrayLike) -> Array:

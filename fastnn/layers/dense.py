@@ -17,7 +17,7 @@ from fastnn.blueprint import Blueprint, Port, column_blocks
 from fastnn.kernels.layers import dense as kernels
 from fastnn.kernels.layers import products
 from fastnn.kernels.step import parts, phases
-from fastnn.kernels.step.plan import cut, phase_job
+from fastnn.kernels.step.plan import cut
 from fastnn.layers import activated
 from fastnn.layers.base import Layer, Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
@@ -90,6 +90,10 @@ class FullyConnected(Layer):
         self._parameters = parameters
         self.cache = OrderedDict(Z=[], X=[])
         self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in self.parameters.items())
+
+    @property
+    def made(self) -> bool:
+        return bool(self._parameters)
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(n, k)`` for inputs ``(n, d)``, or raise ``ValueError``."""
@@ -207,19 +211,8 @@ class FullyConnected(Layer):
             to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
         for thread in range(to.threads):
             for first, rows, begin, columns in weight_blocks(d, k, blocks, to, thread):
-                to.update(
-                    to.record(
-                        kernels.WeightBlock,
-                        job=phase_job(kernels.update).address,
-                        step=to.step.ctypes.data,
-                        row=row,
-                        first=first,
-                        rows=rows,
-                        begin=begin,
-                        columns=columns,
-                    ),
-                    thread,
-                )
+                place = {"first": first, "rows": rows, "begin": begin, "columns": columns}
+                to.update(to.task(kernels.update, row, kernels.WeightBlock, **place), thread)
 
     def _transposes(self, to: Blueprint) -> bool:
         d, k = self.parameters["W"].shape

@@ -8,6 +8,7 @@ from fastnn._arrays import unlocked
 from fastnn._changes import Changes, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore
+from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import dropout as kernels
 from fastnn.layers.base import Layer, Parameters
 
@@ -92,6 +93,32 @@ class Dropout(Layer):
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
         self.n_in = self.n_out = X_shape[-1]
+
+    def cost(self, n: int) -> int:
+        return 2 * n * (self.n_in or 0) if self.mode == "train" and self.rate else 0
+
+    def compile(self, to: Blueprint) -> None:
+        """Write the layer's compiled step; one that does not learn has none of it."""
+        source = to.input
+        if not to.learning or self.mode == "test" or not self.rate:
+            to.output = source
+            return
+        to.output = to.port(source.width, gradient=source.gradient != 0)
+        row = to.record(
+            kernels.Dropout,
+            input=source,
+            output=to.output,
+            d_output=to.output.gradient,
+            d_input=source.gradient,
+            width=source.width,
+            seed=self.buffers["seed"].ctypes.data,
+            step=self.buffers["step"].ctypes.data,
+            rate=self.rate,
+        )
+        to.forward_rows(kernels.forward, row)
+        if source.gradient:
+            to.backward_rows(kernels.backward, row)
+        to.update(to.task(kernels.count_step, row))
 
     def forward(self, X: ArrayLike) -> Array:
         """Return ``X * mask / (1 - rate)`` and count a step; in mode "test" return ``X``.

@@ -9,6 +9,7 @@ from fastnn._arrays import unlocked
 from fastnn._changes import Changes, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_number, restore
+from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import layer_norm as kernels
 from fastnn.layers.base import Layer, Parameters
 
@@ -107,6 +108,40 @@ class LayerNorm(Layer):
                     f"the layer needs {self.dtype} of shape {(1, self.n_in)}"
                 )
         return parameters["gain"], parameters["shift"]
+
+    def cost(self, n: int) -> int:
+        return 4 * n * (self.n_in or 0)
+
+    def compile(self, to: Blueprint) -> None:
+        """Write the layer's compiled step."""
+        gain, shift = self.checked_parameters()
+        source, width = to.input, to.input.width
+        to.output = to.port(width)
+        fields: dict[str, Any] = {}
+        if to.learning:
+            fields = {
+                "d_output": to.output.gradient,
+                "d_input": source.gradient or to.array(to.n, width),
+                "gain_row": to.parameter("gain", written=True),
+                "shift_row": to.parameter("shift", written=True),
+                "d_gain": to.array(to.row_blocks, width),
+                "d_shift": to.array(to.row_blocks, width),
+                "blocks": to.row_blocks,
+            }
+        row = to.record(
+            kernels.LayerNorm,
+            input=source,
+            output=to.output,
+            width=width,
+            gain=gain.ctypes.data,
+            shift=shift.ctypes.data,
+            eps=self.eps,
+            **fields,
+        )
+        to.forward_rows(kernels.forward, row)
+        if to.learning:
+            to.backward_rows(kernels.backward, row)
+            to.update(to.task(kernels.update_parameters, row))
 
     def forward(self, X: ArrayLike) -> Array:
         """Return the normalised rows, of the shape of ``X (n, ..., d)``, and cache ``X``.

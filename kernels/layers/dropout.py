@@ -8,11 +8,17 @@ Source: N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov,
 to prevent neural networks from overfitting", JMLR 15, 2014.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner
+from fastnn.kernels.compiling.memory import array_at, words
+from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.random import TILE, tile_space, write_tile
+from fastnn.kernels.step.parts import Part
+from fastnn.kernels.step.plan import Step, Task, row_block
 
 
 @inner
@@ -54,3 +60,55 @@ def dropout_backward(
 ) -> None:
     """``dx = dy * mask / (1 - rate)`` with the mask of :func:`dropout`."""
     _mask(dy, rate, seed, step, first_element, dx)
+
+
+class Dropout(Record):
+    """A layer of ``(n, width)`` arrays; ``seed``, ``step``: addresses of its buffers."""
+
+    input: int
+    output: int
+    d_output: int
+    d_input: int
+    width: int
+    seed: int
+    step: int
+    rate: float
+
+
+_kernel: Any = None  # as in `step/parts.py`
+_like: Any = None
+
+
+@inner
+def _block(step, layer, index):
+    """Return the first element of a block of rows and how many there are."""
+    first, n = row_block(step, index)
+    return first * layer.width, n * layer.width
+
+
+def _forward(at: int, index: int) -> None:
+    task = Task(at)
+    step, layer = Step(task.step), Dropout(task.row)
+    first, count = _block(step, layer, index)
+    offset, seed, number = first * step.itemsize, words(layer.seed)[0], words(layer.step)[0]
+    x = array_at(layer.input + offset, 1, count, _like)[0]
+    out = array_at(layer.output + offset, 1, count, _like)[0]
+    _kernel(x, layer.rate, seed, number, first, out)
+
+
+def _backward(at: int, index: int) -> None:
+    task = Task(at)
+    step, layer = Step(task.step), Dropout(task.row)
+    first, count = _block(step, layer, index)
+    offset, seed, number = first * step.itemsize, words(layer.seed)[0], words(layer.step)[0]
+    dy = array_at(layer.d_output + offset, 1, count, _like)[0]
+    dx = array_at(layer.d_input + offset, 1, count, _like)[0]
+    _kernel(dy, layer.rate, seed, number, first, dx)
+
+
+def count_step(at: int, _: int) -> None:
+    """Count the step, after which the mask is another one."""
+    words(Dropout(Task(at).row).step)[0] += 1
+
+
+forward, backward = Part(_forward, dropout), Part(_backward, dropout_backward)

@@ -1,4 +1,4 @@
-"""Layer normalisation of the rows of ``(n, d)`` arrays, ``d >= 1``, and its gradient.
+"""Layer normalisation of the rows of ``(n, d)`` arrays, ``d >= 1``, its gradient, and its phases.
 
 The variance takes two passes, in float64: the first gives the mean, the second the sums of the
 deviations from it and of their squares. The sum of the deviations corrects the rounding of the mean.
@@ -9,12 +9,19 @@ American Statistician 37, 1983. J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer norm
 arXiv:1607.06450.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import rows
 from fastnn.kernels.compiling.jit import exact, inner, muladd
+from fastnn.kernels.compiling.memory import array_at
+from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.sums import BLOCK, sums_of_deviations, sums_of_products, terms
+from fastnn.kernels.step.parts import Part
+from fastnn.kernels.step.phases import Parameter, update
+from fastnn.kernels.step.plan import Step, Task, row_block
 
 ROWS = 64  # rows whose parameter gradients are summed together, see `layer_norm_backward`
 _TOGETHER = 1024  # elements whose rows' statistics are computed together
@@ -152,3 +159,74 @@ def add_blocks(parts: Array, out: Array) -> None:
     for i in range(1, parts.shape[0]):
         for j in range(parts.shape[1]):
             out[0, j] += parts[i, j]
+
+
+class LayerNorm(Record):
+    """A layer of ``(n, width)`` arrays.
+
+    ``gain``, ``shift``: addresses of the parameters' values; ``gain_row``, ``shift_row``: of their
+    records; ``d_gain``, ``d_shift``: of their gradients for each block of rows, ``(blocks, width)``.
+    """
+
+    input: int
+    output: int
+    d_output: int
+    d_input: int
+    width: int
+    gain: int
+    shift: int
+    gain_row: int
+    shift_row: int
+    d_gain: int
+    d_shift: int
+    blocks: int
+    eps: float
+
+
+_kernel: Any = None  # as in `step/parts.py`
+_like: Any = None
+
+
+def _forward(at: int, index: int) -> None:
+    task = Task(at)
+    step, layer = Step(task.step), LayerNorm(task.row)
+    first, n = row_block(step, index)
+    d, offset = layer.width, first * layer.width * step.itemsize
+    _kernel(
+        array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like),
+        array_at(layer.shift, 1, d, _like), layer.eps, array_at(layer.output + offset, n, d, _like),
+    )  # fmt: skip
+
+
+def _backward(at: int, index: int) -> None:
+    task = Task(at)
+    step, layer = Step(task.step), LayerNorm(task.row)
+    first, n = row_block(step, index)
+    d, row = layer.width, layer.width * step.itemsize
+    offset, block = first * row, index * row
+    _kernel(
+        array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like), layer.eps,
+        array_at(layer.d_output + offset, n, d, _like), array_at(layer.d_input + offset, n, d, _like),
+        array_at(layer.d_gain + block, 1, d, _like), array_at(layer.d_shift + block, 1, d, _like),
+    )  # fmt: skip
+
+
+def _update(at: int, _: int) -> None:
+    task = Task(at)
+    step, layer = Step(task.step), LayerNorm(task.row)
+    gain, shift, blocks, d = (
+        Parameter(layer.gain_row),
+        Parameter(layer.shift_row),
+        layer.blocks,
+        layer.width,
+    )
+    _kernel(array_at(layer.d_gain, blocks, d, _like), array_at(gain.gradient, 1, d, _like))
+    _kernel(array_at(layer.d_shift, blocks, d, _like), array_at(shift.gradient, 1, d, _like))
+    if step.clip == np.inf:  # else a later phase updates them
+        update(step, gain, 1.0)
+        update(step, shift, 1.0)
+
+
+forward = Part(_forward, layer_norm)
+backward = Part(_backward, layer_norm_backward)
+update_parameters = Part(_update, add_blocks)
