@@ -96,5 +96,6 @@ def random_words(seed: int, step: int, first: int, out: Array) -> None:
         tile, begin = divmod(first + done, TILE)
         count = min(TILE - begin, out.size - done)
         write_tile(seed, step, tile, words)
-        out[done : done + count] = words[begin : begin + count]
+        for i in range(count):
+            out[done + i] = words[begin + i]
         done += count

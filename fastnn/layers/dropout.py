@@ -1,6 +1,6 @@
 """The dropout layer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -69,6 +69,8 @@ class Dropout(Layer):
     array([[1., 2.]])
     """
 
+    torch_name: ClassVar[str] = "Dropout"
+    onnx_name: ClassVar[str] = "Dropout"
     rate: float = watched(_rate)
 
     def __init__(self, rate: float = 0.5) -> None:

@@ -1,7 +1,7 @@
 """The layer normalisation layer."""
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class LayerNorm(Layer):
     array([[-1.225,  0.   ,  1.225]])
     """
 
+    torch_name: ClassVar[str] = "LayerNorm"
+    onnx_name: ClassVar[str] = "LayerNormalization"
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
 
     def __init__(self, eps: float = 1e-5) -> None:

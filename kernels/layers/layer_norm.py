@@ -155,8 +155,8 @@ def layer_norm_backward(
 @exact
 def add_blocks(parts: Array, out: Array) -> None:
     """``out = parts[0] + parts[1] + ...``, added in this order; parts ``(b, d)``, out ``(1, d)``."""
-    out[0] = parts[0]
-    for i in range(1, parts.shape[0]):
+    out[:] = 0
+    for i in range(parts.shape[0]):
         for j in range(parts.shape[1]):
             out[0, j] += parts[i, j]
 
