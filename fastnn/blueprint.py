@@ -8,11 +8,9 @@ records and phases are stands in :mod:`fastnn.kernels.step.plan`.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,8 @@ from fastnn._arrays import LINE, aligned_zeros
 from fastnn._typing import Array
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.rules import Rule
-from fastnn.kernels.step import parts, phases
-from fastnn.kernels.step.plan import Phase, Step, Task, chain, each, phase_job
+from fastnn.kernels.step import parts
+from fastnn.kernels.step.plan import Step, Task, phase_job
 
 
 def column_blocks(width: int, itemsize: int, threads: int) -> int:
@@ -112,7 +110,7 @@ class Learning:
 
 
 @dataclass
-class _Loop:
+class Loop:
     """A phase before it is written.
 
     ``job``: over ``count`` blocks of columns; ``by_rows``: over blocks of rows; either may be missing.
@@ -129,7 +127,7 @@ class _Loop:
 
 
 class Blueprint:
-    """The records and phases of a network's step, for a batch of ``n`` rows.
+    """The records and loops of a network's step, for a batch of ``n`` rows.
 
     Parameters
     ----------
@@ -153,10 +151,10 @@ class Blueprint:
         What it writes; the layer sets it.
     leaves_activation : bool
         Whether the layer is to leave its activation to the loss.
-    step, phases : arrays of records
-        What compiled code takes: a :class:`fastnn.kernels.step.plan.Step`, and its phases.
-    contents : list of list of (job, layer)
-        What each phase is made of.
+    step : array of a record
+        The :class:`fastnn.kernels.step.plan.Step`.
+    ports : list of Port
+        The network's input, and each layer's output.
     """
 
     def __init__(
@@ -174,16 +172,13 @@ class Blueprint:
         self.input = self.output = Port(0, width)
         self.leaves_activation = False
         self.step = Step.make(n=n, itemsize=self.itemsize, block_rows=self.block_rows)
-        self._ports = [self.input]
+        self.ports = [self.input]
         self._kept: list[Array] = [self.step]
         self._parameters: dict[str, Array] = {}  # of the layer that is being compiled
-        self._forward: list[_Loop] = []
-        self._backward: list[list[_Loop]] = []  # for each layer
-        self._before_updates: list[_Loop] = []
-        self._updates: list[list[int]] = [[] for _ in range(threads)]
-        self._loss: _Loop | None = None
-
-    # What layers call.
+        self.forward_loops: list[Loop] = []
+        self.backward_loops: list[list[Loop]] = []  # for each layer
+        self.late_loops: list[Loop] = []
+        self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
         """Return the address of a new array of zeros, of the step's dtype by default."""
@@ -221,28 +216,28 @@ class Blueprint:
 
     def forward(self, job: Any, row: int, blocks: int, by_rows: Any = None) -> None:
         """Add a phase forward over blocks of columns; ``by_rows``: its job for blocks of rows."""
-        self._forward.append(self._loop(job, row, blocks, by_rows))
+        self.forward_loops.append(self._loop(job, row, blocks, by_rows))
 
     def forward_rows(self, job: Any, row: int) -> None:
         """Add a phase forward over blocks of rows."""
-        self._forward.append(self._loop(None, row, 0, job))
+        self.forward_loops.append(self._loop(None, row, 0, job))
 
     def backward(self, job: Any, row: int, blocks: int, work: int) -> None:
         """Add a phase backward over blocks of columns, of so many multiplications."""
         worth = work > pace.SERIAL // 2
-        self._backward[-1].append(self._loop(job, row, blocks, shared=worth))
+        self.backward_loops[-1].append(self._loop(job, row, blocks, shared=worth))
 
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
-        self._backward[-1].append(self._loop(None, row, 0, job))
+        self.backward_loops[-1].append(self._loop(None, row, 0, job))
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""
-        self._before_updates.append(self._loop(job, row, blocks))
+        self.late_loops.append(self._loop(job, row, blocks))
 
     def task(self, job: Any, row: int, kind: type[Task] = Task, **values: Any) -> int:
         """Write the record of a job and the row it works on; return its address."""
-        values |= {"job": self._address(job), "step": self.step.ctypes.data, "row": row}
+        values |= {"job": self.address_of(job), "step": self.step.ctypes.data, "row": row}
         return self.record(kind, **values)
 
     def update(self, task: int, thread: int = 0) -> None:
@@ -250,7 +245,7 @@ class Blueprint:
 
         ``thread``: whose share of the work it is to be in.
         """
-        self._updates[thread].append(task)
+        self.updates[thread].append(task)
 
     @cached_property
     def product(self) -> int:
@@ -269,52 +264,6 @@ class Blueprint:
         """Into how many blocks the batch's rows are cut."""
         return -(-self.n // self.block_rows)
 
-    # What plans call.
-
-    def add(self, layer: Any, parameters: dict[str, Array]) -> None:
-        """Let a layer write itself; ``parameters``: records of its parameters, each of length 1."""
-        self.input, self._parameters = self.output, parameters
-        self._backward.append([])
-        layer.compile(self)
-        self._ports.append(self.output)
-
-    def add_loss(self, row: int) -> None:
-        """Add the loss, whose record is at an address."""
-        self._loss = self._loop(None, row, 0, phases.loss_rows)
-
-    def finish(self, by_rows: bool) -> None:
-        """Write the phases; ``by_rows``: whether threads take rows through the layers.
-
-        Otherwise they take columns of each layer. That is up to the layers in part: those that have no
-        job for columns take rows, and those that have none for rows take columns.
-        """
-        loops = self._joined([*self._forward_loops(by_rows), *self._backward_loops()])
-        self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
-        for row, loop in zip(self.phases, loops, strict=True):
-            self._write(row, loop)
-        self.step["phases"], self.step["phase_count"] = self.phases.ctypes.data, len(loops)
-        self.step["inputs"] = self._fields(self._ports[0])
-        self.step["outputs"] = self._fields(self.output)
-
-    def connect(self, X: int) -> None:
-        """Let the step read the batch at an address."""
-        for address in self._ports[0].fields:
-            (ctypes.c_int64).from_address(address).value = X
-
-    def finish_picking(self, row: int, shared: bool) -> None:
-        """Write the phase that picks a batch, whose record is at an address."""
-        written = Phase.make()
-        self._write(written[0], _Loop(phases.pick_rows, row, self.row_blocks, shared=shared))
-        self.step["picking"] = self.keep(written)
-
-    def by_columns_only(self) -> bool:
-        """Return whether a layer has no job for blocks of rows."""
-        return any(loop.by_rows is None for loop in self._forward)
-
-    def apart(self) -> bool:
-        """Return whether rows of all hidden layers' outputs are whole cache lines."""
-        return not any(port.width * self.itemsize % LINE for port in self._ports[1:-1])
-
     def _write_down(self, parameter: Array) -> None:
         """Give a parameter an array for its gradient, and what updates it from there."""
         assert self.learning is not None
@@ -324,84 +273,12 @@ class Blueprint:
         if self.learning.clips:
             parameter["measure"] = parts.measure.address(self.dtype)
 
-    def _address(self, job: Any) -> int:
+    def address_of(self, job: Any) -> int:
         """Return where a job is: a function, or a :class:`Part`, compiled for the step's dtype."""
         if isinstance(job, parts.Part):
             return job.address(self.dtype)
         return int(phase_job(job).address)
 
-    def _fields(self, port: Port) -> int:
-        return self.keep(np.array([len(port.fields), *port.fields], np.int64))
-
-    def _forward_loops(self, by_rows: bool) -> list[_Loop]:
-        loops = [*self._forward]
-        if by_rows and not self.by_columns_only():
-            return [self._rows(loop) for loop in loops]
-        narrow = self._loss is not None  # the last layers, if they are, go by rows as the loss does
-        for i, loop in reversed([*enumerate(loops)]):
-            narrow = narrow and loop.by_rows is not None and loop.count <= 1
-            if loop.job is None or narrow:
-                loops[i] = self._rows(loop)
-        return loops
-
-    def _backward_loops(self) -> list[_Loop]:
-        loops = [] if self._loss is None else [self._rows(self._loss)]
-        if self.learning is None:
-            return loops
-        for i, backward in reversed([*enumerate(self._backward)]):
-            gate = self._ports[1 + i].gate
-            if gate is not None and not gate.honoured:
-                gate.honoured = True
-                held = [(phases.gradient_rows, i)]
-                loops.append(_Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
-            loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
-        loops += self._before_updates
-        tasks = np.array([task for share in self._updates for task in share], np.int64)
-        if len(tasks):
-            loops.append(_Loop(each, self.keep(tasks), len(tasks), holds=[(each, 0)]))
-        return [*loops, *self._clipping()]
-
-    def _clipping(self) -> list[_Loop]:
-        """Return the updates of all parameters whose gradients are clipped."""
-        assert self.learning is not None
-        count, row = len(self.learning.parameters), self.keep(self.learning.parameters)
-        if not self.learning.clips:
-            return []
-        if not self.learning.jointly:
-            jobs = [phases.clipped_update]
-        else:
-            jobs = [phases.measured, phases.jointly_clipped_update]
-        return [_Loop(job, row, count, holds=[(job, 0)]) for job in jobs]
-
-    def _loop(self, job: Any, row: int, count: int, by_rows: Any = None, shared: bool = True) -> _Loop:
-        held = [(job or by_rows, len(self._backward) - 1)]
-        return _Loop(job, row, count, by_rows, shared, holds=held)
-
-    def _rows(self, loop: _Loop) -> _Loop:
-        held = [(loop.by_rows, layer) for _, layer in loop.holds]
-        return _Loop(None, loop.row, self.row_blocks, loop.by_rows, holds=held)
-
-    def _joined(self, loops: list[_Loop]) -> list[_Loop]:
-        """Join neighbours that go by rows: a thread takes its rows through all of them."""
-        joined: list[_Loop] = []
-        for goes_by_rows, group in groupby(loops, lambda loop: loop.job is None):
-            members = [*group]
-            if not goes_by_rows:
-                joined += members
-            elif len(members) == 1:
-                joined.append(replace(members[0], job=members[0].by_rows))
-            else:
-                joined.append(self._chained(members))
-        return joined
-
-    def _chained(self, members: list[_Loop]) -> _Loop:
-        written = Phase.make(len(members))
-        for row, loop in zip(written, members, strict=True):
-            self._write(row, replace(loop, job=loop.by_rows))
-        held = [part for loop in members for part in loop.holds]
-        return _Loop(chain, self.keep(written), self.row_blocks, members=len(members), holds=held)
-
-    def _write(self, phase: Any, loop: _Loop) -> None:
-        phase["job"], phase["step"] = self._address(loop.job), self.step.ctypes.data
-        phase["row"], phase["count"] = loop.row, loop.count
-        phase["shared"], phase["members"] = self.shared and loop.shared, loop.members
+    def _loop(self, job: Any, row: int, count: int, by_rows: Any = None, shared: bool = True) -> Loop:
+        held = [(job or by_rows, len(self.backward_loops) - 1)]
+        return Loop(job, row, count, by_rows, shared, holds=held)

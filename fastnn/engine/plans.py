@@ -12,7 +12,8 @@ import numpy as np
 
 from fastnn import pace
 from fastnn._typing import Array
-from fastnn.blueprint import Blueprint, Learning
+from fastnn.blueprint import Learning
+from fastnn.engine.assembly import Assembly
 from fastnn.kernels.step import parts, phases, steps, threads
 from fastnn.stack import LayerStack
 
@@ -72,7 +73,7 @@ class Plan:
         count = threads.count() if self._shared else 1
         tries = count > 1 and self.work < pace.CLOSE * self._serial
         self.trial = self._trial(model, count) if tries else None
-        self.to = Blueprint(n, shapes[0][1], self.dtype, self._shared, count, self._learning(model))
+        self.to = Assembly(n, shapes[0][1], self.dtype, self._shared, count, self._learning(model))
         self.step, self.address = self.to.step, self.to.step.ctypes.data
         self._write(model)
 

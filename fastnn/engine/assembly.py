@@ -1,0 +1,156 @@
+"""From what layers have written into a blueprint to the phases of a step."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import LINE
+from fastnn._typing import Array
+from fastnn.blueprint import Blueprint, Learning, Loop, Port
+from fastnn.kernels.step import phases
+from fastnn.kernels.step.plan import Phase, chain, each
+
+
+class Assembly(Blueprint):
+    """A blueprint that is filled by layers, one after the other, and then becomes a step.
+
+    Attributes
+    ----------
+    phases : array of records
+        Of :class:`fastnn.kernels.step.plan.Phase`; of ``step``, what compiled code takes.
+    contents : list of list of (job, layer)
+        What each phase is made of.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        width: int,
+        dtype: np.dtype[Any],
+        shared: bool,
+        threads: int,
+        learning: Learning | None = None,
+    ) -> None:
+        super().__init__(n, width, dtype, shared, threads, learning)
+        self._loss: Loop | None = None
+
+    def add(self, layer: Any, parameters: dict[str, Array]) -> None:
+        """Let a layer write itself; ``parameters``: records of its parameters, each of length 1."""
+        self.input, self._parameters = self.output, parameters
+        self.backward_loops.append([])
+        layer.compile(self)
+        self.ports.append(self.output)
+
+    def add_loss(self, row: int) -> None:
+        """Add the loss, whose record is at an address."""
+        self._loss = self._loop(None, row, 0, phases.loss_rows)
+
+    def finish(self, by_rows: bool) -> None:
+        """Write the phases; ``by_rows``: whether threads take rows through the layers.
+
+        Otherwise they take columns of each layer. That is up to the layers in part: those that have no
+        job for columns take rows, and those that have none for rows take columns.
+        """
+        loops = self._joined([*self._forward_order(by_rows), *self._backward_order()])
+        self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
+        for row, loop in zip(self.phases, loops, strict=True):
+            self._write(row, loop)
+        self.step["phases"], self.step["phase_count"] = self.phases.ctypes.data, len(loops)
+        self.step["inputs"] = self._fields(self.ports[0])
+        self.step["outputs"] = self._fields(self.output)
+
+    def connect(self, X: int) -> None:
+        """Let the step read the batch at an address."""
+        for address in self.ports[0].fields:
+            (ctypes.c_int64).from_address(address).value = X
+
+    def finish_picking(self, row: int, shared: bool) -> None:
+        """Write the phase that picks a batch, whose record is at an address."""
+        written = Phase.make()
+        self._write(written[0], Loop(phases.pick_rows, row, self.row_blocks, shared=shared))
+        self.step["picking"] = self.keep(written)
+
+    def by_columns_only(self) -> bool:
+        """Return whether a layer has no job for blocks of rows."""
+        return any(loop.by_rows is None for loop in self.forward_loops)
+
+    def apart(self) -> bool:
+        """Return whether rows of all hidden layers' outputs are whole cache lines."""
+        return not any(port.width * self.itemsize % LINE for port in self.ports[1:-1])
+
+    def _fields(self, port: Port) -> int:
+        return self.keep(np.array([len(port.fields), *port.fields], np.int64))
+
+    def _forward_order(self, by_rows: bool) -> list[Loop]:
+        loops = [*self.forward_loops]
+        if by_rows and not self.by_columns_only():
+            return [self._rows(loop) for loop in loops]
+        narrow = self._loss is not None  # the last layers, if they are, go by rows as the loss does
+        for i, loop in reversed([*enumerate(loops)]):
+            narrow = narrow and loop.by_rows is not None and loop.count <= 1
+            if loop.job is None or narrow:
+                loops[i] = self._rows(loop)
+        return loops
+
+    def _backward_order(self) -> list[Loop]:
+        loops = [] if self._loss is None else [self._rows(self._loss)]
+        if self.learning is None:
+            return loops
+        for i, backward in reversed([*enumerate(self.backward_loops)]):
+            gate = self.ports[1 + i].gate
+            if gate is not None and not gate.honoured:
+                gate.honoured = True
+                held = [(phases.gradient_rows, i)]
+                loops.append(Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
+            loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
+        loops += self.late_loops
+        tasks = np.array([task for share in self.updates for task in share], np.int64)
+        if len(tasks):
+            loops.append(Loop(each, self.keep(tasks), len(tasks), holds=[(each, 0)]))
+        return [*loops, *self._clipping()]
+
+    def _clipping(self) -> list[Loop]:
+        """Return the updates of all parameters whose gradients are clipped."""
+        assert self.learning is not None
+        count, row = len(self.learning.parameters), self.keep(self.learning.parameters)
+        if not self.learning.clips:
+            return []
+        if not self.learning.jointly:
+            jobs = [phases.clipped_update]
+        else:
+            jobs = [phases.measured, phases.jointly_clipped_update]
+        return [Loop(job, row, count, holds=[(job, 0)]) for job in jobs]
+
+    def _rows(self, loop: Loop) -> Loop:
+        held = [(loop.by_rows, layer) for _, layer in loop.holds]
+        return Loop(None, loop.row, self.row_blocks, loop.by_rows, holds=held)
+
+    def _joined(self, loops: list[Loop]) -> list[Loop]:
+        """Join neighbours that go by rows: a thread takes its rows through all of them."""
+        joined: list[Loop] = []
+        for goes_by_rows, group in groupby(loops, lambda loop: loop.job is None):
+            members = [*group]
+            if not goes_by_rows:
+                joined += members
+            elif len(members) == 1:
+                joined.append(replace(members[0], job=members[0].by_rows))
+            else:
+                joined.append(self._chained(members))
+        return joined
+
+    def _chained(self, members: list[Loop]) -> Loop:
+        written = Phase.make(len(members))
+        for row, loop in zip(written, members, strict=True):
+            self._write(row, replace(loop, job=loop.by_rows))
+        held = [part for loop in members for part in loop.holds]
+        return Loop(chain, self.keep(written), self.row_blocks, members=len(members), holds=held)
+
+    def _write(self, phase: Any, loop: Loop) -> None:
+        phase["job"], phase["step"] = self.address_of(loop.job), self.step.ctypes.data
+        phase["row"], phase["count"] = loop.row, loop.count
+        phase["shared"], phase["members"] = self.shared and loop.shared, loop.members
