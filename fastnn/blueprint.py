@@ -251,7 +251,7 @@ class Blueprint:
     def product(self) -> int:
         """The address of the part that multiplies matrices, and updates by the optimiser's rule."""
         if self.learning and self.learning.by_rule:
-            return parts.rule_product[self.learning.rule.name].address(self.dtype)
+            return parts.rule_product(self.learning.rule).address(self.dtype)
         return parts.product.address(self.dtype)
 
     @cached_property
@@ -269,7 +269,7 @@ class Blueprint:
         assert self.learning is not None
         if not parameter["gradient"][0]:
             parameter["gradient"] = self.array(int(parameter["size"][0]))
-        parameter["rule"] = parts.rule[self.learning.rule.name].address(self.dtype)
+        parameter["rule"] = parts.rule_update(self.learning.rule).address(self.dtype)
         if self.learning.clips:
             parameter["measure"] = parts.measure.address(self.dtype)
 

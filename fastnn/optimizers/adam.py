@@ -10,7 +10,7 @@ from fastnn._changes import checked, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
 from fastnn.kernels import optimizers as kernels
-from fastnn.kernels.emitted.rules import RULES, Rule
+from fastnn.kernels.emitted import rules
 from fastnn.optimizers.base import Optimizer, copied
 from fastnn.schedulers import Scheduler
 
@@ -42,8 +42,8 @@ class Adam(Optimizer):
     eps: float = checked(lambda value: require_number("eps", value, low=0.0, strict=True))
 
     @property
-    def rule(self) -> Rule:
-        return RULES["adam"]
+    def rule(self) -> rules.Rule:
+        return rules.adam
 
     @staticmethod
     def _entry(*arrays: Array) -> Moments:

@@ -8,7 +8,7 @@ from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
 from fastnn.kernels import optimizers as kernels
-from fastnn.kernels.emitted.rules import RULES, Rule
+from fastnn.kernels.emitted import rules
 from fastnn.optimizers.base import Optimizer, copied
 from fastnn.schedulers import Scheduler
 
@@ -65,8 +65,8 @@ class SGD(Optimizer):
             self._unwritten = False
 
     @property
-    def rule(self) -> Rule:
-        return RULES["nesterov" if self.nesterov else "sgd"]
+    def rule(self) -> rules.Rule:
+        return rules.nesterov if self.nesterov else rules.sgd
 
     @property
     def is_descent(self) -> bool:

@@ -6,9 +6,10 @@ gradient becomes ``scale (gradient + penalty values)``; then the rule's formula,
 :mod:`fastnn.kernels.optimizers`, gives the step and the new state.
 
 Which rule it is, compiled code knows by its type (:class:`Rule`), and compiles that one alone. A new
-rule is a formula there, the record of its numbers, and a row of ``RULES``.
+rule is a formula there, the record of its numbers, and a line with :func:`make_rule` here.
 """
 
+import hashlib
 import inspect
 from types import FunctionType
 from typing import Any
@@ -24,28 +25,16 @@ from fastnn.kernels.compiling.memory import numbers
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
+MOST_NUMBERS = 16  # of a rule, scale and penalty included
+_GIVEN = 2  # these two come first
+
 
 @constants
 class Rule:
-    """An optimiser's rule, for compiled code: how many numbers it takes."""
+    """An optimiser's rule, for compiled code: its name, and how many numbers it takes."""
 
     name: str
     count: int
-
-
-_FORMULAS: dict[str, tuple[Any, type[Record]]] = {
-    "sgd": (optimizers.momentum_rule, optimizers.MomentumNumbers),
-    "nesterov": (optimizers.nesterov_rule, optimizers.MomentumNumbers),
-    "adam": (optimizers.adam_rule, optimizers.AdamNumbers),
-}
-RULES = {name: Rule(name, len(record.dtype)) for name, (_, record) in _FORMULAS.items()}
-_GIVEN = 2  # numbers that every rule has first: scale and penalty
-MOST_NUMBERS = _GIVEN + max(rule.count for rule in RULES.values())
-
-
-def numbers_of(rule: Rule) -> type[Record]:
-    """Return the record of a rule's numbers."""
-    return _FORMULAS[rule.name][1]
 
 
 class _Vector:
@@ -76,18 +65,55 @@ def _sqrt(a: _Vector) -> _Vector:
 
 
 class _Formula:
-    """A rule's formula as a function of vectors; ``states``, ``numbers``: what it takes, by name."""
+    """A rule's formula as a function of vectors.
+
+    ``states``: the names of the optimiser's arrays that it takes; ``numbers``: by name, each number's
+    place in the record.
+    """
 
     def __init__(self, formula: Any, record: type[Record]) -> None:
+        self.record = record
         function = getattr(formula, "py_func", formula)
-        self.call = FunctionType(function.__code__, {"muladd": _muladd, "sqrt": _sqrt})
+        code = function.__code__
+        self.call = FunctionType(code, {"muladd": _muladd, "sqrt": _sqrt})
+        meaning = repr((code.co_code, code.co_names, code.co_varnames, record.dtype.names))
+        self.digest = hashlib.sha256(meaning.encode()).hexdigest()[:8]
         known = record.dtype.names or ()
         arguments = list(inspect.signature(function).parameters)[1:]
         self.states = [name for name in arguments if name not in known]
         self.numbers = {name: known.index(name) for name in arguments if name in known}
 
 
-_BY_VECTORS = {name: _Formula(*row) for name, row in _FORMULAS.items()}
+_FORMULAS: dict[str, _Formula] = {}
+
+
+def make_rule(name: str, formula: Any, record: type[Record]) -> Rule:
+    """Return the rule of a formula, whose numbers a record names.
+
+    The rule's name gets a digest of the formula, because compiled code is kept by that name.
+
+    Raises
+    ------
+    ValueError
+        If there are too many numbers.
+    """
+    count = len(record.dtype.names or ())
+    if _GIVEN + count > MOST_NUMBERS:
+        raise ValueError(f"{name} has {count} numbers; a rule takes {MOST_NUMBERS - _GIVEN} at most")
+    found = _Formula(formula, record)
+    name = f"{name}_{found.digest}"
+    _FORMULAS[name] = found
+    return Rule(name, count)
+
+
+def numbers_of(rule: Rule) -> type[Record]:
+    """Return the record of a rule's numbers."""
+    return _FORMULAS[rule.name].record
+
+
+sgd = make_rule("sgd", optimizers.momentum_rule, optimizers.MomentumNumbers)
+nesterov = make_rule("nesterov", optimizers.nesterov_rule, optimizers.MomentumNumbers)
+adam = make_rule("adam", optimizers.adam_rule, optimizers.AdamNumbers)
 
 
 @inner
@@ -114,14 +140,14 @@ def distances_of(emit: Emitter, address: Any, rule: Rule) -> list[Any]:
     """Return how many bytes each of the optimiser's arrays lies behind the parameter."""
     b = emit.builder
     at = b.inttoptr(address, I64.as_pointer())
-    return [b.load(b.gep(at, [I64(i)])) for i in range(len(_BY_VECTORS[rule.name].states))]
+    return [b.load(b.gep(at, [I64(i)])) for i in range(len(_FORMULAS[rule.name].states))]
 
 
 def emit_rule(
     emit: Emitter, rule: Rule, own: Numbers, g: Any, values: Any, states: list[Any], mask: Any
 ) -> Any:
     """Return new weights, given their gradient; write the optimiser's arrays, given as pointers."""
-    b, formula = emit.builder, _BY_VECTORS[rule.name]
+    b, formula = emit.builder, _FORMULAS[rule.name]
     w = emit.load(values, mask)
     with_penalty = emit.muladd(own.penalty, w, g)
     g = b.fmul(own.scale, b.select(own.unpenalised, g, with_penalty))  # as 0 times infinity is NaN

@@ -197,11 +197,17 @@ rows_picked = Part(_rows_picked, _copy)
 targets = Part(_targets, losses.target_rows)
 weighing = Part(_weighing, losses.weigh_rows)
 measure = Part(_measure, optimizers.norm)
-# Of each optimiser's rule: the update of whole parameters, and the product whose tiles do the update.
-rule = {r.name: Part(_rule, r) for r in rules.RULES.values()}
-rule_product = {r.name: Part(_product_and_rule, r) for r in rules.RULES.values()}
+_made: dict[Any, Part] = {}
 
-_activations: dict[tuple[Any, bool, bool, bool], Part] = {}
+
+def rule_update(rule: rules.Rule) -> Part:
+    """Return the update of whole parameters by an optimiser's rule; it takes an :class:`Update`."""
+    return _made.setdefault((_rule, rule), Part(_rule, rule))
+
+
+def rule_product(rule: rules.Rule) -> Part:
+    """Return the product whose tiles update by an optimiser's rule; it takes a :class:`Product`."""
+    return _made.setdefault((_product_and_rule, rule), Part(_product_and_rule, rule))
 
 
 def activation(kernel: Any, rowwise: bool, gradient: bool, with_parameter: bool) -> Part:
@@ -212,5 +218,4 @@ def activation(kernel: Any, rowwise: bool, gradient: bool, with_parameter: bool)
         template = _elementwise_gradient_parameter if gradient else _elementwise_parameter
     else:
         template = _elementwise_gradient if gradient else _elementwise
-    key = kernel, rowwise, gradient, with_parameter
-    return _activations.setdefault(key, Part(template, kernel))
+    return _made.setdefault((template, kernel), Part(template, kernel))
