@@ -113,8 +113,8 @@ class Checkpoint(Callback):
         figures = {"losses": losses, "errors": errors, **vars(run.history)}
         arrays |= {f"run.{name}": np.array(values, np.float64) for name, values in figures.items()}
         for part, data in _parts(run.dataset):
-            if data._order is not None:
-                arrays[f"run.{part}_order"] = np.asarray(data._order, np.int64)
+            if data.row_order is not None:
+                arrays[f"run.{part}_order"] = np.asarray(data.row_order, np.int64)
         tensors.write(self._path, description, arrays)
         self._due = time.monotonic() + self._every
 
@@ -156,7 +156,7 @@ class _Kept:
             ):
                 raise ValueError(f"{name}_order is no order of {data.n_samples} rows")
         ends = (self.net.layers[0].n_in, self.net.layers[-1].n_out)
-        if ends != (dataset.train._data.shape[1], dataset.out_dim):
+        if ends != (dataset.train.data_.shape[1], dataset.out_dim):
             raise ValueError(f"the network has {ends[0]} inputs and {ends[1]} outputs, the data others")
 
     def restore(self, run: Run) -> None:
@@ -174,7 +174,7 @@ class _Kept:
         elif self.random is not None:
             np.random.set_state(self.random)
         for name, data in _parts(run.dataset):
-            data._order = self.orders[name]
+            data.row_order = self.orders[name]
         run.dataset.train.iteration = len(self.losses)
         run.losses, run.errors, run.history = self.losses, self.errors, self.history
         run.epoch = len(self.history.loss)
@@ -248,7 +248,7 @@ def _data_settings(dataset: Dataset, shuffle: bool) -> dict[str, Any]:
             for what, array in (
                 ("data", data.data_),
                 ("targets", data.labels),
-                ("weights", data._weights),
+                ("weights", data.row_weights),
             )
         }
     return settings

@@ -13,7 +13,7 @@ from fastnn._csv.target import are_classes
 from fastnn._typing import Array
 from fastnn.cli.usage import UsageError
 from fastnn.datasets import Data, Dataset, files, load_digits, load_mnist
-from fastnn.datasets.data import mean_and_std
+from fastnn.datasets.dataset import mean_and_std
 
 _BUILT_IN = ("digits", "mnist")
 _CSV = re.compile(r".+\.(csv|tsv|tab|txt)(\.(gz|bz2|xz))?", re.IGNORECASE)
