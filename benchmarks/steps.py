@@ -117,7 +117,7 @@ def stepped(network, X, Y):
     """Return the plan of a step, which has been done."""
     network.train_step(X, Y)
     network.train_step(X, Y)
-    return network._engine._training.get(X.shape)
+    return network.engine._training.get(X.shape)
 
 
 def work(plan, case):

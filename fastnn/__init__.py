@@ -42,9 +42,8 @@ from fastnn.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
-from fastnn.models import NeuralNetwork, initialize_model
+from fastnn.models import NeuralNetwork, initialize_model, load
 from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
-from fastnn.saving.networks import load
 from fastnn.saving.tensors import SavedModelError
 from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
 from fastnn.tables import load_csv

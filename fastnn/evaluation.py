@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from fastnn import _own
 from fastnn._typing import Array
-from fastnn.datasets import Data
+from fastnn.datasets import Data, Dataset
 from fastnn.logs import Logger, write_in_folder
 from fastnn.losses import CLASSIFICATION
-
-if TYPE_CHECKING:
-    from fastnn.datasets import Dataset
-    from fastnn.models import NeuralNetwork
+from fastnn.stack import LayerStack
 
 
-def test(net: NeuralNetwork, dataset: Dataset, save_predictions: bool) -> dict[str, Any]:
+def test(net: LayerStack, dataset: Dataset, save_predictions: bool) -> dict[str, Any]:
     """Return each test batch's loss and error; see ``NeuralNetwork.test``."""
     data = require_part(_own.part(dataset, "test"), "test")
     if isinstance(data, Data) and data.labels is None:
@@ -39,14 +37,14 @@ def test(net: NeuralNetwork, dataset: Dataset, save_predictions: bool) -> dict[s
     return log
 
 
-def classes(net: NeuralNetwork, dataset: Dataset) -> dict[str, Array]:
+def classes(net: LayerStack, predict: Callable[[Any], Any], dataset: Dataset) -> dict[str, Array]:
     """Return each test row's number and class; see ``NeuralNetwork.test_kaggle``."""
     data = require_part(_own.part(dataset, "test"), "test")
     _own.start_anew(data)
     found: list[Array] = []
     for _ in range(_own.steps(data)):
         X, _ = _own.sample(data, False, net.rng)
-        found.append(np.argmax(net.predict(X), axis=1))
+        found.append(np.argmax(predict(X), axis=1))
     category = np.concatenate(found) if found else np.zeros(0, np.int64)
     table = {"Id": np.arange(len(category)), "Category": category}
     if net.logger is not None and _keeps_files(net.logger):
@@ -55,7 +53,7 @@ def classes(net: NeuralNetwork, dataset: Dataset) -> dict[str, Array]:
     return table
 
 
-def logger_of(net: NeuralNetwork, what: str) -> Logger:
+def logger_of(net: LayerStack, what: str) -> Logger:
     """Return a network's logger, or raise ``ValueError`` if it has none that keeps files."""
     if net.logger is None:
         raise ValueError(f"{what} needs a logger: NeuralNetwork(..., logger=Logger(...))")
@@ -77,7 +75,7 @@ def keep(logger: Any, name: str, value: Any) -> None:
     write_in_folder(logger.save_dir, name, value.encode() if text else pickle.dumps(value))
 
 
-def describe(model: NeuralNetwork, loss: float, error: float) -> str:
+def describe(model: LayerStack, loss: float, error: float) -> str:
     """Return a loss and an error in words: accuracy for cross-entropy."""
     if _own.name_of(model.loss) in CLASSIFICATION:
         return f"loss {loss:.4f}, accuracy {1 - error:.4f}"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,13 +21,11 @@ from fastnn.kernels.step import threads
 from fastnn.logs import History
 from fastnn.training import check_rates, warn_if_lost, weighted_mean
 from fastnn.training.interrupt import deferred_interrupt
-
-if TYPE_CHECKING:
-    from fastnn.models import NeuralNetwork
+from fastnn.training.roads import Trainable
 
 
 def fit_many(
-    networks: Sequence[NeuralNetwork],
+    networks: Sequence[Trainable],
     X: ArrayLike,
     Y: ArrayLike,
     epochs: int = 10,
@@ -74,8 +71,8 @@ def fit_many(
     if not networks:
         raise ValueError("networks is empty")
     _check_apart(networks)
-    x = networks[0]._features(X)
-    y = networks[0]._targets(Y, len(x))
+    x = networks[0].features(X)
+    y = networks[0].targets(Y, len(x))
     chosen = _rows(rows, len(networks), len(x))
     for i, net in enumerate(networks):
         reason = engine.obstacle(net)
@@ -126,7 +123,7 @@ def _train(members: Sequence[_Member], epochs: int, shuffle: bool) -> None:
             check_interrupt()
 
 
-def _check_apart(networks: Sequence[NeuralNetwork]) -> None:
+def _check_apart(networks: Sequence[Trainable]) -> None:
     layers = [layer for net in networks for layer in net.layers]
     optimizers = [net.optimizer for net in networks]
     for what, parts in (("network", networks), ("optimizer", optimizers), ("layer", layers)):
@@ -156,7 +153,7 @@ class _Member:
     """A network on its way through its rows."""
 
     def __init__(
-        self, net: NeuralNetwork, rows: Array, name: str, X: Array, Y: Array, batch_size: int
+        self, net: Trainable, rows: Array, name: str, X: Array, Y: Array, batch_size: int
     ) -> None:
         self.net, self._rows, self._name, self._X, self._Y = net, rows, name, X, Y
         self._data = Data(rows, batch_size, rows)
@@ -170,7 +167,7 @@ class _Member:
         """Draw an epoch's order, which follows those that are under way."""
         *_, order = self._data.start_pass(shuffle, self.net.rng)
         self._orders.append(self._rows[order])
-        self.net._make_parameters(self._X)
+        self.net.make_parameters(self._X)
 
     @cached_property
     def plan(self) -> TrainingPlan:

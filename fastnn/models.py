@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn import _own, evaluation, losses, summary, training
-from fastnn._changes import watched
+from fastnn import evaluation, summary, training
 from fastnn._repr import as_call
-from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
 from fastnn._validation import as_float, as_weights, require_finite, restore
-from fastnn.activations import SoftMax
 from fastnn.callbacks import Callback, ProgressBar, as_callbacks
+from fastnn.callbacks.checkpoint import Checkpoint
 from fastnn.datasets import Data, Dataset
-from fastnn.engine import Engine
 from fastnn.layers import Layer
 from fastnn.logs import History, Logger
 from fastnn.losses import Loss
-from fastnn.optimizers import Optimizer, initialize_optimizer
-from fastnn.stack import LayerStack
+from fastnn.optimizers import Optimizer
+from fastnn.saving import networks
+from fastnn.training.roads import Trainable
 
 
-class NeuralNetwork(LayerStack):
+class NeuralNetwork(Trainable):
     """A feed-forward network.
 
     Parameters
@@ -55,185 +53,22 @@ class NeuralNetwork(LayerStack):
         If there are no layers, or one before the last has no width, or stands there twice.
     """
 
-    optimizer: Optimizer = watched()
-
-    def __init__(
-        self,
-        loss: str | Loss,
-        layer_args: Sequence[Mapping[str, Any] | Layer],
-        optimizer_args: Mapping[str, Any] | Optimizer,
-        logger: Logger | None = None,
-        seed: int | np.random.Generator | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        self.optimizer = _own.as_part(
-            optimizer_args, lambda mapping: initialize_optimizer(**mapping), "update"
-        )
-        super().__init__(loss, layer_args, seed, dtype)
-        self.logger = logger
-        self.epoch_log: dict[str, Any] = {"loss": {}, "error": {}}
-        self.history = History()
-        self._engine = Engine()
-        self.turn = Turn()
-
-    def update(self, epoch: int | None = None) -> None:
-        """Subtract the optimiser's step from every parameter, in place; clear the gradients.
-
-        Raises ``ValueError`` if a parameter is read-only; nothing has changed.
-        """
-        for i, layer in enumerate(self.layers):
-            for name, param in layer.parameters.items():
-                if isinstance(param, np.ndarray) and not param.flags.writeable:
-                    raise ValueError(f"layer {i}: parameters[{name!r}] is read-only")
-        steps = [
-            (param, _own.update(self.optimizer, f"{name}{i}", param, layer.gradients[name], epoch))
-            for i, layer in enumerate(self.layers)
-            for name, param in layer.parameters.items()
-        ]
-        with np.errstate(all="ignore"):  # NaN and infinity are values here, not events
-            for param, step in steps:
-                param -= step
-        for layer in self.layers:
-            if _own.offers(layer, "clear_gradients"):
-                layer.clear_gradients()
-        self._log_parameters()
-
-    def _log_parameters(self) -> None:
-        if self.logger is not None:
-            self.epoch_log["params"] = {
-                f"{name}{i}": {"max": float(np.max(param)), "min": float(np.min(param))}
-                for i, layer in enumerate(self.layers)
-                for name, param in layer.parameters.items()
-            }
+    is_saved = True  # this class: `save` refuses subclasses
 
     def train_step(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Do one forward pass, backward pass and update on a batch; return its loss.
 
         ``X`` and ``Y`` are as in :meth:`fit`.
         """
-        repeated = self._engine.repeat(self, X, Y, None)
+        repeated = self.engine.repeat(self, X, Y, None)
         if repeated is not None:
             if self.logger is not None:
-                self._log_parameters()
+                self.log_parameters()
             return repeated[0]
-        x = self._features(X)
-        y = self._targets(Y, len(x))
+        x = self.features(X)
+        y = self.targets(Y, len(x))
         self.prepare(y.shape[1], x.shape)
-        return self._step(x, y)[0]
-
-    def _step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
-        """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
-        repeated = self._engine.repeat(self, X, Y, epoch)
-        if repeated is not None:
-            self._log_parameters()
-            return repeated
-        x = as_float(X, "X", self.layers[0].dtype or self.dtype)
-        if len(x):
-            self._make_parameters(x)
-            result = self._engine.step(self, x, as_float(Y, "Y"), epoch)
-            if result is not None:
-                self._log_parameters()
-                return result
-        return self._step_by_layers(x, Y, epoch)
-
-    def _batches(
-        self, data: Data, shuffle: bool, epoch: int, steps: int
-    ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
-        """Train on a dataset's next batches; yield losses and errors, of some at a time.
-
-        If a pass is under way, it is finished, and what is missing comes from the next.
-        """
-        if not isinstance(data, Data) or type(data).sample is not Data.sample:
-            yield from self._own_batches(data, shuffle, epoch, steps)
-            return
-        while steps > 0:
-            made = all(layer.parameters for layer in self.layers)  # drawn after the first shuffle
-            stretches = self._engine.epoch(self, data, shuffle, epoch, steps) if made else None
-            if stretches is not None:
-                for losses, errors in stretches:
-                    self._log_parameters()
-                    steps -= len(losses)
-                    yield losses, errors
-                continue
-            X, Y, weights = data.sample_weighted(shuffle, self.rng)
-            if weights is None:
-                loss, error = self._step(X, Y, epoch)
-            else:
-                loss, error = self._step_by_layers(X, Y, epoch, weights)
-            steps -= 1
-            yield [loss], [error]
-
-    def _own_batches(
-        self, data: Any, shuffle: bool, epoch: int, steps: int
-    ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-        """Train on batches of data of a program's own class, by its ``sample()``."""
-        for _ in range(steps):
-            X, Y = _own.labelled(data, shuffle, self.rng)
-            x, y = self.checked_batch(X, Y)
-            self.prepare(self.layers[-1].n_out or y.shape[-1], x.shape)
-            loss, error = self._step(x, y, epoch)
-            yield [loss], [error]
-
-    def _step_by_layers(
-        self, X: Array, Y: Array, epoch: int | None, weights: Array | None = None
-    ) -> tuple[float, float]:
-        with self.turn.held():
-            return self._step_of_layers(X, Y, epoch, weights)
-
-    def _step_of_layers(
-        self, X: Array, Y: Array, epoch: int | None, weights: Array | None
-    ) -> tuple[float, float]:
-        if self.has_own("forward", "backward", "error"):
-            return self._own_step(X, Y, epoch, weights)
-        last = self._fused_layer()
-        if last is None:
-            out = self.forward(X)
-            self._check_target(Y, out)
-            loss, dY = self._weighted(self._loss_of_outputs, Y, out, weights)
-            self._backward_through(dY)
-        else:
-            Z = last.preactivation(self._forward_hidden(X))
-            target = as_float(Y, "Y", Z.dtype)
-            loss, dZ = self._weighted(self._loss_from_logits, target, Z, weights)
-            self._backward_from(dZ)
-            out = Z if type(last.activation) is SoftMax else last.activation.forward(Z)
-        if weights is not None:
-            self._weigh_penalties(weights)
-        error = self._error(Y, out)
-        self.update(epoch)
-        return loss, error
-
-    def _own_step(
-        self, X: Array, Y: Array, epoch: int | None, weights: Array | None
-    ) -> tuple[float, float]:
-        """Train on one batch as the teaching library does, through methods of a subclass's own."""
-        if weights is not None:
-            raise ValueError(
-                f"{type(self).__name__} overrides forward, backward or error, "
-                "which do not support sample_weight, the weights of rows"
-            )
-        out = self.forward(X)
-        loss, error = self.backward(Y, out), self._own_error(Y, out)
-        self.update(epoch)
-        return loss, error
-
-    def _loss_of_outputs(self, Y: Array, out: Array) -> tuple[float, Array]:
-        return self.loss.forward(Y, out), self.loss.backward(Y, out)
-
-    @staticmethod
-    def _weighted(
-        loss: Callable[[Array, Array], tuple[float, Array]], Y: Array, P: Array, weights: Array | None
-    ) -> tuple[float, Array]:
-        return loss(Y, P) if weights is None else losses.weighted(loss, Y, P, weights)
-
-    def _weigh_penalties(self, weights: Array) -> None:
-        """Make penalties' gradients, which are a batch's of n rows, those of the sum of its weights."""
-        factor = float(losses.rows_by_weight(weights, 1)) - 1.0 / len(weights)
-        for layer in self.layers:
-            if layer.l2:
-                with np.errstate(all="ignore"):
-                    gradient = layer.l2 * factor * layer.parameters["W"]
-                    layer.gradients["W"] += gradient.astype(layer.dtype, copy=False)
+        return self.step(x, y)[0]
 
     def fit(
         self,
@@ -315,18 +150,18 @@ class NeuralNetwork(LayerStack):
             If the checkpoint cannot be written: it is a folder, or its folder does not exist or is not
             writable; nothing has changed.
         """
-        x = self._features(X)
+        x = self.features(X)
         if not len(x):
             raise ValueError("X has no rows to train on")
-        y = self._targets(Y, len(x))
+        y = self.targets(Y, len(x))
         self.require_columns(y.shape[1])
         checked = [(x, "X"), (y, "Y")]
         x_val = y_val = None
         if validation_data is not None:
             if len(validation_data) != 2:
                 raise ValueError(f"validation_data must be (X, Y), got {len(validation_data)} parts")
-            x_val = self._features(validation_data[0], "validation_data[0]")
-            y_val = self._targets(
+            x_val = self.features(validation_data[0], "validation_data[0]")
+            y_val = self.targets(
                 validation_data[1],
                 len(x_val),
                 ("validation_data[0]", "validation_data[1]"),
@@ -341,8 +176,6 @@ class NeuralNetwork(LayerStack):
         if sample_weight is not None:
             dataset.train = Data(x, batch_size, y, dataset.out_dim, as_weights(sample_weight, len(x)))
         if checkpoint is not None:
-            from fastnn.callbacks.checkpoint import Checkpoint  # which imports this file
-
             keeper = Checkpoint(checkpoint, checkpoint_every, resume, self, dataset, epochs, shuffle)
             callbacks = [*as_callbacks(callbacks), keeper]
         elif resume:
@@ -400,25 +233,20 @@ class NeuralNetwork(LayerStack):
         are made, which fill ``layer.cache`` and ``layer.gradients``.
         """
         if Y is not None:
-            Y_hat = self.forward(X)
-            return Y_hat, self.backward(Y, Y_hat)
-        out = self._engine.predict(self, X)
+            with self.testing():
+                Y_hat = self.forward(X)
+                return Y_hat, self.backward(Y, Y_hat)
+        out = self.engine.predict(self, X)
         if out is not None:
             return out
         x = as_float(X, "X", self.layers[0].dtype or self.dtype)
-        out = self._engine.predict(self, x)
+        out = self.engine.predict(self, x)
         if out is not None:
             return restore(out, X)
-        return self.forward(X) if self.has_own("forward") else self._outputs(X)[0]
-
-    def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
-        """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""
-        x = self._features(X)
-        return self._evaluate(x, self._targets(Y, len(x)))
-
-    def _evaluate(self, X: Array, Y: Array) -> tuple[float, float]:
-        found = self._engine.evaluate(self, as_float(X, "X"), as_float(Y, "Y"))
-        return self.evaluate_rows(X, Y)[:2] if found is None else found
+        if not self.has_own("forward"):
+            return self.outputs(X)[0]
+        with self.testing():
+            return self.forward(X)
 
     def test(self, dataset: Dataset, save_predictions: bool = False) -> dict[str, Any]:
         """Return loss and error of each batch of ``dataset.test``, and print their means.
@@ -433,7 +261,7 @@ class NeuralNetwork(LayerStack):
 
         With a logger they are also written to ``kaggle_predictions.csv`` in its folder.
         """
-        return evaluation.classes(self, dataset)
+        return evaluation.classes(self, self.predict, dataset)
 
     def save(self, path: str | Path) -> None:
         """Write the network to a safetensors file, which :func:`fastnn.load` reads.
@@ -449,9 +277,7 @@ class NeuralNetwork(LayerStack):
         ImportError
             If safetensors is not installed; the message says how to install it.
         """
-        from fastnn.saving import networks as saving  # which imports this file
-
-        saving.save(self, path)
+        networks.save(self, path)
 
     def save_parameters(self, epoch: int) -> None:
         """Pickle ``{i: layer i's parameters}`` to ``parameters_epoch{epoch}`` in the logger's folder.
@@ -493,3 +319,28 @@ def initialize_model(
 ) -> NeuralNetwork:
     """Return a :class:`NeuralNetwork`. ``name`` may be anything: programs pass the experiment's."""
     return NeuralNetwork(loss, layer_args, optimizer_args, logger, seed, dtype)
+
+
+def load(path: str | Path) -> NeuralNetwork:
+    """Return the network that ``net.save(path)`` wrote, or that a checkpoint holds.
+
+    It predicts and goes on training with the same bits: parameters, the optimiser's state and that of
+    a seeded network's generator are back. A logger and the history are not.
+
+    Raises
+    ------
+    SavedModelError
+        A ``ValueError``: for a folder, or a file that is no saved network, is truncated, altered, or
+        written by a later version. Loading runs no code of the file's: files of strangers may be
+        loaded.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If safetensors is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> net.save("digits.safetensors")
+    >>> fastnn.load("digits.safetensors").predict(X)
+    """
+    return networks.load(Path(path), NeuralNetwork)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from operator import is_not
 from typing import Any, Never
@@ -13,48 +14,41 @@ import numpy as np
 from fastnn import _own
 from fastnn._arrays import aligned_views
 from fastnn._changes import watched
+from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import (
-    ONE_CLASS,
-    ONE_COLUMN,
-    as_batch,
-    as_float,
-    as_float_pair,
-    as_real,
-    as_targets,
-    require_float_dtype,
-    restore,
-)
-from fastnn.activations import Sigmoid, SoftMax
+from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
+from fastnn.checks import CheckedLayers
 from fastnn.kernels import losses as kernels
-from fastnn.layers import FullyConnected, Layer, initialize_layer
-from fastnn.losses import (
-    CLASSIFICATION,
-    LOSSES,
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Loss,
-    initialize_loss,
-)
+from fastnn.layers import Layer, initialize_layer
+from fastnn.logs import History, Logger
+from fastnn.losses import CLASSIFICATION, Loss, initialize_loss
+from fastnn.optimizers import Optimizer, initialize_optimizer
 from fastnn.weights import WeightInitializer
 
-# The losses that an activation before them fuses with: `from_logits` gives loss and gradient.
-_FUSED: dict[type, type] = {CrossEntropy: SoftMax, BinaryCrossEntropy: Sigmoid}
 _ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
 
-class LayerStack:
-    """A network as a function with a gradient; :class:`fastnn.NeuralNetwork` trains it."""
+class LayerStack(CheckedLayers):
+    """A network's state: layers, loss, optimiser, random generator, logger.
 
-    loss: Loss = watched()
+    It goes forward, backward, and updates its parameters, by its layers' methods.
+    :class:`fastnn.NeuralNetwork` is one that is trained.
+    """
+
+    optimizer: Optimizer = watched()
 
     def __init__(
         self,
         loss: str | Loss,
         layer_args: Sequence[Mapping[str, Any] | Layer],
+        optimizer_args: Mapping[str, Any] | Optimizer,
+        logger: Logger | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
     ) -> None:
+        self.optimizer = _own.as_part(
+            optimizer_args, lambda mapping: initialize_optimizer(**mapping), "update"
+        )
         self.loss = _own.as_part(loss, initialize_loss, "forward", "backward")
         self.layer_args = layer_args
         self.layers: list[Layer] = [
@@ -72,6 +66,11 @@ class LayerStack:
             layer.dtype = layer.dtype or self.dtype
             if isinstance(layer.init_weights, WeightInitializer) and self.rng is not None:
                 layer.init_weights.rng = self.rng
+            layer.rng = layer.rng or self.rng
+        self.logger = logger
+        self.history = History()
+        self.epoch_log: dict[str, Any] = {"loss": {}, "error": {}}
+        self.turn = Turn()
 
     @property
     def n_layers(self) -> int:
@@ -97,8 +96,8 @@ class LayerStack:
             raise ValueError("layer_args is empty: a network needs at least one layer")
         if len({id(layer) for layer in self.layers}) < self.n_layers:
             raise ValueError("layer_args holds one Layer object twice; make one for each place")
-        for i, layer in enumerate(self.layers[:-1]):
-            if isinstance(layer, FullyConnected) and layer.n_out is None:
+        for i, layer in enumerate(self.layers):
+            if layer.chooses_width and layer.n_out is None and layer is not self.width_layer:
                 raise ValueError(f"layer {i} has n_out=None; only the last layer's is inferred")
 
     # One step: forward, loss and its gradient, backward, update.
@@ -113,7 +112,7 @@ class LayerStack:
         ValueError
             If a layer cannot take what it would get, before any layer changes.
         """
-        return restore(self.layers[-1].forward(self._forward_hidden(X)), X)
+        return restore(self.layers[-1].forward(self.forward_hidden(X)), X)
 
     def backward(self, target: ArrayLike, out: ArrayLike) -> float:
         """Store every parameter's gradient in ``layer.gradients``; return the loss.
@@ -131,154 +130,120 @@ class LayerStack:
         out : array_like
             What ``forward`` returned, or a copy of it.
         """
-        last = self._fused_layer()
+        last = self.fused_layer()
         if last is not None and isinstance(last.cache.get("Z"), np.ndarray):
             Z = last.cache["Z"]
             P, given = last.activation.forward(Z), as_real(out, "out")
             if given.dtype.kind == "f" and np.array_equal(given, P.astype(given.dtype), equal_nan=True):
-                loss, dZ = self._loss_from_logits(as_float(target, "target", Z.dtype), Z)
-                self._backward_from(dZ)
+                loss, dZ = self.loss_from_logits(as_float(target, "target", Z.dtype), Z)
+                self.backward_from(dZ)
                 return loss
         loss = self.loss.forward(target, out)
-        self._backward_through(self.loss.backward(target, out))
+        self.backward_through(self.loss.backward(target, out))
         return loss
 
-    def _forward_hidden(self, X: ArrayLike) -> Array:
+    def forward_hidden(self, X: ArrayLike) -> Array:
         A = as_float(X, "X", self.dtype)
-        self._check_input(A.shape)
-        self._make_parameters(A)
+        self.check_input(A.shape)
+        self.make_parameters(A)
         for layer in self.layers[:-1]:
             A = layer.forward(A)
         return A
 
-    def _check_input(self, X_shape: tuple[int, ...]) -> None:
-        shape = X_shape
-        for i, layer in enumerate(self.layers):
-            if not _own.offers(layer, "check_input"):
-                return
-            try:
-                output_shape = layer.check_input(shape)
-            except ValueError as error:
-                raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
-            if output_shape is None:
-                return
-            shape = output_shape
+    def fused_layer(self) -> Any:
+        """Return the last layer if its activation and the loss are computed together, else None.
 
-    def _fused_layer(self) -> FullyConnected | None:
-        """Return the last layer if its activation and the loss fuse."""
-        last = self.layers[-1]
-        fuses = type(last) is FullyConnected and type(last.activation) is _FUSED.get(type(self.loss))
-        return last if fuses and isinstance(last, FullyConnected) else None
+        The loss's class names the activation that it ``fuses``, and has ``from_logits``; the layer's
+        has ``preactivation`` and ``parameter_gradients``.
+        """
+        last, fuses = self.layers[-1], _own.says(self.loss, "fuses")
+        known = fuses is not None and type(getattr(last, "activation", None)) is fuses
+        return last if known and _own.says(last, "preactivation") else None
 
-    fused_layer = _fused_layer
+    def loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
+        """Return the loss and the gradient of the :meth:`fused_layer`'s pre-activation ``Z``."""
+        self.check_target(target, Z)
+        loss: Any = self.loss
+        found: tuple[float, Array] = loss.from_logits(target, Z)
+        return found
 
-    def _loss_from_logits(self, target: Array, Z: Array) -> tuple[float, Array]:
-        self._check_target(target, Z)
-        assert isinstance(self.loss, (CrossEntropy, BinaryCrossEntropy))
-        return self.loss.from_logits(target, Z)
-
-    @staticmethod
-    def _check_target(target: Array, out: Array) -> None:
-        if target.shape != out.shape:
-            raise ValueError(f"the targets have shape {target.shape}, the output {out.shape}")
-
-    def _backward_from(self, dZ: Array) -> None:
+    def backward_from(self, dZ: Array) -> None:
         """Backpropagate from the gradient of the last layer's pre-activation."""
-        last = self.layers[-1]
-        assert isinstance(last, FullyConnected)
+        last: Any = self.layers[-1]
         last.parameter_gradients(dZ)
         if self.n_layers > 1:
-            self._backward_through(last.input_gradient(dZ), self.layers[:-1])
+            self.backward_through(last.input_gradient(dZ), self.layers[:-1])
 
-    def _backward_through(self, dLdY: Array, layers: Sequence[Layer] | None = None) -> None:
+    def backward_through(self, dLdY: Array, layers: Sequence[Layer] | None = None) -> None:
         layers = self.layers if layers is None else layers
         for layer in reversed(layers[1:]):
             dLdY = layer.backward(dLdY)
-        first = layers[0]
-        if type(first) is FullyConnected:  # nobody asks for the gradient of the network's input
-            first.parameter_gradients(first.preactivation_gradient(dLdY))
+        first: Any = layers[0]
+        if _own.says(first, "backward_parameters"):  # the gradient of the network's input is not needed
+            first.backward_parameters(dLdY)
         else:
             first.backward(dLdY)
 
-    def _features(self, X: ArrayLike, name: str = "X") -> Array:
-        return as_batch(X, name, self.dtype)
+    def update(self, epoch: int | None = None) -> None:
+        """Subtract the optimiser's step from every parameter, in place; clear the gradients.
 
-    def _targets(
-        self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
-    ) -> Array:
-        classes = isinstance(self.loss, CrossEntropy) or _own.name_of(self.loss) == "cross_entropy"
-        n_out = n_out or self.layers[-1].n_out
-        self._check_classes(n_out)
-        rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self._ends_in_softmax()))
-        self._check_classes(rows.shape[1])
-        if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
-            raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
-        return rows
-
-    def checked_batch(self, X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
-        """Return a batch of a program's own data as float arrays, targets as the loss needs them."""
-        names = "the batch's data", "its labels"
-        x = self._features(X, names[0])
-        if type(self.loss) in LOSSES.values():
-            return x, self._targets(Y, len(x), names)
-        return x, as_batch(Y, names[1], None)
-
-    def _ends_in_softmax(self) -> bool:
-        return type(getattr(self.layers[-1], "activation", None)) is SoftMax
-
-    def _check_classes(self, n_out: int | None) -> None:
-        """Raise ``ValueError`` for a softmax of one output."""
-        if n_out == 1 and self._ends_in_softmax():
-            raise ValueError(f"the targets are of one class or column; {ONE_CLASS}")
-
-    def require_columns(self, n_out: int) -> None:
-        """Raise ``ValueError`` if the loss is cross-entropy of one output, whatever its activation."""
-        if n_out == 1 and type(self.loss) is CrossEntropy:
-            raise ValueError(f"the targets are of one class or column; {ONE_COLUMN}")
-
-    def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
-        """Give the last layer its width if it has none; check that all layers fit the data.
-
-        Raises ``ValueError``, and changes nothing, if they do not, or the data not one another.
+        Raises ``ValueError`` if a parameter is read-only; nothing has changed.
         """
-        if isinstance(self.loss, CrossEntropy):
-            self.loss.check_classes(n_out)
-        self._check_classes(n_out)
-        last = self.layers[-1]
-        before = last.n_out
-        if last.n_out is None or (last.n_in is None and isinstance(last, FullyConnected)):
-            last.n_out = n_out
-        elif last.n_out not in (None, n_out):
-            raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")
-        try:
-            for X_shape in X_shapes:
-                self._check_input(X_shape)
-                if X_shape[1:] != X_shapes[0][1:]:
-                    raise ValueError(
-                        f"the validation data have {X_shape[-1]} features, "
-                        f"the training data {X_shapes[0][-1]}"
-                    )
-        except ValueError:
-            last.n_out = before
-            raise
+        for i, layer in enumerate(self.layers):
+            for name, param in layer.parameters.items():
+                if isinstance(param, np.ndarray) and not param.flags.writeable:
+                    raise ValueError(f"layer {i}: parameters[{name!r}] is read-only")
+        named = [
+            (f"{name}{i}", param, layer.gradients[name])
+            for i, layer in enumerate(self.layers)
+            for name, param in layer.parameters.items()
+        ]
+        gradients: Any = [gradient for _, _, gradient in named]
+        if _own.offers(self.optimizer, "clip_jointly"):
+            gradients = self.optimizer.clip_jointly(gradients)
+        steps = [
+            (param, _own.update(self.optimizer, name, param, gradient, epoch))
+            for (name, param, _), gradient in zip(named, gradients, strict=True)
+        ]
+        with np.errstate(all="ignore"):  # NaN and infinity are values here, not events
+            for param, step in steps:
+                param -= step
+        for layer in self.layers:
+            if _own.offers(layer, "clear_gradients"):
+                layer.clear_gradients()
+        self.log_parameters()
 
-    def _make_parameters(self, x: Array) -> None:
-        """Make all layers' parameters, if they are of a kind that knows its shapes beforehand."""
+    def log_parameters(self) -> None:
+        """Note the extreme values of all parameters for the logger."""
+        if self.logger is not None:
+            self.epoch_log["params"] = {
+                f"{name}{i}": {"max": float(np.max(param)), "min": float(np.min(param))}
+                for i, layer in enumerate(self.layers)
+                for name, param in layer.parameters.items()
+            }
+
+    @property
+    def is_made(self) -> bool:
+        """Whether all layers have their parameters."""
+        return all(layer.made for layer in self.layers)
+
+    def make_parameters(self, x: Array) -> None:
+        """Make all layers' parameters, if they are of kinds that know their shapes beforehand."""
         if not any(layer.n_in is None for layer in self.layers) or not all(
-            type(layer) is FullyConnected for layer in self.layers
+            _own.says(layer, "initial_parameters") for layer in self.layers
         ):
             return
         shape: Any = x.shape
         made = []
         for layer in self.layers:
-            assert isinstance(layer, FullyConnected)
             if layer.n_in is None:
-                made.append((layer, layer.initial_parameters(shape, layer.dtype or x.dtype)))
+                dtype = layer.dtype or x.dtype
+                made.append((layer, layer.initial_parameters(shape, dtype), shape[-1], dtype))
             shape = layer.check_input(shape)
-        for layer, parameters in made:
-            layer.adopt(parameters)
+        for layer, parameters, n_in, dtype in made:
+            layer.adopt(parameters, n_in, dtype)
         if made and len({layer.dtype for layer in self.layers}) == 1:
-            self._flatten()
+            self.gather()
 
     @property
     def flat_parameters(self) -> Array:
@@ -295,12 +260,14 @@ class LayerStack:
         if not arrays:
             raise RuntimeError("the network has no parameters before its first batch")
         if len(arrays) != len(self._views) or any(map(is_not, arrays, self._views)):
-            self._flatten()
+            self.gather()
         return self._flat
 
-    def _flatten(self) -> None:
+    def gather(self) -> None:
         """Move all parameters into one array."""
         arrays = [p for layer in self.layers for p in layer.parameters.values()]
+        if not arrays:
+            return
         if len({p.dtype for p in arrays}) > 1:
             raise ValueError("layers differ in dtype; one flat array cannot hold their parameters")
         self._flat, self._views = aligned_views([p.shape for p in arrays], arrays[0].dtype)
@@ -309,39 +276,56 @@ class LayerStack:
             moved = {name: next(views) for name in layer.parameters}
             for name, view in moved.items():
                 view[...] = layer.parameters[name]
-            layer._parameters.adopt(moved)
+            layer.replace_parameters(moved)
 
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""
         if self.has_own("forward", "error"):
-            out = self.forward(X)
-            return self.loss.forward(Y, out), self._own_error(Y, out), out
-        out, last = self._outputs(X)
-        self._check_target(Y, out)
-        if self._fused_layer() is None:
+            with self.testing():
+                out = self.forward(X)
+            return self.loss.forward(Y, out), self.own_error(Y, out), out
+        out, last = self.outputs(X)
+        self.check_target(Y, out)
+        if self.fused_layer() is None:
             loss = self.loss.forward(Y, out)
         else:
             Z = last.cache["Z"]
-            loss, _ = self._loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
-        return loss, self._error(Y, out), out
+            loss, _ = self.loss_from_logits(as_float(Y, "Y", Z.dtype), Z)
+        return loss, self.error_of(Y, out), out
 
-    def _outputs(self, X: ArrayLike) -> tuple[Array, Layer]:
+    @contextmanager
+    def testing(self) -> Iterator[None]:
+        """Have no layer in training during a block, for passes that go through the layers."""
+        training = [layer for layer in self.layers if isinstance(layer, Layer) and layer.training]
+        try:
+            for layer in training:
+                layer.training = False
+            yield
+        finally:
+            for layer in training:
+                layer.training = True
+
+    def outputs(self, X: ArrayLike) -> tuple[Array, Layer]:
         """Return the output for X, and the last layer with the cache of this forward pass.
 
         The pass goes through shallow copies of the layers, which share the parameters and have caches
         of their own: the layers' caches stay as they are, and several threads may do this at once.
         """
         A = as_float(X, "X", self.dtype)
-        self._check_input(A.shape)
-        self._make_parameters(A)
+        self.check_input(A.shape)
+        self.make_parameters(A)
         layers = [copy(layer) for layer in self.layers]
         for layer in layers:
             layer.cache = OrderedDict(layer.cache)
+            if isinstance(layer, Layer):
+                vars(layer)["training"] = False  # of the copy, so it is not counted as a change
         for layer in layers:
             A = layer.forward(A)
         for layer, passed in zip(self.layers, layers, strict=True):
             if layer.n_in is None and passed.n_in is not None:  # its parameters were made here
-                vars(layer).update(vars(passed), cache=OrderedDict((n, []) for n in passed.cache))
+                cache: Any = OrderedDict((n, []) for n in passed.cache)
+                own = {"cache": cache, "training": layer.training}
+                vars(layer).update(vars(passed) | own)
         return restore(A, X), layers[-1]
 
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
@@ -363,12 +347,12 @@ class LayerStack:
             raise NotImplementedError(f"no error is defined for the loss {name!r}")
         if name == "cross_entropy" and y.ndim != 2:
             raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
-        return self._error(y, y_hat)
+        return self.error_of(y, y_hat)
 
-    def _own_error(self, y: Array, y_hat: Array) -> float:
-        return self.error(y, y_hat) if self.has_own("error") else self._error(y, y_hat)
+    def own_error(self, y: Array, y_hat: Array) -> float:
+        return self.error(y, y_hat) if self.has_own("error") else self.error_of(y, y_hat)
 
-    def _error(self, y: Array, y_hat: Array) -> float:
+    def error_of(self, y: Array, y_hat: Array) -> float:
         """Return the error, NaN where none is defined."""
         name = _own.name_of(self.loss)
         if not y.size or name not in _ERRORS:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from fastnn._own import name_of
 from fastnn.engine import obstacle
-
-if TYPE_CHECKING:
-    from fastnn.models import NeuralNetwork
+from fastnn.stack import LayerStack
 
 _HEADER = ("layer", "activation", "in", "out", "parameters")
 _WORDS = 2  # columns of words, to the left; numbers go to the right
@@ -27,7 +24,7 @@ class Table(str):
         return self.html
 
 
-def table(model: NeuralNetwork) -> Table:
+def table(model: LayerStack) -> Table:
     """Return the layers with their activation, widths and number of parameters, and the road taken."""
     rows, notes = [_HEADER, *_rows(model)], _notes(model)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -48,7 +45,7 @@ def table(model: NeuralNetwork) -> Table:
     return text
 
 
-def _rows(model: NeuralNetwork) -> list[tuple[str, ...]]:
+def _rows(model: LayerStack) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for i, layer in enumerate(model.layers):
         activation = getattr(layer, "activation", None)
@@ -64,7 +61,7 @@ def _rows(model: NeuralNetwork) -> list[tuple[str, ...]]:
     return rows
 
 
-def _notes(model: NeuralNetwork) -> tuple[str, str]:
+def _notes(model: LayerStack) -> tuple[str, str]:
     total = sum(p.size for layer in model.layers for p in layer.parameters.values())
     parameters = f"{total:,} parameters" if total else "parameters are drawn with the first batch"
     dtype = next((str(layer.dtype) for layer in model.layers if layer.dtype), "dtype of the data")

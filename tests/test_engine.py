@@ -67,8 +67,8 @@ def assert_both_roads_agree(fast, slow, dtype, rng):
     tolerance = 2e-4 if dtype == np.float32 else 1e-11
     for _ in range(3):
         X, Y = batch(rng, dtype)
-        slow._make_parameters(X)
-        np.testing.assert_allclose(fast._step(X, Y, 0), slow._step_by_layers(X, Y, 0), rtol=tolerance)
+        slow.make_parameters(X)
+        np.testing.assert_allclose(fast.step(X, Y, 0), slow.step_by_layers(X, Y, 0), rtol=tolerance)
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         assert a.dtype == dtype
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -105,7 +105,7 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
     X, Y = batch(rng, dtype, 150)
     history = fast.fit(X, Y, epochs=3, batch_size=n, shuffle=False, verbose=False)
     for epoch in range(3):
-        results = [slow._step(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 150, n)]
+        results = [slow.step(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 150, n)]
         loss, error = np.average(results, axis=0, weights=[min(n, 150 - i) for i in range(0, 150, n)])
         assert history.loss[epoch] == pytest.approx(loss, rel=1e-14)
         assert history.error[epoch] == pytest.approx(error, rel=1e-14)
@@ -243,8 +243,8 @@ def results(net, X, Y):
 
 def detours(net, X):
     """Return whether a step packs and transposes, and whether rows go through all layers at once."""
-    training = [job for phase in net._engine._training.get(X.shape).to.contents for job, _ in phase]
-    (inference,) = net._engine._inference.get(X.shape)
+    training = [job for phase in net.engine._training.get(X.shape).to.contents for job, _ in phase]
+    (inference,) = net.engine._inference.get(X.shape)
     jobs = [job for phase in inference.to.contents for job, _ in phase]
     return (
         inference.to.by_columns_only(),
@@ -290,13 +290,13 @@ def test_rules_of_penalised_blocks_of_any_width(rule, dtype, rng):
     layers.append(fastnn.FullyConnected(3, "softmax", l2=2.0))
     one = fastnn.NeuralNetwork("cross_entropy", layers, rule, seed=1, dtype=dtype)
     two, slow = copy.deepcopy(one), copy.deepcopy(one)
-    slow._make_parameters(X)
+    slow.make_parameters(X)
     for _ in range(3):
         with fastnn.set_num_threads(1):
             one.train_step(X, Y)
         with fastnn.set_num_threads(2):
             two.train_step(X, Y)
-        slow._step_by_layers(X, Y, None)
+        slow.step_by_layers(X, Y, None)
     for a, b, c in zip(parameters(one), parameters(two), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
         tolerance = 1e-3 if dtype == np.float32 else 1e-12
@@ -314,15 +314,15 @@ def test_weighted_rows_are_the_same_on_both_roads(output, loss, optimizer, n, rn
     fast, slow = twins("tanh", output, LOSSES[loss](), optimizer, np.float64)
     for net in (fast, slow):
         net.prepare(3, X.shape)
-        net._make_parameters(X)
+        net.make_parameters(X)
         net.layers[0].l2 = 0.5
     for _ in range(2):
         data = fastnn.datasets.Data(X, 4, Y, weights=weights)
-        found = list(fast._batches(data, False, 0, data.samples_per_epoch))
+        found = list(fast.batches(data, False, 0, data.samples_per_epoch))
         assert len(found) < data.samples_per_epoch  # in stretches
         found = [np.concatenate(part) for part in zip(*found, strict=True)]
         for i in range(0, n, 4):
-            expected = slow._step_by_layers(X[i : i + 4], Y[i : i + 4], 0, weights[i : i + 4])
+            expected = slow.step_by_layers(X[i : i + 4], Y[i : i + 4], 0, weights[i : i + 4])
             np.testing.assert_allclose(
                 [part[i // 4] for part in found], expected, rtol=1e-12, atol=1e-15
             )
@@ -373,5 +373,5 @@ def test_one_setting_asks_for_blas(dtype, rng, monkeypatch):
     X, Y = batch(rng, dtype)
     assert "FASTNN_PRODUCTS asks for BLAS" in net.summary()
     assert np.isfinite(net.train_step(X, Y))
-    assert net._engine.step(net, X, Y, 0) is None
-    assert net._engine.predict(net, X) is None
+    assert net.engine.step(net, X, Y, 0) is None
+    assert net.engine.predict(net, X) is None

@@ -350,7 +350,7 @@ def test_rows_of_fit_many_are_the_callers_no_more():
 
 def test_the_order_of_a_stretch_is_checked():
     net = trained()
-    (plan,) = [p for p in net._engine._training._plans.values() if p.n == 16][:1] or [None]
+    (plan,) = [p for p in net.engine._training._plans.values() if p.n == 16][:1] or [None]
     if plan is None:
         pytest.skip("no compiled steps here")
     for order in ([[0, 200]], [[-1, 0]]):

@@ -82,7 +82,7 @@ def test_networks_alike_share_what_was_found_out():
     with fastnn.set_num_threads(2):
         for net, k in ((one, 100), (other, 100), (wider, 101)):
             net.train_step(X, Y[k])
-        a, b, c = (net._engine._training.get(X.shape).trial for net in (one, other, wider))
+        a, b, c = (net.engine._training.get(X.shape).trial for net in (one, other, wider))
     assert a is b
     assert a is not c
 

@@ -7,6 +7,7 @@ step left it. Ctrl-C waits for the hooks that are being called.
 
 from fastnn.callbacks.base import Callback, as_callbacks
 from fastnn.callbacks.reports import CSVLog, JSONLog, LearningRateLog, LiveCurve, ProgressBar
+from fastnn.callbacks.run import Run
 from fastnn.callbacks.watching import EarlyStopping, ModelCheckpoint
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "LiveCurve",
     "ModelCheckpoint",
     "ProgressBar",
+    "Run",
     "as_callbacks",
 ]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastnn._repr import as_call
 from fastnn._typing import Array
-
-if TYPE_CHECKING:
-    from fastnn.training import Run
+from fastnn.callbacks.run import Run
 
 
 class Callback:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,22 +23,17 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn._validation import require_number
 from fastnn._writing import remove_leftovers, require_writable
-from fastnn.callbacks import Callback
-from fastnn.layers import FullyConnected
+from fastnn.callbacks.base import Callback
+from fastnn.callbacks.run import Run
+from fastnn.datasets import Data, Dataset
 from fastnn.logs import History
 from fastnn.saving import architecture, networks, random_state, tensors
 from fastnn.saving.tensors import SavedModelError
-
-if TYPE_CHECKING:
-    from fastnn.datasets import Data, Dataset
-    from fastnn.models import NeuralNetwork
-    from fastnn.training import Run
+from fastnn.stack import LayerStack
 
 _Part = TypeVar("_Part")
 # By networks whose run ended early in this process: their settings at its begin and at its end.
-_BROKEN_OFF: WeakKeyDictionary[NeuralNetwork, tuple[dict[str, Any], dict[str, Any]]] = (
-    WeakKeyDictionary()
-)
+_BROKEN_OFF: WeakKeyDictionary[LayerStack, tuple[dict[str, Any], dict[str, Any]]] = WeakKeyDictionary()
 
 
 class Checkpoint(Callback):
@@ -54,7 +49,7 @@ class Checkpoint(Callback):
         path: str | Path,
         every: float,
         resume: bool,
-        net: NeuralNetwork,
+        net: LayerStack,
         dataset: Dataset,
         epochs: int,
         shuffle: bool,
@@ -68,7 +63,9 @@ class Checkpoint(Callback):
         self._begun = now = dict(_leaves(_network_settings(net)))
         if resume and self._path.exists():
             begun, left = _BROKEN_OFF.get(net, (now, now))
-            self._kept = _read(self._path, dataset, begun if left == now else now, self._data)
+            self._kept = _read(
+                self._path, type(net), dataset, begun if left == now else now, self._data
+            )
             self._begun = self._kept.begun
             started = len(self._kept.history.loss) + (len(self._kept.losses) > 0)
             if started > epochs:
@@ -122,12 +119,10 @@ class Checkpoint(Callback):
 class _Kept:
     """A checkpoint's content, checked to be whole."""
 
-    def __init__(
-        self, dataset: Dataset, net: NeuralNetwork, run: Any, arrays: dict[str, Array]
-    ) -> None:
+    def __init__(self, dataset: Dataset, net: LayerStack, run: Any, arrays: dict[str, Array]) -> None:
         self.net = net
         self.begun: dict[str, Any] = run["network"]
-        if not all(layer.parameters for layer in net.layers):
+        if not net.is_made:
             raise ValueError("the network has no parameters")
         state = run["random"]
         if (state is None) != (net.rng is not None):
@@ -155,7 +150,7 @@ class _Kept:
                 order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(data.n_samples))
             ):
                 raise ValueError(f"{name}_order is no order of {data.n_samples} rows")
-        ends = (self.net.layers[0].n_in, self.net.layers[-1].n_out)
+        ends = (self.net.layers[0].n_in, self.net.n_out)
         if ends != (dataset.train.data_.shape[1], dataset.out_dim):
             raise ValueError(f"the network has {ends[0]} inputs and {ends[1]} outputs, the data others")
 
@@ -163,9 +158,8 @@ class _Kept:
         """Put a run, its network and data where they were."""
         net, kept = run.net, self.net
         for layer, other in zip(net.layers, kept.layers, strict=True):
-            assert isinstance(layer, FullyConnected)
-            layer.n_out = other.n_out
-            layer.adopt(other._parameters)
+            layer.n_out, layer.buffers = other.n_out, other.buffers
+            layer.take(other)
         networks.gather(net)
         self._restore_settings(net)
         net.optimizer.cache, net.optimizer.epoch = kept.optimizer.cache, kept.optimizer.epoch
@@ -179,7 +173,7 @@ class _Kept:
         run.losses, run.errors, run.history = self.losses, self.errors, self.history
         run.epoch = len(self.history.loss)
 
-    def _restore_settings(self, net: NeuralNetwork) -> None:
+    def _restore_settings(self, net: LayerStack) -> None:
         """Give a network the settings that callbacks may have changed: rates, penalties, the loss."""
         kept = self.net
         for layer, other in zip(net.layers, kept.layers, strict=True):
@@ -199,8 +193,14 @@ def _with_settings(own: _Part, kept: _Part) -> _Part:
     return own
 
 
-def _read(path: Path, dataset: Dataset, begun: Mapping[str, Any], data: Mapping[str, Any]) -> _Kept:
-    net, description, arrays = networks.read(path)
+def _read(
+    path: Path,
+    kind: type[LayerStack],
+    dataset: Dataset,
+    begun: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> _Kept:
+    net, description, arrays = networks.read(path, kind)
     run = description.get("run")
     if not isinstance(run, dict) or not isinstance(run.get("data"), dict):
         raise SavedModelError(f"{path} is a saved network, no checkpoint")
@@ -228,13 +228,15 @@ def _parts(dataset: Dataset) -> Iterator[tuple[str, Data]]:
         yield "validation", dataset.validate
 
 
-def _network_settings(net: NeuralNetwork) -> dict[str, Any]:
+def _network_settings(net: LayerStack) -> dict[str, Any]:
     """Return what of a network must be as it was when a run began, parameters and data made or not."""
     arrays: dict[str, Array] = {}
     settings = architecture.describe(net, arrays)
-    settings["layers"][-1]["arguments"]["n_out"] = None  # these two
-    for layer in settings["layers"]:
-        layer["dtype"] = None
+    for entry, layer in zip(settings["layers"], net.layers, strict=True):  # what is made later
+        entry["dtype"] = None
+        entry.pop("n_in", None)
+        if layer is net.width_layer:
+            entry["arguments"]["n_out"] = None
     settings |= {name: _fingerprint(array) for name, array in arrays.items()}
     settings["random"] = None if net.rng is None else type(net.rng.bit_generator).__name__
     return settings

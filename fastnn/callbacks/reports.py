@@ -11,16 +11,14 @@ import threading
 import time
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastnn import logs
 from fastnn._typing import Array
 from fastnn._validation import require_number
 from fastnn._writing import require_writable, to_json
 from fastnn.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from fastnn.training import Run
+from fastnn.callbacks.run import Run
 
 
 def _unlock_bars() -> None:

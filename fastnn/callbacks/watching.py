@@ -7,24 +7,22 @@ import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastnn._typing import Array
 from fastnn._validation import choose, require_count, require_number
 from fastnn._writing import require_writable
 from fastnn.callbacks.base import Callback
+from fastnn.callbacks.run import Run
 from fastnn.logs import History
 from fastnn.saving.tensors import require_safetensors
-
-if TYPE_CHECKING:
-    from fastnn.models import NeuralNetwork
-    from fastnn.training import Run
+from fastnn.stack import LayerStack
 
 
 class _Watching(Callback):
     """Follows one figure, the smaller the better."""
 
-    def __init__(self, monitor: str | Callable[[NeuralNetwork], float], min_delta: float) -> None:
+    def __init__(self, monitor: str | Callable[[LayerStack], float], min_delta: float) -> None:
         if not callable(monitor):
             choose("figure to monitor", monitor, vars(History()))
         self.monitor = monitor
@@ -78,7 +76,7 @@ class EarlyStopping(_Watching):
 
     def __init__(
         self,
-        monitor: str | Callable[[NeuralNetwork], float] = "validation_loss",
+        monitor: str | Callable[[LayerStack], float] = "validation_loss",
         patience: int = 10,
         min_delta: float = 0.0,
         restore_best: bool = True,
@@ -151,7 +149,7 @@ class ModelCheckpoint(_Watching):
     def __init__(
         self,
         path: str | PathLike[str],
-        monitor: str | Callable[[NeuralNetwork], float] = "validation_loss",
+        monitor: str | Callable[[LayerStack], float] = "validation_loss",
         save_best_only: bool = True,
         min_delta: float = 0.0,
     ) -> None:
@@ -169,7 +167,8 @@ class ModelCheckpoint(_Watching):
 
     def on_epoch_end(self, run: Run) -> None:
         if self._improved(run) or not self.save_best_only:
-            run.net.save(self._file(run.epoch + 1, run.figures))
+            net: Any = run.net
+            net.save(self._file(run.epoch + 1, run.figures))
 
     def _file(self, epoch: int, figures: dict[str, float]) -> str:
         return fspath(self.path).format(epoch=epoch, **figures)

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn._own import says
 from fastnn._typing import Array
 from fastnn.activations import Activation, Linear, LogSoftMax, SoftMax
 from fastnn.layers import FullyConnected, Layer
-from fastnn.layers.base import Parameters
-from fastnn.losses import L2, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
-from fastnn.stack import _FUSED
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,7 @@ def network(
     made, activations[-1] = _loss(activations[-1], loss, logits)
     layers: list[Layer] = []
     for step, activation in zip(affine, activations, strict=True):
-        layer = FullyConnected(step.W.shape[1], activation)
-        layer.adopt(Parameters(W=step.W, b=step.b.reshape(1, -1)))
-        layers.append(layer)
+        layers.append(FullyConnected.of(step.W, step.b.reshape(1, -1), activation))
     optimizer = {"name": "SGD", "lr": 0.01} if optimizer_args is None else optimizer_args
     return NeuralNetwork(made, layers, optimizer, dtype=dtypes.pop())
 
@@ -94,10 +91,10 @@ def _check_shapes(affine: Sequence[Affine]) -> None:
 def _loss(last: Activation, loss: str | Loss | None, logits: bool) -> tuple[Loss, Activation]:
     """Return the loss and the last activation that go together."""
     if loss is None:
-        fitting = {activation: kind for kind, activation in _FUSED.items()}
+        fitting = {kind.fuses: kind for kind in LOSSES.values() if kind.fuses}
         loss = CrossEntropy() if logits else fitting.get(type(last), L2)()
     made = loss if isinstance(loss, Loss) else initialize_loss(loss)
-    takes = _FUSED.get(type(made))  # the activation that PyTorch's loss from logits holds
+    takes = says(made, "fuses")  # the activation that PyTorch's loss from logits holds
     if logits:
         if takes is None:
             raise ValueError(f"logits=True goes with the losses with cross-entropy, not {made.name!r}")

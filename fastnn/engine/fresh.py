@@ -89,7 +89,7 @@ def _parts(model: LayerStack) -> Parts:
 def _watched(thing: Any) -> Parts:
     """Return the watched attributes of an object, which is of one of fastnn's classes."""
     own = vars(thing)
-    return [(own, name, own[name]) for name in watched_names(type(thing)) if name in own]
+    return [(own, name, own[name]) for name in watched_names(thing.__class__) if name in own]
 
 
 def _counts(model: LayerStack) -> list[int]:

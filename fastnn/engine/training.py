@@ -63,7 +63,7 @@ class TrainingPlan(LossPlan):
         numbers = np.zeros(count)
         self.step["numbers"] = self.to.keep(numbers)
         # Faster than an assignment to the array.
-        self._write_numbers = partial(Struct(f"{count}d").pack_into, numbers, 0)
+        self._write_numbers = partial(Struct(f"{count}d").pack_into, numbers.data, 0)
         self._numbers_written: tuple[float, ...] = ()
         assert self.to.learning is not None
         self.step["clip"] = self.to.learning.clip

@@ -1,8 +1,8 @@
 """Layers. One file a layer; a new one gets a row in the table below."""
 
-from collections.abc import Callable
 from typing import Any
 
+from fastnn._own import call
 from fastnn._validation import choose
 from fastnn.layers.base import Layer
 from fastnn.layers.dense import FullyConnected
@@ -11,10 +11,10 @@ from fastnn.layers.layer_norm import LayerNorm
 
 __all__ = ["Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
 
-LAYERS: dict[str, Callable[[dict[str, Any]], Layer]] = {
-    "fully_connected": lambda a: FullyConnected(a["n_out"], a["activation"], a["weight_init"], a["l2"]),
-    "layer_norm": lambda a: LayerNorm(a["eps"]),
-    "dropout": lambda a: Dropout(a["rate"]),
+LAYERS: dict[str, type[Layer]] = {
+    "fully_connected": FullyConnected,
+    "layer_norm": LayerNorm,
+    "dropout": Dropout,
 }
 
 
@@ -39,17 +39,19 @@ def initialize_layer(
     NotImplementedError
         If no layer has that name; the message lists those there are.
     """
-    arguments = {
-        "activation": activation,
-        "weight_init": "xavier_uniform" if weight_init is None else weight_init,
-        "n_out": n_out,
-        "kernel_shape": kernel_shape,
-        "stride": stride,
-        "pad": pad,
-        "mode": mode,
-        "keep_dim": keep_dim,
-        "l2": l2,
-        "eps": eps,
-        "rate": rate,
-    }
-    return choose("layer", name, LAYERS)(arguments)
+    kind = choose("layer", name, LAYERS)
+    layer: Layer = call(
+        kind,
+        activation=activation,
+        weight_init="xavier_uniform" if weight_init is None else weight_init,
+        n_out=n_out,
+        kernel_shape=kernel_shape,
+        stride=stride,
+        pad=pad,
+        mode=mode,
+        keep_dim=keep_dim,
+        l2=l2,
+        eps=eps,
+        rate=rate,
+    )
+    return layer

@@ -16,6 +16,12 @@ from fastnn._validation import as_float, require_number
 from fastnn.activations import Activation
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"training must be True or False, got {value!r}")
+    return bool(value)
+
+
 class Parameters(WatchedDict):
     """A layer's parameters by name, open to assignment.
 
@@ -42,12 +48,6 @@ class Parameters(WatchedDict):
             super().__setitem__(name, array)
 
 
-def _mode(value: str) -> str:
-    if value not in ("train", "test"):
-        raise ValueError(f"mode must be 'train' or 'test', got {value!r}")
-    return value
-
-
 class Layer(ABC):
     """Base class of layers.
 
@@ -62,8 +62,14 @@ class Layer(ABC):
         The penalty on its weights, 0 for none.
     buffers : ordered dict of arrays
         State that is saved with the parameters and not trained.
-    mode : {"train", "test"}
+    training : bool
         Whether ``forward`` is part of training; some layers do something else then.
+    chooses_width : bool
+        Whether ``n_out`` is the user's choice, of a class; None is then inferred for the last layer.
+    keeps_width : bool
+        Whether the output is as wide as the input.
+    cached : tuple of str
+        The names in ``cache``.
     rng : numpy.random.Generator or None
         Where random state is drawn from; None for NumPy's global generator.
     gradients : ordered dict of arrays
@@ -77,9 +83,11 @@ class Layer(ABC):
     n_out: int | None
     init_weights: Any = None
     l2: float = watched(lambda value: require_number("l2", value, low=0.0))
-    mode: str = watched(_mode)
+    training: bool = watched(_flag)
     _parameters: Parameters = watched()
-    chooses_width: ClassVar[bool] = False  # whether n_out is the user's choice
+    chooses_width: ClassVar[bool] = False
+    keeps_width: ClassVar[bool] = False
+    cached: ClassVar[tuple[str, ...]] = ()
 
     dtype: np.dtype[Any] | None
     cache: OrderedDict[str, Any]
@@ -91,7 +99,7 @@ class Layer(ABC):
         """Set all attributes here: a subclass need not call ``super().__init__()``."""
         layer = super().__new__(cls)
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
-        vars(layer).update(mode="train", rng=None, buffers=OrderedDict())
+        vars(layer).update(training=True, rng=None, buffers=OrderedDict())
         layer._parameters = Parameters()
         layer.cache, layer.gradients = OrderedDict(), OrderedDict()
         return layer
@@ -136,12 +144,65 @@ class Layer(ABC):
         return {}
 
     def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
-        """Return new parameters for inputs of a shape."""
+        """Return new parameters for inputs of a shape; the layer's own do not change."""
         return Parameters()
 
-    def adopt(self, parameters: Parameters) -> None:
-        """Take over the parameters that :meth:`initial_parameters` returned."""
+    def adopt(self, parameters: Parameters, n_in: int, dtype: np.dtype[Any]) -> None:
+        """Take over parameters that were made for inputs of ``n_in`` values and a dtype."""
+        self.n_in, self.dtype = n_in, dtype
+        if self.keeps_width:
+            self.n_out = n_in
         self._parameters = parameters
+        self.cache = OrderedDict((name, []) for name in self.cached)
+        self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in parameters.items())
+
+    def take(self, other: Self) -> None:
+        """Take over the parameters of a layer of the same class, as they are."""
+        assert other.n_in is not None
+        assert other.dtype is not None
+        self.adopt(other._parameters, other.n_in, other.dtype)
+
+    def replace_parameters(self, arrays: Mapping[str, Array]) -> None:
+        """Take arrays over as the parameters of these names, as they are, without a copy."""
+        self._parameters.adopt(arrays)
+
+    def width_of(self, arrays: Mapping[str, Array]) -> int | None:
+        """Return the input's width that parameters are made for, None if they do not tell."""
+        return None
+
+    def buffer_forms(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Return the shape and dtype of each buffer."""
+        return {}
+
+    def restore(self, arrays: Mapping[str, Array], n_in: int | None) -> None:
+        """Take over the parameters and buffers of a saved layer.
+
+        Parameters
+        ----------
+        arrays : mapping of arrays
+        n_in : int or None
+            The input's width, if it is known.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not the layer's, by their names, shapes and dtypes; nothing has changed.
+        """
+        n_in = self.width_of(arrays) if n_in is None else n_in
+        if not isinstance(n_in, int) or n_in < 1 or self.dtype is None:
+            raise ValueError(f"the layer cannot have {n_in} inputs and the dtype {self.dtype}")
+        shapes, forms = self.parameter_shapes((1, n_in)), self.buffer_forms()
+        expected = {name: (shape, self.dtype) for name, shape in shapes.items()}
+        expected |= {name: (shape, np.dtype(kind)) for name, (shape, kind) in forms.items()}
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if found != expected:
+            shown = (
+                ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in forms.items())
+                for forms in (found, expected)
+            )
+            raise ValueError("the arrays are {}; the layer needs {}".format(*shown))
+        self.adopt(Parameters((name, arrays[name]) for name in shapes), n_in, self.dtype)
+        self.buffers = OrderedDict((name, arrays[name].copy()) for name in forms)
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         """Make the parameters for inputs of that shape; here, note their width."""

@@ -1,7 +1,6 @@
 """The fully connected layer."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,13 +67,23 @@ class FullyConnected(Layer):
             weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
         )
 
+    @classmethod
+    def of(cls, W: Array, b: Array, activation: str | Activation) -> "FullyConnected":
+        """Return a layer with copies of parameters ``W (d, k)`` and ``b (1, k)`` of one dtype."""
+        layer = cls(W.shape[1], activation)
+        layer.adopt(Parameters(W=W, b=b), W.shape[0], W.dtype)
+        return layer
+
     def __repr__(self) -> str:
         init, activation = self.init_weights, type(self.activation).__name__.lower()
         usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
         return as_call(self, weight_init="xavier_uniform" if usual else init)
 
+    chooses_width, cached = True, ("Z", "X")
+
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
-        self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
+        dtype = self.dtype or np.dtype(np.float64)
+        self.adopt(self.initial_parameters(X_shape, dtype), X_shape[1], dtype)
 
     def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
         """Return parameters for inputs ``(n, d)``, newly drawn; the layer does not change."""
@@ -84,12 +93,14 @@ class FullyConnected(Layer):
             raise ValueError(f"weight_init gave {W.shape}, the layer needs {(X_shape[1], n_out)}")
         return Parameters(W=W, b=np.zeros((1, n_out), dtype))
 
-    def adopt(self, parameters: Parameters) -> None:
-        """Take over the parameters that :meth:`initial_parameters` returned."""
-        self.n_in, self.dtype = parameters["W"].shape[0], parameters["W"].dtype
-        self._parameters = parameters
-        self.cache = OrderedDict(Z=[], X=[])
-        self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in self.parameters.items())
+    def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of ``W`` and ``b`` for inputs ``(n, d)``."""
+        if self.n_out is None:
+            raise ValueError("n_out is None")
+        return {"W": (X_shape[1], self.n_out), "b": (1, self.n_out)}
+
+    def width_of(self, arrays: Mapping[str, Array]) -> int | None:
+        return arrays["W"].shape[0] if "W" in arrays and arrays["W"].ndim == 2 else None
 
     @property
     def made(self) -> bool:
@@ -260,6 +271,10 @@ class FullyConnected(Layer):
         dZ = self.preactivation_gradient(dLdY)
         self.parameter_gradients(dZ)
         return restore(self.input_gradient(dZ), dLdY)
+
+    def backward_parameters(self, dLdY: ArrayLike) -> None:
+        """Do :meth:`backward` without the gradient of the input."""
+        self.parameter_gradients(self.preactivation_gradient(dLdY))
 
     # The three steps of `backward`, for a model that knows dZ already or has no use for dX.
 

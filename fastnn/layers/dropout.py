@@ -39,11 +39,11 @@ class Dropout(Layer):
 
     Attributes
     ----------
-    mode : {"train", "test"}
-        In mode "test" ``forward`` returns its input.
+    training : bool
+        If False, ``forward`` returns its input.
     buffers : ordered dict of int64 arrays, shape (1,)
         ``seed``, drawn from ``rng``, or from NumPy's global generator, when the layer is first used;
-        ``step``, the number of forward passes in mode "train".
+        ``step``, the number of forward passes in training.
 
     Raises
     ------
@@ -64,13 +64,14 @@ class Dropout(Layer):
     >>> layer = fastnn.Dropout(0.5)
     >>> layer.forward(np.ones((1, 8)))  # doctest: +SKIP
     array([[2., 0., 0., 2., 2., 0., 2., 2.]])
-    >>> layer.mode = "test"
+    >>> layer.training = False
     >>> layer.forward([[1.0, 2.0]])
     array([[1., 2.]])
     """
 
     torch_name: ClassVar[str] = "Dropout"
     onnx_name: ClassVar[str] = "Dropout"
+    keeps_width, cached = True, ("step", "shape")
     rate: float = watched(_rate)
 
     def __init__(self, rate: float = 0.5) -> None:
@@ -93,16 +94,19 @@ class Dropout(Layer):
         return Parameters()
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
-        self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
-        self.n_in = self.n_out = X_shape[-1]
+        dtype = self.dtype or np.dtype(np.float64)
+        self.adopt(self.initial_parameters(X_shape, dtype), X_shape[-1], dtype)
+
+    def buffer_forms(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        return {"seed": ((1,), np.int64), "step": ((1,), np.int64)}
 
     def cost(self, n: int) -> int:
-        return 2 * n * (self.n_in or 0) if self.mode == "train" and self.rate else 0
+        return 2 * n * (self.n_in or 0) if self.training and self.rate else 0
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step; one that does not learn has none of it."""
         source = to.input
-        if not to.learning or self.mode == "test" or not self.rate:
+        if not to.learning or not self.training or not self.rate:
             to.output = source
             return
         to.output = to.port(source.width, gradient=source.gradient != 0)
@@ -123,7 +127,7 @@ class Dropout(Layer):
         to.update(to.task(kernels.count_step, row))
 
     def forward(self, X: ArrayLike) -> Array:
-        """Return ``X * mask / (1 - rate)`` and count a step; in mode "test" return ``X``.
+        """Return ``X * mask / (1 - rate)`` and count a step; outside training return ``X``.
 
         Raises
         ------
@@ -139,7 +143,7 @@ class Dropout(Layer):
             self._init_parameters(x.shape)
         Changes.count += 1
         self.cache.update(step=None, shape=x.shape)
-        if self.mode == "test":
+        if not self.training:
             return restore(x, X)
         step = int(self.buffers["step"][0])
         Y = np.empty(x.shape, x.dtype)
@@ -151,7 +155,7 @@ class Dropout(Layer):
     def backward(self, dLdY: ArrayLike) -> Array:
         """Return ``dLdY * mask / (1 - rate)``, with the mask of the last ``forward``.
 
-        After a ``forward`` in mode "test" the result is ``dLdY``.
+        After a ``forward`` outside training the result is ``dLdY``.
 
         Raises
         ------

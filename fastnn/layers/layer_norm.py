@@ -1,6 +1,6 @@
 """The layer normalisation layer."""
 
-from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +47,7 @@ class LayerNorm(Layer):
 
     torch_name: ClassVar[str] = "LayerNorm"
     onnx_name: ClassVar[str] = "LayerNormalization"
+    keeps_width, cached = True, ("X",)
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
 
     def __init__(self, eps: float = 1e-5) -> None:
@@ -78,17 +79,12 @@ class LayerNorm(Layer):
         shapes = self.parameter_shapes(self.check_input(X_shape))
         return Parameters(gain=np.ones(shapes["gain"], dtype), shift=np.zeros(shapes["shift"], dtype))
 
-    def adopt(self, parameters: Parameters) -> None:
-        """Take over the parameters that :meth:`initial_parameters` returned."""
-        gain = parameters["gain"]
-        self.n_in = self.n_out = gain.shape[1]
-        self.dtype = gain.dtype
-        self._parameters = parameters
-        self.cache = OrderedDict(X=[])
-        self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in parameters.items())
+    def width_of(self, arrays: Mapping[str, Array]) -> int | None:
+        return arrays["gain"].shape[-1] if "gain" in arrays and arrays["gain"].ndim == 2 else None
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
-        self.adopt(self.initial_parameters(X_shape, self.dtype or np.dtype(np.float64)))
+        dtype = self.dtype or np.dtype(np.float64)
+        self.adopt(self.initial_parameters(X_shape, dtype), X_shape[-1], dtype)
 
     def checked_parameters(self) -> tuple[Array, Array]:
         """Return ``gain (1, d)`` and ``shift (1, d)``, having checked that they fit.

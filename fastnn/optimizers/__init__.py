@@ -4,6 +4,7 @@ One file a family; a new one gets a row in the table below.
 """
 
 import functools
+import inspect
 import numbers
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -16,9 +17,9 @@ from fastnn.schedulers import Scheduler
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "Moments", "Optimizer", "initialize_optimizer"]
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "SGD": SGD,
-    "Adam": lambda momentum=0.0, **arguments: Adam(**arguments),
+    "Adam": Adam,
 }
 
 
@@ -78,13 +79,16 @@ def initialize_optimizer(
     NotImplementedError
         If no optimiser has that name; the message lists those there are.
     """
-    return choose("optimizer", name, OPTIMIZERS)(
+    kind: Any = choose("optimizer", name, OPTIMIZERS)
+    if "momentum" in inspect.signature(kind).parameters:
+        options["momentum"] = momentum
+    optimizer: Optimizer = kind(
         lr=lr,
         lr_scheduler=lr_scheduler,
-        momentum=momentum,
         clip_norm=clip_norm,
         lr_decay=lr_decay,
         staircase=staircase,
         stage_length=stage_length,
         **options,
     )
+    return optimizer

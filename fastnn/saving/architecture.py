@@ -10,59 +10,51 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastnn import schedulers, weights
+from fastnn._own import says
 from fastnn._typing import Array
 from fastnn._validation import require_float_dtype
 from fastnn.activations import ACTIVATIONS
-from fastnn.layers import FullyConnected, Layer
+from fastnn.layers import LAYERS, Layer
 from fastnn.losses import LOSSES
-from fastnn.models import NeuralNetwork
-from fastnn.optimizers import SGD, Adam
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.stack import LayerStack
 
-_INITIALIZERS = (
-    weights.Zeros,
-    weights.Ones,
-    weights.Identity,
-    weights.Uniform,
-    weights.Normal,
-    weights.Constant,
-    weights.Preset,
-    weights.Sparse,
-    weights.HeUniform,
-    weights.HeNormal,
-    weights.XavierUniform,
-    weights.XavierNormal,
-)
 # The parts that there are, by the name of the argument they are given as.
 _TABLES: dict[str, Iterable[type]] = {
-    "layer": (FullyConnected,),
+    "layer": LAYERS.values(),
     "activation": ACTIVATIONS.values(),
-    "weight_init": _INITIALIZERS,
+    "weight_init": weights.INITIALIZERS.values(),
     "loss": LOSSES.values(),
-    "optimizer": (SGD, Adam),
+    "optimizer": OPTIMIZERS.values(),
     "lr_scheduler": (schedulers.Constant, schedulers.Exponential),
 }
+_N = TypeVar("_N", bound=LayerStack)
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
-_LATER = {"eps_hat"}  # arguments that files of earlier versions lack: they have their defaults
+_LATER = {"eps_hat", "global_clip_norm"}  # arguments that files of earlier versions lack
+_NEW = {"global_clip_norm"}  # those that are written only if they are not the default
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
 
 
-def describe(model: NeuralNetwork, arrays: dict[str, Array]) -> dict[str, Any]:
+def describe(model: LayerStack, arrays: dict[str, Array]) -> dict[str, Any]:
     """Return a network's architecture as JSON takes it; its arguments that are arrays go to ``arrays``.
 
     Raises ``TypeError`` for a part that is not one of fastnn's own.
     """
-    if type(model) is not NeuralNetwork:
+    if not says(model, "is_saved"):
         raise TypeError(f"cannot save a {type(model).__name__}: only NeuralNetwork itself")
     layers = []
     for i, layer in enumerate(model.layers):
         dtype = None if layer.dtype is None else layer.dtype.name
-        layers.append({**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype})
+        entry = {**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype}
+        if layer.made and not layer.parameters:  # from which a width could be told
+            entry["n_in"] = layer.n_in
+        layers.append(entry)
     return {
         "loss": _describe(model.loss, "loss", "loss", arrays),
         "layers": layers,
@@ -73,15 +65,18 @@ def describe(model: NeuralNetwork, arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 def build(
-    description: Mapping[str, Any], arrays: dict[str, Array], rng: np.random.Generator | None
-) -> NeuralNetwork:
-    """Return the network of a description, which takes its arguments out of ``arrays``."""
+    description: Mapping[str, Any],
+    arrays: dict[str, Array],
+    rng: np.random.Generator | None,
+    kind: type[_N],
+) -> _N:
+    """Return the network of a description, of a class; its arguments are taken out of ``arrays``."""
     layers = []
     for i, entry in enumerate(description["layers"]):
         layer: Layer = _build(entry, "layer", f"layers.{i}", arrays)
         layer.dtype = require_float_dtype(f"layers.{i}.dtype", entry["dtype"])
         layers.append(layer)
-    model = NeuralNetwork(
+    model = kind(
         _build(description["loss"], "loss", "loss", arrays),
         layers,
         _build(description["optimizer"], "optimizer", "optimizer", arrays),
@@ -102,6 +97,8 @@ def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dic
     arguments: dict[str, Any] = {}
     for argument, default in _arguments(type(part)):
         value = getattr(part, _ATTRIBUTES.get(argument, argument))
+        if argument in _NEW and value == default:
+            continue
         where = f"{label}.{argument}"
         if isinstance(value, np.generic):
             value = value.item()

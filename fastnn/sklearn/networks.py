@@ -14,7 +14,6 @@ from fastnn._validation import as_float
 from fastnn.activations import ACTIVATIONS
 from fastnn.engine import obstacle
 from fastnn.layers import FullyConnected
-from fastnn.layers.base import Parameters
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import SGD
@@ -81,11 +80,9 @@ class Network:
         for i, activation in enumerate([*hidden, last]):
             W = as_float(coefs[i], f"coefs_[{i}]", dtype)
             b = as_float(intercepts[i], f"intercepts_[{i}]", dtype)[None]
-            layer = FullyConnected(W.shape[1], _NAMES.get(activation, activation))
-            layer.adopt(Parameters(W=W, b=b))
-            layers.append(layer)
+            layers.append(FullyConnected.of(W, b, _NAMES.get(activation, activation)))
         self.net = NeuralNetwork(loss, layers, SGD(), dtype=dtype)
-        self.net._flatten()
+        self.net.gather()
         # Whether outputs, whatever loss they go to, are computed in one compiled call.
         self._compiled = obstacle(NeuralNetwork("l2", layers, SGD(), dtype=dtype)) is None
         self.trains_compiled = obstacle(self.net) is None

@@ -61,7 +61,7 @@ def batches(
         rows = order[first : first + count]
         part = None if weights is None else weights[rows]
         dense = Data(X[rows].toarray(), data.batch_size, Y[rows], data.out_dim, part)
-        yield from net._batches(dense, False, epoch, dense.samples_per_epoch)
+        yield from net.batches(dense, False, epoch, dense.samples_per_epoch)
 
 
 def _by_gradients(
@@ -74,5 +74,5 @@ def _by_gradients(
         out = network.gradients(X[rows], y, part, alpha)
         network.net.update(epoch)
         nothing = part is not None and not part.sum()
-        yield [0.0 if nothing else loss(y, out, part)], [network.net._error(y, out)]
+        yield [0.0 if nothing else loss(y, out, part)], [network.net.error_of(y, out)]
     network.penalise(alpha)  # which weights change

@@ -161,11 +161,13 @@ class Stochastic:
         while run.epoch < run.epochs:
             for callback in told:
                 callback.on_epoch_begin(run)
-            steps = None
             if rows is not None:
                 options = self.shuffle, run.epoch, self.alpha, self._mean_loss
                 steps = batches(self._net, rows, run.dataset.train, *options)
-            if run.stopped or not training.one_pass(run, self.shuffle, told, check_interrupt, steps):
+            else:
+                left = run.steps - len(run.losses)
+                steps = self._net.net.batches(run.dataset.train, self.shuffle, run.epoch, left)
+            if run.stopped or not training.one_pass(run, told, check_interrupt, steps):
                 break
             self._note(run, penalty.total, validation)
             for callback in callbacks:
@@ -206,7 +208,7 @@ class Stochastic:
             out = self._forward_pass_fast(X, check_input=False)
             self.validation_loss_curve_.append(self._loss_of(y, out, weights))
             history.validation_loss.append(self.validation_loss_curve_[-1])
-            history.validation_error.append(run.net._error(y, out))
+            history.validation_error.append(run.net.error_of(y, out))
             labels = self._label_binarizer.inverse_transform(y) if is_classifier(self) else y
         self._update_no_improvement_count(self.early_stopping, X, labels, weights)
 

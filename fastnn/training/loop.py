@@ -6,99 +6,23 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn import _own
 from fastnn._typing import Array
 from fastnn._validation import as_real, require_count
-from fastnn.datasets import Data
-from fastnn.evaluation import describe
+from fastnn.callbacks import Callback, Run
+from fastnn.datasets import Data, Dataset
 from fastnn.logs import History
 from fastnn.schedulers import Exponential
 from fastnn.training.interrupt import deferred_interrupt
-
-if TYPE_CHECKING:
-    from fastnn.callbacks import Callback
-    from fastnn.datasets import Dataset
-    from fastnn.models import NeuralNetwork
-
-
-@dataclass
-class Run:
-    """A training run under way: what callbacks are told of it, and how they end it.
-
-    Attributes
-    ----------
-    net : NeuralNetwork
-    dataset : Dataset
-    epochs : int
-        How many passes over ``dataset.train`` were asked for.
-    epoch : int
-        The one under way, counted from 0.
-    losses : list of float
-        Of its batches so far.
-    errors : list of float
-        Likewise.
-    history : History
-        Of the finished epochs; ``net.history`` as well.
-    stopped : str or None
-        Why :meth:`stop` was called, if it was.
-    by_rows : bool
-        Whether every row counts the same in an epoch's figures, as in ``fit``; else every batch does,
-        whatever its size, as in ``train``.
-    """
-
-    net: NeuralNetwork
-    dataset: Dataset
-    epochs: int
-    epoch: int = 0
-    losses: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
-    history: History = field(default_factory=History)
-    stopped: str | None = None
-    by_rows: bool = False
-
-    @property
-    def steps(self) -> int:
-        """The number of batches of an epoch."""
-        return _own.steps(self.dataset.train)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the epoch under way; NaN for an optimiser that has none."""
-        scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
-        if callable(scheduler):
-            return float(scheduler(self.epoch))
-        return float(getattr(self.net.optimizer, "lr", math.nan))
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """The last finished epoch's ``loss``, ``error`` and, if validated, ``validation_...``."""
-        return {name: values[-1] for name, values in vars(self.history).items() if values}
-
-    @property
-    def summary(self) -> str:
-        """The last finished epoch in words."""
-        history = self.history
-        line = "training " + describe(self.net, history.loss[-1], history.error[-1])
-        if history.validation_loss:
-            loss, error = history.validation_loss[-1], history.validation_error[-1]
-            line += f"; validation {describe(self.net, loss, error)}"
-        return line
-
-    def stop(self, reason: str = "a callback asked for it") -> None:
-        """End the run once all callbacks have been told what this one was just told.
-
-        From ``on_batches_end`` an epoch is broken off, and does not count, unless that was its end.
-        """
-        self.stopped = reason
+from fastnn.training.roads import Trainable
 
 
 def run(
-    net: NeuralNetwork,
+    net: Trainable,
     dataset: Dataset,
     epochs: int,
     shuffle: bool,
@@ -112,11 +36,11 @@ def run(
     run = Run(net, dataset, epochs, by_rows=by_rows)
     with under_way(run, callbacks) as check_interrupt:
         while run.epoch < epochs and run.stopped is None:
-            _epoch(run, shuffle, callbacks, check_interrupt)
+            _epoch(net, run, shuffle, callbacks, check_interrupt)
     return run.history
 
 
-def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
+def _check_data(net: Trainable, dataset: Dataset) -> None:
     """Check shapes and dtypes before training; batches of a program's own data are checked later."""
     if _own.part(dataset, "train") is None:
         raise ValueError("the dataset has no train part")
@@ -132,7 +56,7 @@ def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
     labels: Any = getattr(train, "labels", None)
     if n_out is None and np.ndim(labels) == 2:
         n_out = np.shape(labels)[1]
-    n_out = n_out or net.layers[-1].n_out
+    n_out = n_out or net.n_out
     if n_out is not None:
         net.prepare(int(n_out), *shapes)
     elif shapes:
@@ -141,7 +65,7 @@ def _check_data(net: NeuralNetwork, dataset: Dataset) -> None:
         )
 
 
-def check_rates(net: NeuralNetwork, epochs: int) -> None:
+def check_rates(net: Trainable, epochs: int) -> None:
     """Raise ``ValueError`` if the learning rate overflows in one of the epochs."""
     scheduler = getattr(net.optimizer, "lr_scheduler", None)
     if epochs and isinstance(scheduler, Exponential):
@@ -161,14 +85,22 @@ def under_way(run: Run, callbacks: Sequence[Callback]) -> Iterator[Callable[[], 
 
 
 def _epoch(
-    run: Run, shuffle: bool, callbacks: Sequence[Callback], check_interrupt: Callable[[], None]
+    net: Trainable,
+    run: Run,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    check_interrupt: Callable[[], None],
 ) -> None:
     history, validate = run.history, _own.part(run.dataset, "validate")
     if run.by_rows and not run.losses:  # figures are by rows of a pass from its beginning
         _own.start_anew(run.dataset.train)
     for callback in callbacks:
         callback.on_epoch_begin(run)
-    if run.stopped is not None or not one_pass(run, shuffle, callbacks, check_interrupt):
+    if run.stopped is not None:
+        return
+    steps = run.steps - len(run.losses)  # a run that was resumed has done some
+    batches = net.batches(run.dataset.train, shuffle, run.epoch, steps)
+    if not one_pass(run, callbacks, check_interrupt, batches):
         return
     if run.by_rows:
         history.loss.append(weighted_mean(run.losses, run.dataset.train.batch_weights()))
@@ -178,12 +110,12 @@ def _epoch(
         history.error.append(_mean(run.errors))
     if validate is not None:
         if run.by_rows:
-            loss, error = run.net.evaluate(validate.data_, validate.labels)
+            loss, error = net.evaluate(validate.data_, validate.labels)
         else:
-            loss, error = _validate(run.net, validate, shuffle)
+            loss, error = _validate(net, validate, shuffle)
         history.validation_loss.append(loss)
         history.validation_error.append(error)
-    _log(run.net, history)
+    _log(net, history)
     for callback in callbacks:
         callback.on_epoch_end(run)
     if run.losses:
@@ -206,21 +138,17 @@ def warn_if_lost(history: History, what: str, stacklevel: int = 4) -> None:
 
 def one_pass(
     run: Run,
-    shuffle: bool,
     callbacks: Sequence[Callback],
     check_interrupt: Callable[[], None],
-    batches: Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]] | None = None,
+    batches: Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]],
 ) -> bool:
     """Train on a pass over the training part; return whether it came to its end.
 
-    ``batches`` trains on some batches at each turn, and yields their losses and errors; by default the
-    network does.
+    ``batches`` trains on some batches at each turn, and yields their losses and errors.
     """
-    train = run.dataset.train
     finished = False
-    steps = run.steps - len(run.losses)  # a run that was resumed has done some
     try:
-        for losses, errors in batches or run.net._batches(train, shuffle, run.epoch, steps):
+        for losses, errors in batches:
             run.losses.extend(losses)
             run.errors.extend(errors)
             for callback in callbacks:
@@ -231,16 +159,16 @@ def one_pass(
         finished = True
     finally:
         if not finished:  # the next run starts a new pass
-            _own.start_anew(train)
+            _own.start_anew(run.dataset.train)
     return True
 
 
-def _validate(model: NeuralNetwork, data: Data, shuffle: bool) -> tuple[float, float]:
+def _validate(model: Trainable, data: Data, shuffle: bool) -> tuple[float, float]:
     results = []
     for _ in range(_own.steps(data)):
         X, Y = _own.labelled(data, shuffle, model.rng)
         batch = (X, Y) if isinstance(data, Data) else model.checked_batch(X, Y)
-        results.append(model._evaluate(*batch))
+        results.append(model.evaluate_batch(*batch))
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
 
 
@@ -259,7 +187,7 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _log(model: NeuralNetwork, history: History) -> None:
+def _log(model: Trainable, history: History) -> None:
     if model.logger is None:
         return
     for name in ("loss", "error"):

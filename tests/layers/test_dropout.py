@@ -1,4 +1,4 @@
-"""Dropout: the statistics of its mask, its steps and seeds, and what it does in mode "test"."""
+"""Dropout: the statistics of its mask, its steps and seeds, and what it does outside training."""
 
 import copy
 
@@ -118,15 +118,15 @@ def test_the_gradient_is_that_of_finite_differences(rng):
 
 def test_mode_test_is_the_identity_and_no_step(dtype, rng):
     X, dY = rng.normal(size=(2, 6, 5)).astype(dtype)
-    layer = made(0.4, mode="test")
+    layer = made(0.4, training=False)
     np.testing.assert_array_equal(layer.forward(X), X)
     np.testing.assert_array_equal(layer.backward(dY), dY)
     assert layer.buffers["step"].tolist() == [0]
-    layer.mode = "train"
+    layer.training = True
     assert (layer.forward(X) != X).any()
     assert layer.buffers["step"].tolist() == [1]
-    with pytest.raises(ValueError, match="mode"):
-        layer.mode = "off"
+    with pytest.raises(TypeError, match="training"):
+        layer.training = "off"
 
 
 def test_rate_0_is_the_identity(dtype, rng):

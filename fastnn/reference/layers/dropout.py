@@ -49,11 +49,11 @@ def dropout(x: Array, rate: float, seed: int, step: int, first: int) -> Array:
 
 
 class Dropout(Layer):
-    """``Y = X * mask / (1 - rate)`` in mode "train", with a new mask at each step; else ``Y = X``."""
+    """``Y = X * mask / (1 - rate)`` in training, with a new mask at each step; else ``Y = X``."""
 
     def __init__(self, rate: float = 0.5) -> None:
         super().__init__()
-        self.rate, self.mode = rate, "train"
+        self.rate, self.training = rate, True
         self.buffers: OrderedDict[str, Array] = OrderedDict()
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
@@ -66,7 +66,7 @@ class Dropout(Layer):
         if self.n_in is None:
             self._init_parameters(X.shape)
         self.cache["step"] = None
-        if self.mode == "test":
+        if not self.training:
             return X
         self.cache["step"] = int(self.buffers["step"][0])
         self.buffers["step"] += 1

@@ -1,0 +1,119 @@
+"""Layers under a loss, and whether data fit them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn import _own
+from fastnn._changes import watched
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import ONE_CLASS, ONE_COLUMN, as_batch, as_targets
+from fastnn.activations import SoftMax
+from fastnn.layers import Layer
+from fastnn.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
+
+
+class CheckedLayers:
+    """What a network's data are checked against; :class:`fastnn.stack.LayerStack` is one."""
+
+    loss: Loss = watched()
+    layers: list[Layer]
+    dtype: Any
+
+    @property
+    def width_layer(self) -> Layer:
+        """The layer that sets the output's width: the last one that does not keep its input's."""
+        return next((x for x in reversed(self.layers) if not x.keeps_width), self.layers[-1])
+
+    @property
+    def n_out(self) -> int | None:
+        """The width of the output, None if it is to be inferred from targets."""
+        return self.width_layer.n_out
+
+    def features(self, X: ArrayLike, name: str = "X") -> Array:
+        """Return a batch of features as a float array of the network's dtype."""
+        return as_batch(X, name, self.dtype)
+
+    def targets(
+        self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
+    ) -> Array:
+        """Return targets, class numbers too, as rows ``(n, k)`` of floats.
+
+        ``names``: of the features and the targets in messages.
+        """
+        classes = isinstance(self.loss, CrossEntropy) or _own.name_of(self.loss) == "cross_entropy"
+        n_out = n_out or self.n_out
+        self.check_classes(n_out)
+        rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self.ends_in_softmax()))
+        self.check_classes(rows.shape[1])
+        if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
+            raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
+        return rows
+
+    def checked_batch(self, X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
+        """Return a batch of a program's own data as float arrays, targets as the loss needs them."""
+        names = "the batch's data", "its labels"
+        x = self.features(X, names[0])
+        if type(self.loss) in LOSSES.values():
+            return x, self.targets(Y, len(x), names)
+        return x, as_batch(Y, names[1], None)
+
+    def ends_in_softmax(self) -> bool:
+        """Return whether the last activation is softmax."""
+        return type(getattr(self.layers[-1], "activation", None)) is SoftMax
+
+    def check_classes(self, n_out: int | None) -> None:
+        """Raise ``ValueError`` for a softmax of one output."""
+        if n_out == 1 and self.ends_in_softmax():
+            raise ValueError(f"the targets are of one class or column; {ONE_CLASS}")
+
+    def require_columns(self, n_out: int) -> None:
+        """Raise ``ValueError`` if the loss is cross-entropy of one output, whatever its activation."""
+        if n_out == 1 and type(self.loss) is CrossEntropy:
+            raise ValueError(f"the targets are of one class or column; {ONE_COLUMN}")
+
+    def prepare(self, n_out: int, *X_shapes: tuple[int, ...]) -> None:
+        """Give the last layer its width if it has none; check that all layers fit the data.
+
+        Raises ``ValueError``, and changes nothing, if they do not, or the data not one another.
+        """
+        if isinstance(self.loss, CrossEntropy):
+            self.loss.check_classes(n_out)
+        self.check_classes(n_out)
+        last = self.width_layer
+        before = last.n_out
+        if last.n_out is None or (last.n_in is None and last.chooses_width):
+            last.n_out = n_out
+        elif last.n_out not in (None, n_out):
+            raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")
+        try:
+            for X_shape in X_shapes:
+                self.check_input(X_shape)
+                if X_shape[1:] != X_shapes[0][1:]:
+                    raise ValueError(
+                        f"the validation data have {X_shape[-1]} features, "
+                        f"the training data {X_shapes[0][-1]}"
+                    )
+        except ValueError:
+            last.n_out = before
+            raise
+
+    def check_input(self, X_shape: tuple[int, ...]) -> None:
+        """Raise ``ValueError`` if a layer cannot take what it would get for an input of a shape."""
+        shape = X_shape
+        for i, layer in enumerate(self.layers):
+            if not _own.offers(layer, "check_input"):
+                return
+            try:
+                output_shape = layer.check_input(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
+            if output_shape is None:
+                return
+            shape = output_shape
+
+    @staticmethod
+    def check_target(target: Array, out: Array) -> None:
+        """Raise ``ValueError`` if targets and outputs differ in shape."""
+        if target.shape != out.shape:
+            raise ValueError(f"the targets have shape {target.shape}, the output {out.shape}")
