@@ -1,20 +1,12 @@
-"""Optimisers' rules, and updates over flat arrays of ``m`` parameters.
-
-A rule's formula is a function of one parameter: of its gradient, its state, and the optimiser's
-numbers, in this order. It returns the step, which is subtracted from the parameter, and the new state.
-Kernels below call it for each element; :mod:`fastnn.kernels.emitted.rules` calls it with vectors, and
-so updates weights where their gradient has just been computed.
-"""
+"""Optimisers' updates over flat arrays of ``m`` parameters, by the formulas of `formulas.py`."""
 
 import math
-from math import sqrt
 
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels import rows
-from fastnn.kernels.compiling.jit import exact, inlined, inner, muladd
-from fastnn.kernels.compiling.records import Record
+from fastnn.kernels import formulas, rows
+from fastnn.kernels.compiling.jit import exact, inner, muladd
 from fastnn.kernels.emitted.sums import BLOCK, sum_of_products, terms
 
 _SMALL, _LARGE = 2.0**-800, 2.0**800  # between them no square that counts is rounded away
@@ -47,55 +39,13 @@ def norm(gradient: Array) -> float:
     return _scaled_norm(gradient)
 
 
-class MomentumNumbers(Record):
-    """The numbers of gradient descent; ``keeps``: 1 if the velocity is to be written, else 0."""
-
-    lr: float
-    momentum: float
-    keeps: float
-
-
-class AdamNumbers(Record):
-    """The numbers of :func:`adam`; ``rest_1`` and ``rest_2`` are ``1 - beta_1`` and ``1 - beta_2``."""
-
-    step_size: float
-    beta_1: float
-    beta_2: float
-    eps: float
-    rest_1: float
-    rest_2: float
-
-
-@inlined
-def momentum_rule(g, velocity, lr, momentum):
-    """Return ``velocity = momentum velocity + lr g``, which is both the step and the new state."""
-    step = muladd(momentum, velocity, lr * g)
-    return step, step
-
-
-@inlined
-def nesterov_rule(g, velocity, lr, momentum):
-    """Return ``momentum velocity + lr g`` of the new velocity of :func:`momentum_rule`, and that."""
-    scaled = lr * g
-    velocity = muladd(momentum, velocity, scaled)
-    return muladd(momentum, velocity, scaled), velocity
-
-
-@inlined
-def adam_rule(g, m, v, step_size, beta_1, beta_2, eps, rest_1, rest_2):
-    """Return ``step_size m / (sqrt(v) + eps)`` of the new moments, and these: see :func:`adam`."""
-    m = muladd(beta_1, m, rest_1 * g)
-    v = muladd(beta_2, v, rest_2 * (g * g))
-    return step_size * m / (sqrt(v) + eps), m, v
-
-
 @exact
 def sgd_momentum(gradient: Array, velocity: Array, lr: float, momentum: float, out: Array) -> None:
     """``out = momentum * velocity + lr * gradient``."""
     lr = gradient.dtype.type(lr)
     momentum = gradient.dtype.type(momentum)
     for i in range(gradient.size):
-        out[i], _ = momentum_rule(gradient[i], velocity[i], lr, momentum)
+        out[i], _ = formulas.momentum(gradient[i], velocity[i], lr, momentum)
 
 
 @exact
@@ -130,4 +80,4 @@ def adam(
     c2 = gradient.dtype.type(1.0 - beta_2)
     eps = gradient.dtype.type(eps)
     for i in range(gradient.size):
-        out[i], m[i], v[i] = adam_rule(gradient[i], m[i], v[i], step_size, b1, b2, eps, c1, c2)
+        out[i], m[i], v[i] = formulas.adam(gradient[i], m[i], v[i], step_size, b1, b2, eps, c1, c2)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import FullyConnected, engine
+from fastnn import FullyConnected
+from fastnn.engine import made_from
 from fastnn.kernels.compiling import jit
 
 
@@ -236,7 +237,7 @@ def test_weights_replaced_while_another_thread_makes_a_plan(rng, monkeypatch):
     X, W = rng.normal(size=(5, 4)), rng.normal(size=(4, 8))
     net = small_network()
     net.forward(X)
-    parts = engine._parts
+    parts = made_from.parts_of
     late = [W]
 
     def between(model):
@@ -247,7 +248,7 @@ def test_weights_replaced_while_another_thread_makes_a_plan(rng, monkeypatch):
             net.layers[0].parameters["W"] = value
         return parts(model)
 
-    monkeypatch.setattr(engine, "_parts", between)
+    monkeypatch.setattr(made_from, "parts_of", between)
     net.predict(X)
     assert not late
     np.testing.assert_allclose(net.predict(X), net.forward(X), rtol=1e-12)

@@ -14,24 +14,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastnn import pace
 from fastnn._arrays import unlocked
+from fastnn._changes import Changes
 from fastnn._own import offers, says
 from fastnn._typing import Array
 from fastnn.datasets import Data
-from fastnn.engine import stretches
-from fastnn.engine.fresh import Plans, is_made, take, trained_parts
+from fastnn.engine import made_from, stretches
 from fastnn.engine.plans import InferencePlan, LossPlan
 from fastnn.engine.stretches import Stretch
 from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.step import threads
 from fastnn.stack import LayerStack
 
+_T = TypeVar("_T")
 _ROWS = 1024  # of a batch without updates that are taken at a time
 
 
@@ -59,7 +61,7 @@ def _obstacle_in_layers(model: LayerStack) -> str | None:
             return f"layer {i} {reason}"
         if len({layer.dtype, *(p.dtype for p in layer.parameters.values())}) > 1:
             return f"layer {i} mixes dtypes"
-    if not any(layer.parameters for layer in model.layers) and is_made(model):
+    if not any(layer.parameters for layer in model.layers) and model.is_made:
         return "no layer has parameters"
     if len({layer.dtype for layer in model.layers}) > 1:
         return "layers differ in dtype"
@@ -74,9 +76,9 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self._training = Plans()
-        self._evaluation = Plans()
-        self._inference = Plans()
+        self._training = _Plans()
+        self._evaluation = _Plans()
+        self._inference = _Plans()
 
     def __reduce__(self) -> tuple[type[Engine], tuple[()]]:
         """Copy and pickle as a new engine: addresses hold in one process, for one set of arrays."""
@@ -179,7 +181,7 @@ class Engine:
             free = self._inference_plans(model, X.shape)
         if free is None:
             return None
-        plan = take(free)
+        plan = _take(free)
         if plan is None:
             plan = InferencePlan(model, len(X))
             if plan.X_shape != X.shape:
@@ -203,7 +205,7 @@ class Engine:
             free = self._evaluation_plans(model, len(x))
             if free is None:
                 return None
-            plan = take(free) or LossPlan(model, len(x))
+            plan = _take(free) or LossPlan(model, len(x))
             if x.shape != plan.X_shape or y.shape != plan.Y_shape:
                 free.append(plan)
                 return None
@@ -213,7 +215,7 @@ class Engine:
 
     def _training_plan(self, model: LayerStack, n: int) -> Any:
         if not self._training.fresh(model) and not self._training.renew(
-            model, obstacle(model) is None, lambda: trained_parts(model)
+            model, obstacle(model) is None, lambda: made_from.trained_parts(model)
         ):
             return None
         plan = self._training.get((n, model.layers[0].n_in))
@@ -225,7 +227,7 @@ class Engine:
     def _evaluation_plans(self, model: LayerStack, n: int) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
             model,
-            is_made(model) and obstacle(model) is None,
+            model.is_made and obstacle(model) is None,
             lambda: [(vars(model), "loss", model.loss)],
         ):
             return None
@@ -234,13 +236,71 @@ class Engine:
 
     def _inference_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[InferencePlan] | None:
         if not self._inference.fresh(model) and not self._inference.renew(
-            model, is_made(model) and _obstacle_in_layers(model) is None
+            model, model.is_made and _obstacle_in_layers(model) is None
         ):
             return None
         if shape[1] != model.layers[0].n_in:
             return None
         free: list[InferencePlan] | None = self._inference.get(shape)
         return self._inference.add(shape, []) if free is None else free
+
+
+class _Plans:
+    """Plans of one kind, by number of rows or the input's shape, and what they were made from.
+
+    That is looked at only if anything that is watched, of whatever network, was replaced.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[Any, Any] = {}
+        self._layers: list[Any] = []
+        self._changes = -1
+        self._threads: int | None = None
+        self._made_from: Sequence[Any] = ()
+        self._counts: list[int] = []  # of each layer's parameters
+        self.get = self._plans.get
+
+    def fresh(self, model: LayerStack) -> bool:
+        """Return whether all that plans are made from is where it was, the very same objects."""
+        changes = Changes.count
+        if not self._layers or model.layers != self._layers or threads.chosen != self._threads:
+            return False
+        if changes != self._changes:
+            if not made_from.unchanged(*self._made_from) or made_from.counts(model) != self._counts:
+                return False
+            self._changes = changes
+        return True
+
+    def renew(
+        self, model: LayerStack, possible: bool, others: Callable[[], made_from.Parts] = list
+    ) -> bool:
+        """Forget all plans; return whether new ones are possible."""
+        self._layers = []
+        plans: dict[Any, Any] = {}  # another one, as other threads may still add to the last
+        if possible:
+            changes, layers = Changes.count, list(model.layers)
+            made_from = tuple(zip(*made_from.parts_of(model), *others(), strict=True))
+            self._made_from, self._counts = made_from, made_from.counts(model)
+            self._threads, self._changes = threads.count(), changes
+            self._plans, self.get = plans, plans.get
+            self._layers = layers  # last: now plans count as fresh
+        else:
+            self._plans, self.get = plans, plans.get
+        return possible
+
+    def add(self, key: Any, plans: _T) -> _T:
+        if len(self._plans) == 8:
+            self._plans.clear()
+        self._plans[key] = plans
+        return plans
+
+
+def _take(free: list[_T]) -> _T | None:
+    """Take a plan that no other thread has, or None if there is none."""
+    try:
+        return free.pop()
+    except IndexError:
+        return None
 
 
 def _like(array: Array, plan: Any) -> Array:

@@ -188,19 +188,17 @@ class Layer(ABC):
         ValueError
             If the arrays are not the layer's, by their names, shapes and dtypes; nothing has changed.
         """
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        shown = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in found.items())
         n_in = self.width_of(arrays) if n_in is None else n_in
         if not isinstance(n_in, int) or n_in < 1 or self.dtype is None:
-            raise ValueError(f"the layer cannot have {n_in} inputs and the dtype {self.dtype}")
+            raise ValueError(f"no layer of {n_in} inputs and dtype {self.dtype} has the arrays {shown}")
         shapes, forms = self.parameter_shapes((1, n_in)), self.buffer_forms()
         expected = {name: (shape, self.dtype) for name, shape in shapes.items()}
         expected |= {name: (shape, np.dtype(kind)) for name, (shape, kind) in forms.items()}
-        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         if found != expected:
-            shown = (
-                ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in forms.items())
-                for forms in (found, expected)
-            )
-            raise ValueError("the arrays are {}; the layer needs {}".format(*shown))
+            needed = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in expected.items())
+            raise ValueError(f"the arrays are {shown}; the layer needs {needed}")
         self.adopt(Parameters((name, arrays[name]) for name in shapes), n_in, self.dtype)
         self.buffers = OrderedDict((name, arrays[name].copy()) for name in forms)
 

@@ -9,6 +9,7 @@ import numpy as np
 from fastnn._changes import checked, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
+from fastnn.kernels import formulas
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.emitted import rules
 from fastnn.optimizers.base import Optimizer, copied
@@ -116,7 +117,7 @@ class Adam(Optimizer):
         lr, t = self.lr_scheduler(self.epoch), states[0].t
         for moments in states:
             moments.t += count
-        numbers = np.empty(count, kernels.AdamNumbers.dtype)
+        numbers = np.empty(count, formulas.AdamNumbers.dtype)
         numbers["beta_1"], numbers["beta_2"] = self.beta_1, self.beta_2
         numbers["rest_1"], numbers["rest_2"] = 1.0 - self.beta_1, 1.0 - self.beta_2
         corrected = [self._corrected(lr, t + 1 + i) for i in range(count)]

@@ -196,12 +196,13 @@ class Optimizer(ABC):
 
     def clip_jointly(self, gradients: Sequence[Array]) -> Sequence[Array]:
         """Return a network's gradients, scaled down to a joint norm of ``global_clip_norm``."""
-        if self.global_clip_norm is None:
+        limit = vars(self).get("global_clip_norm")  # a subclass may not have called __init__
+        if limit is None:
             return gradients
         norm = math.hypot(*(kernels.norm(np.ravel(gradient)) for gradient in gradients))
-        if not norm > self.global_clip_norm:
+        if not norm > limit:
             return gradients
-        return [g * g.dtype.type(self.global_clip_norm / norm) for g in gradients]
+        return [g * g.dtype.type(limit / norm) for g in gradients]
 
     def gradient_and_rate(
         self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None

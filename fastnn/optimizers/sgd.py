@@ -7,6 +7,7 @@ import numpy as np
 from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
+from fastnn.kernels import formulas
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.emitted import rules
 from fastnn.optimizers.base import Optimizer, copied
@@ -102,7 +103,7 @@ class SGD(Optimizer):
         return self.lr_scheduler(self.epoch), momentum, 1.0 if momentum else 0.0
 
     def advance_by(self, count: int, states: Sequence[Array]) -> Array:
-        numbers = np.empty(count, kernels.MomentumNumbers.dtype)
+        numbers = np.empty(count, formulas.MomentumNumbers.dtype)
         numbers[:] = self.advance(states)
         numbers["keeps"][-1:] = 1.0  # the cache is written
         self._unwritten = False

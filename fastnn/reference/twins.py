@@ -275,9 +275,14 @@ def kernels() -> dict[str, Any]:
             home = getattr(python, "__module__", "")
             compiled = hasattr(function, "py_func") or not jit.COMPILED
             public = not name.startswith("_") and home == module.name
-            if inspect.isfunction(python) and compiled and public:
+            if inspect.isfunction(python) and compiled and public and not _is_job(python):
                 found[f"{file}.{name}"] = function
     return found
+
+
+def _is_job(function: Callable[..., Any]) -> bool:
+    """Return whether a function is a phase of a step, which only compiled code calls."""
+    return next(iter(inspect.signature(function).parameters), "") == "at"
 
 
 def find(name: str) -> list[str]:

@@ -3,7 +3,7 @@
 A rule is applied where the gradient is: on the tile that has just been multiplied
 (:mod:`fastnn.kernels.emitted.gemm`), or on whole arrays, where their norm has to be known first. The
 gradient becomes ``scale (gradient + penalty values)``; then the rule's formula, of
-:mod:`fastnn.kernels.optimizers`, gives the step and the new state.
+:mod:`fastnn.kernels.formulas`, gives the step and the new state.
 
 Which rule it is, compiled code knows by its type (:class:`Rule`), and compiles that one alone. A new
 rule is a formula there, the record of its numbers, and a line with :func:`make_rule` here.
@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastnn.kernels import optimizers
+from fastnn.kernels import formulas
 from fastnn.kernels.compiling.constants import constants
 from fastnn.kernels.compiling.jit import inner
 from fastnn.kernels.compiling.memory import numbers
@@ -111,9 +111,9 @@ def numbers_of(rule: Rule) -> type[Record]:
     return _FORMULAS[rule.name].record
 
 
-sgd = make_rule("sgd", optimizers.momentum_rule, optimizers.MomentumNumbers)
-nesterov = make_rule("nesterov", optimizers.nesterov_rule, optimizers.MomentumNumbers)
-adam = make_rule("adam", optimizers.adam_rule, optimizers.AdamNumbers)
+sgd = make_rule("sgd", formulas.momentum, formulas.MomentumNumbers)
+nesterov = make_rule("nesterov", formulas.nesterov, formulas.MomentumNumbers)
+adam = make_rule("adam", formulas.adam, formulas.AdamNumbers)
 
 
 @inner

@@ -16,7 +16,7 @@ from fastnn.kernels.compiling.jit import call_job, inner
 from fastnn.kernels.compiling.memory import words
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.gemm import DESCENT, PLAIN, RELU_GRADIENT, RULE, SGD
-from fastnn.kernels.optimizers import MomentumNumbers
+from fastnn.kernels.formulas import MomentumNumbers
 from fastnn.kernels.step.calls import Product, Transposition
 from fastnn.kernels.step.phases import Activation, Parameter, activate, activation_gradient, penalty
 from fastnn.kernels.step.plan import Phase, Step, Task, cut, row_block

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import losses, optimizers
+from fastnn.kernels import formulas, losses, optimizers
 from fastnn.kernels.compiling import jit
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import array_at, stack, words
@@ -64,7 +64,7 @@ def _product(at: int, _: int) -> None:
     dtype, size = array_at(call.a, 1, 1, _like).dtype, array_at(call.a, 1, 1, _like).itemsize
     lr = momentum = dtype.type(0)
     if call.mode >= DESCENT:
-        numbers = optimizers.MomentumNumbers(call.numbers)
+        numbers = formulas.MomentumNumbers(call.numbers)
         lr, momentum = dtype.type(numbers.lr), dtype.type(numbers.momentum)
     b, b_row = _second_factor(call, _like)
     gemm(

@@ -8,7 +8,7 @@ import pytest
 
 import fastnn
 from fastnn.bench.networks import TrainingStep
-from fastnn.engine.plans import TrainingPlan
+from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.step import probes
 

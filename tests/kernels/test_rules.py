@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.kernels import optimizers
+from fastnn.kernels import formulas, optimizers
 from fastnn.kernels.compiling.jit import COMPILED, call_job, exact, inlined, muladd
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted import rules
@@ -88,7 +88,7 @@ def test_a_rule_may_have_three_states(dtype, rng):
 
 
 def test_a_changed_formula_is_another_rule():
-    other = rules.make_rule("three", optimizers.momentum_rule, optimizers.MomentumNumbers)
+    other = rules.make_rule("three", formulas.momentum, formulas.MomentumNumbers)
     assert other.name != rules.make_rule("three", three_rule, ThreeNumbers).name
 
 

@@ -214,7 +214,7 @@ def test_parameters_before_the_layer_is_used():
     assert {name: array.shape for name, array in parameters.items()} == shapes
     assert all(array.dtype == np.float32 for array in parameters.values())
     assert layer.n_in is None
-    layer.adopt(parameters)
+    layer.adopt(parameters, 4, np.dtype("float32"))
     assert (layer.n_in, layer.dtype) == (4, np.float32)
 
 
