@@ -279,8 +279,9 @@ class _Plans:
         plans: dict[Any, Any] = {}  # another one, as other threads may still add to the last
         if possible:
             changes, layers = Changes.count, list(model.layers)
-            made_from = tuple(zip(*made_from.parts_of(model), *others(), strict=True))
-            self._made_from, self._counts = made_from, made_from.counts(model)
+            parts = [*made_from.parts_of(model), *others()]
+            self._made_from = tuple(zip(*parts, strict=True))
+            self._counts = made_from.counts(model)
             self._threads, self._changes = threads.count(), changes
             self._plans, self.get = plans, plans.get
             self._layers = layers  # last: now plans count as fresh
