@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn._counterpart import Counterpart
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import (
@@ -23,7 +24,13 @@ from fastnn.kernels.parallel import by_rows, elementwise
 
 
 class Activation(ABC):
-    """Base class; calling an activation is :meth:`forward`."""
+    """Base class; calling an activation is :meth:`forward`.
+
+    ``torch`` and ``onnx`` say which PyTorch module and which ONNX operator compute the same.
+    """
+
+    torch: ClassVar[Counterpart | None] = None
+    onnx: ClassVar[Counterpart | None] = None
 
     def __repr__(self) -> str:
         return as_call(self)
@@ -100,6 +107,8 @@ class Sigmoid(_Elementwise):
 
     kernel = staticmethod(kernels.sigmoid)
     gradient_kernel = staticmethod(kernels.sigmoid_backward)
+    torch = Counterpart("Sigmoid")
+    onnx = Counterpart("Sigmoid")
 
 
 class TanH(_Elementwise):
@@ -107,6 +116,8 @@ class TanH(_Elementwise):
 
     kernel = staticmethod(kernels.tanh)
     gradient_kernel = staticmethod(kernels.tanh_backward)
+    torch = Counterpart("Tanh")
+    onnx = Counterpart("Tanh")
 
 
 class ReLU(_Elementwise):
@@ -114,6 +125,8 @@ class ReLU(_Elementwise):
 
     kernel = staticmethod(kernels.relu)
     gradient_kernel = staticmethod(kernels.relu_backward)
+    torch = Counterpart("ReLU")
+    onnx = Counterpart("Relu")
 
 
 class LeakyReLU(_Elementwise):
@@ -125,6 +138,8 @@ class LeakyReLU(_Elementwise):
 
     kernel = staticmethod(kernels.leaky_relu)
     gradient_kernel = staticmethod(kernels.leaky_relu_backward)
+    torch = Counterpart("LeakyReLU", parameter="negative_slope")
+    onnx = Counterpart("LeakyRelu", parameter="alpha", second_input="PRelu")
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self._slope = self._parameter = require_number("negative_slope", negative_slope, low=-math.inf)
@@ -144,6 +159,8 @@ class ELU(_Elementwise):
 
     kernel = staticmethod(kernels.elu)
     gradient_kernel = staticmethod(kernels.elu_backward)
+    torch = Counterpart("ELU", parameter="alpha")
+    onnx = Counterpart("Elu", parameter="alpha")
 
     def __init__(self, alpha: float = 1.0) -> None:
         self._alpha = self._parameter = require_number("alpha", alpha, low=-math.inf)
@@ -162,6 +179,8 @@ class GELU(_Elementwise):
 
     kernel = staticmethod(kernels.gelu)
     gradient_kernel = staticmethod(kernels.gelu_backward)
+    torch = Counterpart("GELU", {"approximate": "none"})
+    onnx = Counterpart("Gelu", {"approximate": "none"}, also={"approximate": (None,)})
 
 
 class GELUTanh(_Elementwise):
@@ -172,6 +191,8 @@ class GELUTanh(_Elementwise):
 
     kernel = staticmethod(kernels.gelu_tanh)
     gradient_kernel = staticmethod(kernels.gelu_tanh_backward)
+    torch = Counterpart("GELU", {"approximate": "tanh"})
+    onnx = Counterpart("Gelu", {"approximate": "tanh"})
 
 
 class SiLU(_Elementwise):
@@ -183,6 +204,8 @@ class SiLU(_Elementwise):
 
     kernel = staticmethod(kernels.silu)
     gradient_kernel = staticmethod(kernels.silu_backward)
+    torch = Counterpart("SiLU")
+    onnx = Counterpart("Sigmoid", times_input=True)
 
 
 class Softplus(_Elementwise):
@@ -194,6 +217,9 @@ class Softplus(_Elementwise):
 
     kernel = staticmethod(kernels.softplus)
     gradient_kernel = staticmethod(kernels.softplus_backward)
+    # PyTorch's is the identity beyond its threshold, with an error of exp(-threshold).
+    torch = Counterpart("Softplus", {"beta": 1.0, "threshold": 40.0}, also={"threshold": (20.0,)})
+    onnx = Counterpart("Softplus")
 
 
 class ArcTan(_Elementwise):
@@ -201,6 +227,8 @@ class ArcTan(_Elementwise):
 
     kernel = staticmethod(kernels.arctan)
     gradient_kernel = staticmethod(kernels.arctan_backward)
+    torch = Counterpart("ArcTan")
+    onnx = Counterpart("Atan")
 
 
 class _Rowwise(Activation):
@@ -235,6 +263,8 @@ class SoftMax(_Rowwise):
 
     kernel = staticmethod(softmax_kernels.softmax)
     gradient_kernel = staticmethod(softmax_kernels.softmax_backward)
+    torch = Counterpart("Softmax", {"dim": -1}, also={"dim": (1, None)})
+    onnx = Counterpart("Softmax", {"axis": -1}, also={"axis": (1, None)})
 
 
 class LogSoftMax(_Rowwise):
@@ -246,6 +276,8 @@ class LogSoftMax(_Rowwise):
 
     kernel = staticmethod(softmax_kernels.log_softmax)
     gradient_kernel = staticmethod(softmax_kernels.log_softmax_backward)
+    torch = Counterpart("LogSoftmax", {"dim": -1}, also={"dim": (1, None)})
+    onnx = Counterpart("LogSoftmax", {"axis": -1}, also={"axis": (1, None)})
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
