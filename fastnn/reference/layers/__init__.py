@@ -1,5 +1,16 @@
-"""Layers in plain NumPy."""
+"""Layers in plain NumPy. One file a kind; a new one gets a row in the table below."""
 
-from fastnn.reference.layers.base import FullyConnected, Layer, initialize_layer
+from typing import Any
 
-__all__ = ["FullyConnected", "Layer", "initialize_layer"]
+from fastnn._validation import choose
+from fastnn.reference.layers.base import Layer
+from fastnn.reference.layers.dense import FullyConnected
+
+__all__ = ["LAYERS", "FullyConnected", "Layer", "initialize_layer"]
+
+LAYERS: dict[str, type[Layer]] = {"fully_connected": FullyConnected}
+
+
+def initialize_layer(name: str, **arguments: Any) -> Layer:
+    """Return a new layer of that name; ``NotImplementedError`` if there is none."""
+    return choose("layer", name, LAYERS)(**arguments)
