@@ -17,6 +17,8 @@ from fastnn import reference
 from fastnn._typing import Array
 from fastnn.kernels.compiling import jit
 from fastnn.reference import kernels as naive
+from fastnn.reference.activations import ACTIVATIONS
+from fastnn.reference.formulas import FORMULAS
 
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], Any]
 
@@ -175,19 +177,6 @@ def batch(rng: np.random.Generator, n: int, k: int) -> int:
 _SOFTMAX, _CE = reference.SoftMax, reference.CrossEntropy
 _STEPS = (_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward)
 
-# Of each activation: its class in the reference, its class's arguments, which are its kernels' too.
-_ELEMENTWISE: dict[str, tuple[str, tuple[float, ...]]] = {
-    "relu": ("ReLU", ()),
-    "leaky_relu": ("LeakyReLU", (0.1,)),
-    "elu": ("ELU", (0.7,)),
-    "gelu": ("GELU", ()),
-    "gelu_tanh": ("GELUTanh", ()),
-    "silu": ("SiLU", ()),
-    "softplus": ("Softplus", ()),
-    "sigmoid": ("Sigmoid", ()),
-    "tanh": ("TanH", ()),
-    "arctan": ("ArcTan", ()),
-}
 _ROWS: dict[str, Twin] = {
     "activations.relu_gradient": Twin(naive.relu_gradient, (flat, flat)),
     "softmax.softmax_jvp": Twin(naive.softmax_jvp, (probabilities, rows)),
@@ -238,18 +227,16 @@ def twin(kernel: str) -> Twin | None:
     file, _, name = kernel.partition(".")
     if file not in ("activations", "softmax"):
         return _ROWS.get(kernel)
-    base = name.removesuffix("_backward")
-    draw = rows if file == "softmax" else flat
-    known = {**_ELEMENTWISE, "softmax": ("SoftMax", ()), "log_softmax": ("LogSoftMax", ())}
-    if kernel in _ROWS or base not in known:
+    kind = ACTIVATIONS.get(name.removesuffix("_backward"))
+    if kernel in _ROWS or kind is None:
         return _ROWS.get(kernel)
-    class_name, fixed = known[base]
-    activation = getattr(reference, class_name)
-    if base == name:
-        return Twin(activation(*fixed).forward, (draw,), fixed=fixed)
-    backward = activation(*fixed).backward
-    uses = (activation.forward,) if "forward" in backward.__code__.co_names else ()
-    return Twin(backward, (draw, draw), uses, fixed)
+    draw = rows if file == "softmax" else flat
+    fixed = FORMULAS[kind.name].parameter if kind.name in FORMULAS else ()
+    activation = kind(*fixed)
+    if kind.name == name:
+        return Twin(activation.forward, (draw,), fixed=fixed)
+    uses = (kind.forward,) if "forward" in kind.backward.__code__.co_names else ()
+    return Twin(activation.backward, (draw, draw), uses, fixed)
 
 
 def kernels() -> dict[str, Any]:
