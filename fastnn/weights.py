@@ -20,11 +20,12 @@ networks", AISTATS 2010.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fastnn._own import call
 from fastnn._repr import as_call
 from fastnn._typing import Array
 from fastnn._validation import choose
@@ -229,19 +230,19 @@ class HeNormal(_He):
         return self._normal(0.0, self.std(shape), shape)
 
 
-_INITIALIZERS: dict[str, Callable[[str | None, str], WeightInitializer]] = {
-    "zeros": lambda activation, mode: Zeros(),
-    "ones": lambda activation, mode: Ones(),
-    "identity": lambda activation, mode: Identity(),
-    "uniform": lambda activation, mode: Uniform(),
-    "normal": lambda activation, mode: Normal(),
-    "constant": lambda activation, mode: Constant(),
-    "preset": lambda activation, mode: Preset(),
-    "sparse": lambda activation, mode: Sparse(),
+INITIALIZERS: dict[str, type[WeightInitializer]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "identity": Identity,
+    "uniform": Uniform,
+    "normal": Normal,
+    "constant": Constant,
+    "preset": Preset,
+    "sparse": Sparse,
     "he_uniform": HeUniform,
     "he_normal": HeNormal,
-    "xavier_uniform": lambda activation, mode: XavierUniform(activation),
-    "xavier_normal": lambda activation, mode: XavierNormal(activation),
+    "xavier_uniform": XavierUniform,
+    "xavier_normal": XavierNormal,
 }
 
 
@@ -257,4 +258,6 @@ def initialize_weights(
     """
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    return choose("weight initialiser", name, _INITIALIZERS)(activation, mode)
+    kind = choose("weight initialiser", name, INITIALIZERS)
+    made: WeightInitializer = call(kind, activation=activation, mode=mode)
+    return made

@@ -53,7 +53,7 @@ def test_every_named_part_has_a_repr_that_makes_it_again():
     ]
     for part in made:
         assert type(eval(repr(part), vars(fastnn).copy())) is type(part)
-    for name in weights._INITIALIZERS:
+    for name in weights.INITIALIZERS:
         init = fastnn.initialize_weights(name, activation="relu")
         assert type(eval(repr(init), vars(weights).copy())) is type(init)
     assert repr(fastnn.initialize_scheduler("constant", 0.5)) == "Constant(lr=0.5)"

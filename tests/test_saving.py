@@ -70,7 +70,7 @@ def test_class_weights(tmp_path):
 @pytest.mark.parametrize(
     "init",
     [
-        *(name for name in weights._INITIALIZERS if name != "preset"),
+        *(name for name in weights.INITIALIZERS if name != "preset"),
         fastnn.Preset(np.arange(16.0).reshape(4, 4) / 20),
         fastnn.Uniform(-0.1, 0.2),
         fastnn.HeNormal("relu", "fan_out"),
