@@ -24,6 +24,8 @@ class Counterpart:
         ONNX attributes are float32.
     times_input : bool
         Whether the class's result is the operator's result times the input.
+    single_constants : bool
+        Whether its definition has float32 constants, so that float64 results are right to about 1e-7.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Counterpart:
     parameter: str | None = None
     second_input: str | None = None
     times_input: bool = False
+    single_constants: bool = False
 
     def reads(self, given: Mapping[str, Any]) -> bool:
         """Return whether a module or node with these arguments is this counterpart."""

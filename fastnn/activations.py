@@ -180,7 +180,9 @@ class GELU(_Elementwise):
     kernel = staticmethod(kernels.gelu)
     gradient_kernel = staticmethod(kernels.gelu_backward)
     torch = Counterpart("GELU", {"approximate": "none"})
-    onnx = Counterpart("Gelu", {"approximate": "none"}, also={"approximate": (None,)})
+    onnx = Counterpart(
+        "Gelu", {"approximate": "none"}, also={"approximate": (None,)}, single_constants=True
+    )
 
 
 class GELUTanh(_Elementwise):
@@ -192,7 +194,7 @@ class GELUTanh(_Elementwise):
     kernel = staticmethod(kernels.gelu_tanh)
     gradient_kernel = staticmethod(kernels.gelu_tanh_backward)
     torch = Counterpart("GELU", {"approximate": "tanh"})
-    onnx = Counterpart("Gelu", {"approximate": "tanh"})
+    onnx = Counterpart("Gelu", {"approximate": "tanh"}, single_constants=True)
 
 
 class SiLU(_Elementwise):

@@ -49,8 +49,8 @@ def export_onnx(
 
     Notes
     -----
-    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32, and defines GELU and
-    GELUTanh with float32 constants, in float64 too.
+    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32. It defines some
+    operators, among them GELU and GELUTanh, with float32 constants, in float64 too.
 
     Examples
     --------
