@@ -210,6 +210,21 @@ class SiLU(_Elementwise):
     onnx = Counterpart("Sigmoid", times_input=True)
 
 
+class HardSwish(_Elementwise):
+    """``f(z) = z relu6(z + 3) / 6`` with ``relu6(x) = min(max(x, 0), 6)``.
+
+    The gradient is ``dY (2 z + 3) / 6`` between -3 and 3, 0 for smaller z and ``dY`` for larger z.
+    At -3 and 3, where f has no derivative, it is 0 and ``dY``, as in PyTorch.
+
+    Source: A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    """
+
+    kernel = staticmethod(kernels.hard_swish)
+    gradient_kernel = staticmethod(kernels.hard_swish_backward)
+    torch = Counterpart("Hardswish")
+    onnx = Counterpart("HardSwish", single_constants=True)
+
+
 class Softplus(_Elementwise):
     """``f(z) = log(1 + exp(z))``, with gradient ``dY sigmoid(z)``.
 
@@ -296,6 +311,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "gelu": GELU,
     "gelu_tanh": GELUTanh,
     "silu": SiLU,
+    "hard_swish": HardSwish,
     "softplus": Softplus,
 }
 

@@ -15,6 +15,7 @@ __all__ = [
     "Activation",
     "ArcTan",
     "GELUTanh",
+    "HardSwish",
     "LeakyReLU",
     "Linear",
     "LogSoftMax",
@@ -167,6 +168,19 @@ class SiLU(Activation):
     def backward(self, Z: Array, dY: Array) -> Array:
         s = 1 / (1 + np.exp(-Z))
         return np.asarray(dY * (s + Z * s * (1 - s)))
+
+
+class HardSwish(Activation):
+    """``f(z) = z min(max(z + 3, 0), 6) / 6``; ``dZ = dY (2 z + 3) / 6`` inside, 0 and dY outside."""
+
+    name = "hard_swish"
+
+    def forward(self, Z: Array) -> Array:
+        return np.asarray(Z * np.clip(Z + 3, 0, 6) / 6)
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        inside = dY * (2 * Z + 3) / 6
+        return np.where(Z <= -3, 0 * dY, np.where(Z >= 3, dY, inside))
 
 
 class Softplus(Activation):

@@ -138,6 +138,14 @@ def _silu_slope(m: Any, x: Any) -> Any:
     return [s, x * s * m.sigmoid(-x)]
 
 
+def _hard_swish(m: Any, x: Any) -> Any:
+    return m.where(x <= -3, 0.0, m.where(x >= 3, x, x * (x + 3) / 6))
+
+
+def _hard_swish_slope(m: Any, x: Any) -> Any:
+    return m.where(x <= -3, 0.0, m.where(x >= 3, 1.0, (2 * x + 3) / 6))
+
+
 def _softplus(m: Any, x: Any) -> Any:
     return m.where(x < 0, 0.0, x) + m.log1p(m.exp(-abs(x)))
 
@@ -195,6 +203,10 @@ FORMULAS: dict[str, Formula] = {
     "silu": Formula(
         Exact(_silu, ends=(0, _INF), limit=(4, 4), work=(2, 1, 1)),
         Exact(_silu_slope, ends=(0, 1), limit=(4, 4), work=(6, 1, 1)),
+    ),
+    "hard_swish": Formula(
+        Exact(_hard_swish, ends=(0, _INF), limit=(2, 2), work=(4, 0, 1)),
+        Exact(_hard_swish_slope, ends=(0, 1), limit=(2, 2), work=(5, 0, 1)),
     ),
     "softplus": Formula(
         Exact(_softplus, ends=(0, _INF), limit=(4, 4), work=(2, 2)),
