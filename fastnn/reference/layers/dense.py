@@ -1,4 +1,4 @@
-"""Fully connected layers."""
+"""Fully connected layers, and the twins of their kernels."""
 
 from collections import OrderedDict
 
@@ -6,8 +6,24 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.reference.activations import initialize_activation
+from fastnn.reference.arguments import Twin, row, rows, square
 from fastnn.reference.layers.base import Layer
 from fastnn.weights import initialize_weights
+
+
+def affine(x: Array, w: Array, b: Array) -> Array:
+    """``x w + b``."""
+    return np.asarray(x @ w + b)
+
+
+def weight_gradient(x: Array, dz: Array) -> tuple[Array, Array]:
+    """``x^T dz``, and the sum of its rows."""
+    return x.T @ dz, dz.sum(axis=0, keepdims=True)
+
+
+def input_gradient(dz: Array, w: Array) -> Array:
+    """``dz w^T``."""
+    return np.asarray(dz @ w.T)
 
 
 class FullyConnected(Layer):
@@ -38,12 +54,20 @@ class FullyConnected(Layer):
     def forward(self, X: Array) -> Array:
         if self.n_in is None:
             self._init_parameters(X.shape)
-        Z = X @ self.parameters["W"] + self.parameters["b"]
+        Z = affine(X, self.parameters["W"], self.parameters["b"])
         self.cache["Z"], self.cache["X"] = Z, X
         return self.activation(Z)
 
     def backward(self, dLdY: Array) -> Array:
         dZ = self.activation.backward(self.cache["Z"], dLdY)
-        self.gradients["W"] = self.cache["X"].T @ dZ + self.l2 / len(dZ) * self.parameters["W"]
-        self.gradients["b"] = dZ.sum(axis=0, keepdims=True)
-        return np.asarray(dZ @ self.parameters["W"].T)
+        W = self.parameters["W"]
+        dW, self.gradients["b"] = weight_gradient(self.cache["X"], dZ)
+        self.gradients["W"] = dW + self.l2 / len(dZ) * W
+        return input_gradient(dZ, W)
+
+
+TWINS = {
+    "products.affine": Twin(affine, (rows, square, row), outputs=(rows,)),
+    "products.weight_gradient": Twin(weight_gradient, (rows, rows), outputs=(square, row)),
+    "products.input_gradient": Twin(input_gradient, (rows, square), outputs=(rows,)),
+}
