@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn._counterpart import Counterpart
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import (
@@ -29,7 +30,12 @@ class Activation(ABC):
     Compiled steps take a class that has, itself, a ``kernel`` and a ``gradient_kernel``; or a ``tile``,
     what a matrix product's tile does to be this activation, and ``tile_gradient``, the kernel of its
     gradient by the activation's output (None: the gradient is handed on).
+
+    ``torch`` and ``onnx`` say which PyTorch module and which ONNX operator compute the same.
     """
+
+    torch: ClassVar[Counterpart | None] = None
+    onnx: ClassVar[Counterpart | None] = None
 
     def __repr__(self) -> str:
         return as_call(self)
@@ -108,6 +114,8 @@ class Sigmoid(_Elementwise):
 
     kernel = staticmethod(kernels.sigmoid)
     gradient_kernel = staticmethod(kernels.sigmoid_backward)
+    torch = Counterpart("Sigmoid")
+    onnx = Counterpart("Sigmoid")
 
 
 class TanH(_Elementwise):
@@ -115,6 +123,8 @@ class TanH(_Elementwise):
 
     kernel = staticmethod(kernels.tanh)
     gradient_kernel = staticmethod(kernels.tanh_backward)
+    torch = Counterpart("Tanh")
+    onnx = Counterpart("Tanh")
 
 
 class ReLU(_Elementwise):
@@ -123,6 +133,8 @@ class ReLU(_Elementwise):
     kernel = staticmethod(kernels.relu)
     gradient_kernel = staticmethod(kernels.relu_backward)
     tile, tile_gradient = RELU, staticmethod(kernels.relu_gradient)
+    torch = Counterpart("ReLU")
+    onnx = Counterpart("Relu")
 
 
 class LeakyReLU(_Elementwise):
@@ -134,6 +146,8 @@ class LeakyReLU(_Elementwise):
 
     kernel = staticmethod(kernels.leaky_relu)
     gradient_kernel = staticmethod(kernels.leaky_relu_backward)
+    torch = Counterpart("LeakyReLU", parameter="negative_slope")
+    onnx = Counterpart("LeakyRelu", parameter="alpha", second_input="PRelu")
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self._slope = self._parameter = require_number("negative_slope", negative_slope, low=-math.inf)
@@ -153,6 +167,8 @@ class ELU(_Elementwise):
 
     kernel = staticmethod(kernels.elu)
     gradient_kernel = staticmethod(kernels.elu_backward)
+    torch = Counterpart("ELU", parameter="alpha")
+    onnx = Counterpart("Elu", parameter="alpha")
 
     def __init__(self, alpha: float = 1.0) -> None:
         self._alpha = self._parameter = require_number("alpha", alpha, low=-math.inf)
@@ -171,6 +187,10 @@ class GELU(_Elementwise):
 
     kernel = staticmethod(kernels.gelu)
     gradient_kernel = staticmethod(kernels.gelu_backward)
+    torch = Counterpart("GELU", {"approximate": "none"})
+    onnx = Counterpart(
+        "Gelu", {"approximate": "none"}, also={"approximate": (None,)}, single_constants=True
+    )
 
 
 class GELUTanh(_Elementwise):
@@ -181,6 +201,8 @@ class GELUTanh(_Elementwise):
 
     kernel = staticmethod(kernels.gelu_tanh)
     gradient_kernel = staticmethod(kernels.gelu_tanh_backward)
+    torch = Counterpart("GELU", {"approximate": "tanh"})
+    onnx = Counterpart("Gelu", {"approximate": "tanh"}, single_constants=True)
 
 
 class SiLU(_Elementwise):
@@ -192,6 +214,23 @@ class SiLU(_Elementwise):
 
     kernel = staticmethod(kernels.silu)
     gradient_kernel = staticmethod(kernels.silu_backward)
+    torch = Counterpart("SiLU")
+    onnx = Counterpart("Sigmoid", times_input=True)
+
+
+class HardSwish(_Elementwise):
+    """``f(z) = z relu6(z + 3) / 6`` with ``relu6(x) = min(max(x, 0), 6)``.
+
+    The gradient is ``dY (2 z + 3) / 6`` between -3 and 3, 0 for smaller z and ``dY`` for larger z.
+    At -3 and 3, where f has no derivative, it is 0 and ``dY``, as in PyTorch.
+
+    Source: A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    """
+
+    kernel = staticmethod(kernels.hard_swish)
+    gradient_kernel = staticmethod(kernels.hard_swish_backward)
+    torch = Counterpart("Hardswish")
+    onnx = Counterpart("HardSwish", single_constants=True)
 
 
 class Softplus(_Elementwise):
@@ -203,6 +242,9 @@ class Softplus(_Elementwise):
 
     kernel = staticmethod(kernels.softplus)
     gradient_kernel = staticmethod(kernels.softplus_backward)
+    # PyTorch's is the identity beyond its threshold, with an error of exp(-threshold).
+    torch = Counterpart("Softplus", {"beta": 1.0, "threshold": 40.0}, also={"threshold": (20.0,)})
+    onnx = Counterpart("Softplus")
 
 
 class ArcTan(_Elementwise):
@@ -210,6 +252,8 @@ class ArcTan(_Elementwise):
 
     kernel = staticmethod(kernels.arctan)
     gradient_kernel = staticmethod(kernels.arctan_backward)
+    torch = Counterpart("ArcTan")
+    onnx = Counterpart("Atan")
 
 
 class _Rowwise(Activation):
@@ -244,6 +288,8 @@ class SoftMax(_Rowwise):
 
     kernel = staticmethod(softmax_kernels.softmax)
     gradient_kernel = staticmethod(softmax_kernels.softmax_backward)
+    torch = Counterpart("Softmax", {"dim": -1}, also={"dim": (1, None)})
+    onnx = Counterpart("Softmax", {"axis": -1}, also={"axis": (1, None)})
 
 
 class LogSoftMax(_Rowwise):
@@ -255,6 +301,8 @@ class LogSoftMax(_Rowwise):
 
     kernel = staticmethod(softmax_kernels.log_softmax)
     gradient_kernel = staticmethod(softmax_kernels.log_softmax_backward)
+    torch = Counterpart("LogSoftmax", {"dim": -1}, also={"dim": (1, None)})
+    onnx = Counterpart("LogSoftmax", {"axis": -1}, also={"axis": (1, None)})
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
@@ -271,6 +319,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "gelu": GELU,
     "gelu_tanh": GELUTanh,
     "silu": SiLU,
+    "hard_swish": HardSwish,
     "softplus": Softplus,
 }
 

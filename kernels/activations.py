@@ -111,6 +111,25 @@ def silu_backward(z: Array, dy: Array, out: Array) -> None:
 
 
 @exact
+def hard_swish(z: Array, out: Array) -> None:
+    """``out = z relu6(z + 3) / 6``, relu6(x) = min(max(x, 0), 6); 0 at -inf."""
+    zero, three, six = z.dtype.type(0), z.dtype.type(3), z.dtype.type(6)
+    for i in range(z.size):
+        inner = z[i] * (z[i] + three) / six
+        out[i] = zero if z[i] <= -three else (z[i] if z[i] >= three else inner)
+
+
+@exact
+def hard_swish_backward(z: Array, dy: Array, out: Array) -> None:
+    """``out = dy (2 z + 3) / 6`` between -3 and 3; 0 from -3 down, ``dy`` from 3 up."""
+    zero, one, two = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2)
+    three, six = z.dtype.type(3), z.dtype.type(6)
+    for i in range(z.size):
+        inner = (two * z[i] + three) / six
+        out[i] = dy[i] * (zero if z[i] <= -three else (one if z[i] >= three else inner))
+
+
+@exact
 def softplus(z: Array, out: Array) -> None:
     """``out = log(1 + exp(z))``, as ``max(z, 0) + log1p(exp(-|z|))``."""
     zero = z.dtype.type(0)

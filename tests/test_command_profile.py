@@ -11,6 +11,7 @@ from fastnn.cli import sources
 from fastnn.cli.app import app
 from fastnn.kernels.compiling import jit
 from fastnn.reference import twins
+from fastnn.reference.arguments import Twin, flat
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_no_name_lists_the_kernels():
 
 
 def test_a_kernel_that_is_not_equal_to_its_twin_is_not_timed(monkeypatch):
-    wrong = twins.Twin(lambda z: z + 1, (twins.flat,))
+    wrong = Twin(lambda z: z + 1, (flat,))
     monkeypatch.setattr("fastnn.cli.profile.twin", lambda name: wrong)
     monkeypatch.setattr(sources, "source", lambda function: "")
     result = run("relu", "--n", 2, "--k", 4)

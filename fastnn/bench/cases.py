@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.bench.networks import INFERENCES, STEPS
-from fastnn.reference.formulas import ORACLES
+from fastnn.reference.formulas import FORMULAS, ORACLES
 
 _ELEMENTARY = {"float32": 20, "float64": 30}
 _TOLERANCE = {"float32": 2e-5, "float64": 1e-8}  # the reference's loss has an eps of 2e-16 in it
@@ -71,7 +71,7 @@ class Kernel:
     Parameters
     ----------
     arguments : str
-        Letters as in ``oracles``, one array each.
+        Letters as in ``ORACLES`` of ``fastnn.reference.formulas``, one array each.
     operations, elementary, divisions : int
         Plain operations, elementary functions, divisions.
     """
@@ -96,28 +96,10 @@ SOFTMAX = {
     "softmax_cross_entropy": Kernel("z y", 8, 1),
     "softmax_cross_entropy_labels": Kernel("z labels", 4, 1),
 }
-ACTIVATIONS = {
-    "relu": Kernel("z", 1),
-    "relu_backward": Kernel("z dy", 1),
-    "leaky_relu": Kernel("z", 2),
-    "leaky_relu_backward": Kernel("z dy", 2),
-    "elu": Kernel("z", 1, 1),
-    "elu_backward": Kernel("z dy", 2, 1),
-    "gelu": Kernel("z", 4, 1),
-    "gelu_backward": Kernel("z dy", 8, 2),
-    "gelu_tanh": Kernel("z", 9, 1, 1),
-    "gelu_tanh_backward": Kernel("z dy", 17, 1, 1),
-    "silu": Kernel("z", 2, 1, 1),
-    "silu_backward": Kernel("z dy", 6, 1, 1),
-    "softplus": Kernel("z", 2, 2),
-    "softplus_backward": Kernel("z dy", 2, 1, 1),
-    "sigmoid": Kernel("z", 1, 1, 1),
-    "sigmoid_backward": Kernel("z dy", 4, 1, 1),
-    "tanh": Kernel("z", 3, 1, 1),
-    "tanh_backward": Kernel("z dy", 6, 1, 1),
-    "arctan": Kernel("z", 2, 1, 1),
-    "arctan_backward": Kernel("z dy", 2, 0, 1),
-}
+ACTIVATIONS: dict[str, Kernel] = {}
+for _name, _row in FORMULAS.items():
+    ACTIVATIONS[_name] = Kernel("z", *_row.function.work)
+    ACTIVATIONS[f"{_name}_backward"] = Kernel("z dy", *_row.slope.work)
 KERNELS = SOFTMAX | ACTIVATIONS
 
 

@@ -49,7 +49,7 @@ def _kernel(case: KernelCase) -> Call | None:
     if kernel is None:
         return None
     run = elementwise if elements else by_rows
-    parameter = getattr(activation(fastnn, case.kernel), "_parameter", None)
+    parameter = getattr(activation(fastnn, case.kernel), "parameter", None)
     options = {} if parameter is None else {"parameter": parameter}
     inputs = case.inputs()
     ready = np.empty_like(inputs[0]) if case.ready else None

@@ -7,32 +7,16 @@ from typing import Any
 
 from fastnn import reference
 from fastnn._typing import Array
+from fastnn.activations import ACTIVATIONS
 from fastnn.bench.cases import KernelCase
 from fastnn.bench.contestants import Call, Contestant
 from fastnn.bench.networks import Dense, Inference, parameters_of
 
-# kernel: the activation's class
-_CLASSES = {
-    "softmax": "SoftMax",
-    "log_softmax": "LogSoftMax",
-    "relu": "ReLU",
-    "leaky_relu": "LeakyReLU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "gelu_tanh": "GELUTanh",
-    "silu": "SiLU",
-    "softplus": "Softplus",
-    "sigmoid": "Sigmoid",
-    "tanh": "TanH",
-    "arctan": "ArcTan",
-}
-
 
 def activation(module: ModuleType, kernel: str) -> Any | None:
     """Return a module's activation that a kernel belongs to, or None if it has none."""
-    name = _CLASSES.get(kernel.removesuffix("_backward"), "")
-    make = getattr(module, name, None)
-    return None if make is None else make()
+    name = kernel.removesuffix("_backward")
+    return module.initialize_activation(name) if name in ACTIVATIONS else None
 
 
 def method(module: ModuleType, kernel: str) -> Callable[..., Any] | None:

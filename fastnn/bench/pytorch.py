@@ -27,6 +27,8 @@ class Torch(Contestant):
         if isinstance(case, Dense):
             return torch_networks.eager(case)
         assert isinstance(case, KernelCase)
+        if case.kernel not in _NEW:
+            return None
         inputs = [torch.from_numpy(array) for array in case.inputs()]
         if case.ready and case.kernel in _READY:
             return functools.partial(_READY[case.kernel], *inputs, torch.empty_like(inputs[0]))
@@ -41,7 +43,7 @@ class Compiled(Torch):
         if isinstance(case, Dense):
             return torch_networks.compiled(case)
         assert isinstance(case, KernelCase)
-        if case.n * case.k < _WORTH_COMPILING:
+        if case.kernel not in _NEW or case.n * case.k < _WORTH_COMPILING:
             return None
         function = torch.compile(_NEW[case.kernel], fullgraph=True, dynamic=False)
         return functools.partial(function, *map(torch.from_numpy, case.inputs()))

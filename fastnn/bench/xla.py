@@ -29,6 +29,8 @@ class Jax(Contestant):
             return _inference(case)
         assert isinstance(case, KernelCase)
         function = _function(case.kernel)
+        if function is None:
+            return None
         inputs = [jnp.asarray(array) for array in case.inputs()]
         if case.ready:
             return _donating(function, inputs)
@@ -88,11 +90,14 @@ def _training_step(case: TrainingStep) -> Call:
     return call
 
 
-def _function(kernel: str) -> Callable[..., Any]:
+def _function(kernel: str) -> Callable[..., Any] | None:
+    """Return a kernel's function, or None if there is none."""
     if kernel in _OTHERS:
         return _OTHERS[kernel]
-    forward = _FORWARD[kernel.removesuffix("_backward")]
-    return functools.partial(_backward, forward) if kernel.endswith("_backward") else forward
+    forward = _FORWARD.get(kernel.removesuffix("_backward"))
+    if forward is None or not kernel.endswith("_backward"):
+        return forward
+    return functools.partial(_backward, forward)
 
 
 def _backward(forward: Callable[[Any], Any], z: Any, dy: Any) -> Any:

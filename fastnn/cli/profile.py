@@ -21,7 +21,8 @@ from fastnn.cli import inspection, sources
 from fastnn.cli.bounds import bounds
 from fastnn.kernels.compiling import jit
 from fastnn.kernels.compiling.target import loop_bytes
-from fastnn.reference.twins import Case, Twin, kernels, twin
+from fastnn.reference.arguments import Case, Twin
+from fastnn.reference.twins import kernels, twin
 
 _SIDE_BY_SIDE = 120  # columns
 _LISTED = 64  # instructions

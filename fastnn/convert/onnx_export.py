@@ -10,38 +10,12 @@ from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
 from fastnn._writing import write_atomically
-from fastnn.activations import (
-    ELU,
-    GELU,
-    Activation,
-    ArcTan,
-    GELUTanh,
-    LeakyReLU,
-    LogSoftMax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    SoftMax,
-    Softplus,
-    TanH,
-)
-from fastnn.convert.steps import Affine, Step, steps_of
+from fastnn.convert.steps import Affine, counterparts, steps_of
 from fastnn.models import NeuralNetwork
 
-OPSET, IR_VERSION = 20, 9  # the first with Gelu
+OPSET, IR_VERSION = 20, 9  # Gelu is an operator from opset 20 on
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
-# Activations that are one operator, with its attributes; SiLU is two, LeakyReLU and ELU have a number.
-OPERATORS: list[tuple[type[Activation], str, dict[str, Any]]] = [
-    (Sigmoid, "Sigmoid", {}),
-    (TanH, "Tanh", {}),
-    (ReLU, "Relu", {}),
-    (GELU, "Gelu", {"approximate": "none"}),
-    (GELUTanh, "Gelu", {"approximate": "tanh"}),
-    (Softplus, "Softplus", {}),
-    (SoftMax, "Softmax", {"axis": -1}),
-    (LogSoftMax, "LogSoftmax", {"axis": -1}),
-    (ArcTan, "Atan", {}),
-]
+OPERATORS = counterparts("onnx")
 
 
 def export_onnx(
@@ -60,8 +34,9 @@ def export_onnx(
         data or been loaded.
     path : path-like
     dtype : "float32" or "float64", optional
-        Of input, output and parameters; by default the network's. ONNX Runtime has no float64 GELU,
-        LeakyReLU, ELU, Softplus and ArcTan on the CPU: for it, write float32.
+        Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
+        float64 operators of several activations, among them GELU, LeakyReLU, ELU, Softplus and ArcTan:
+        write float32 for them.
 
     Raises
     ------
@@ -74,8 +49,8 @@ def export_onnx(
 
     Notes
     -----
-    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32, and defines GELU and
-    GELUTanh with float32 constants, in float64 too.
+    The format keeps the ``alpha`` of ELU, and of a float32 LeakyReLU, as float32. It defines some
+    operators, among them GELU and GELUTanh, with float32 constants, in float64 too.
 
     Examples
     --------
@@ -113,27 +88,28 @@ def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
 
 
 def _nodes(
-    onnx: ModuleType, step: Step, x: str, y: str, dtype: np.dtype[Any]
+    onnx: ModuleType, step: Any, x: str, y: str, dtype: np.dtype[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the nodes from ``x`` to ``y`` and the constants they take, by name."""
-    node, kind = onnx.helper.make_node, type(step)
+    node = onnx.helper.make_node
     if isinstance(step, Affine):
         return [node("Gemm", [x, f"{y}.W", f"{y}.b"], [y])], {f"{y}.W": step.W, f"{y}.b": step.b}
-    if isinstance(step, LeakyReLU) and kind is LeakyReLU:
-        if dtype == np.float32:
-            return [node("LeakyRelu", [x], [y], alpha=step.negative_slope)], {}
-        return [node("PRelu", [x, f"{y}.slope"], [y])], {f"{y}.slope": [step.negative_slope]}
-    if isinstance(step, ELU) and kind is ELU:
-        return [node("Elu", [x], [y], alpha=step.alpha)], {}
-    if kind is SiLU:
-        return [node("Sigmoid", [x], [f"{y}.sigmoid"]), node("Mul", [x, f"{y}.sigmoid"], [y])], {}
-    for known, operator, attributes in OPERATORS:
-        if kind is known:
-            return [node(operator, [x], [y], **attributes)], {}
-    names = ", ".join(known.__name__ for known, _, _ in OPERATORS)
-    raise TypeError(
-        f"no ONNX operator for the activation {kind.__name__}; there are: {names}, LeakyReLU, ELU, SiLU"
-    )
+    found = OPERATORS.get(type(step))
+    if found is None:
+        names = ", ".join(kind.__name__ for kind in OPERATORS)
+        raise TypeError(
+            f"no ONNX operator for the activation {type(step).__name__}; there are: {names}"
+        )
+    if found.second_input and dtype == np.float64:
+        constant = f"{y}.parameter"
+        return [node(found.second_input, [x, constant], [y])], {constant: [step.parameter]}
+    attributes = dict(found.arguments)
+    if found.parameter:
+        attributes[found.parameter] = step.parameter
+    if not found.times_input:
+        return [node(found.name, [x], [y], **attributes)], {}
+    factor = f"{y}.factor"
+    return [node(found.name, [x], [factor], **attributes), node("Mul", [x, factor], [y])], {}
 
 
 def onnx_package() -> Any:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.activations import ELU, Activation, LeakyReLU, SiLU
+from fastnn.activations import Activation
 from fastnn.convert.onnx_export import OPERATORS, onnx_package
 from fastnn.convert.steps import Affine, Step, network
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
 
-_DEFAULTS = {"axis": -1, "approximate": "none"}
 _SKIPPED = ("Identity", "Dropout", "Flatten")
 
 
@@ -136,8 +135,10 @@ class _Graph:
             factors = x, self._input(node, 1)
             for x, gate in (factors, factors[::-1]):
                 maker = self._makers.get(gate)
-                if maker is not None and maker.op_type == "Sigmoid" and list(maker.input) == [x]:
-                    return SiLU(), x
+                if maker is not None and list(maker.input) == [x]:
+                    made = self._known(maker, times_input=True)
+                    if made is not None:
+                        return made, x
         return self._activation(node), x
 
     def _affine(self, node: Any) -> tuple[Affine, str]:
@@ -168,21 +169,26 @@ class _Graph:
         return _affine(node, _scaled(W, self._number(node, "alpha", 1.0)), bias), x
 
     def _activation(self, node: Any) -> Activation:
-        kind, attributes = node.op_type, self._attributes(node)
-        if kind == "LeakyRelu":
-            return LeakyReLU(self._number(node, "alpha", 0.01))
-        if kind == "Elu":
-            return ELU(self._number(node, "alpha", 1.0))
-        slope = self._constant(self._input(node, 1)) if kind == "PRelu" else None
-        if slope is not None and slope.size == 1:
-            return LeakyReLU(float(slope.reshape(())))
-        given = _DEFAULTS | attributes
-        if given["axis"] == 1:  # the last one of rows
-            given["axis"] = -1
-        for made, operator, needed in OPERATORS:
-            if kind == operator and all(given[key] == value for key, value in needed.items()):
-                return made()
-        raise self._error(node, "it has no layer here")
+        made: Activation | None = self._known(node, times_input=False)
+        if made is None:
+            raise self._error(node, "it has no layer here")
+        return made
+
+    def _known(self, node: Any, *, times_input: bool) -> Any:
+        """Return the activation whose operator a node is, or None."""
+        attributes = self._attributes(node)
+        for kind, found in OPERATORS.items():
+            if found.times_input != times_input:
+                continue
+            if node.op_type == found.second_input:
+                value = self._constant(self._input(node, 1))
+                if value is not None and value.size == 1:
+                    return kind(float(value.reshape(())))
+            elif node.op_type == found.name and found.reads(attributes):
+                if found.parameter is None:
+                    return kind()
+                return kind(self._number(node, found.parameter, kind().parameter))
+        return None
 
     def _constant(self, name: str) -> Array | None:
         """Return the value of a name that stands for a constant, else None."""
@@ -249,11 +255,12 @@ class _Graph:
         }  # fmt: skip
 
     def _error(self, node: Any, why: str) -> TypeError:
-        known = ", ".join(dict.fromkeys(operator for _, operator, _ in OPERATORS))
+        names = [found.name for found in OPERATORS.values() if not found.times_input]
+        names += [f"{f.second_input} of one slope" for f in OPERATORS.values() if f.second_input]
+        names += [f"x * {found.name}(x)" for found in OPERATORS.values() if found.times_input]
         return TypeError(
             f"the node {node.op_type} that makes {node.output[0]!r} is not converted: {why}. "
-            f"There are: Gemm, MatMul and Add, {known}, LeakyRelu, PRelu of one slope, Elu, "
-            "x * Sigmoid(x)"
+            f"There are: Gemm, MatMul and Add, {', '.join(dict.fromkeys(names))}"
         )
 
 

@@ -9,46 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.activations import (
-    ELU,
-    GELU,
-    Activation,
-    ArcTan,
-    GELUTanh,
-    LeakyReLU,
-    LogSoftMax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    SoftMax,
-    Softplus,
-    TanH,
-)
-from fastnn.convert.steps import Affine, Step, network, steps_of
+from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
+from fastnn.convert.steps import Affine, Step, counterparts, network, steps_of
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
 
-# Beyond its threshold torch's softplus is the identity, off by exp(-threshold); 40 is exact.
-_SOFTPLUS_THRESHOLD = 40.0
-# Ours, torch's, and what torch's is made with beside the parameters both have by the same name.
-_MODULES: list[tuple[type[Activation], str, dict[str, Any]]] = [
-    (Sigmoid, "Sigmoid", {}),
-    (TanH, "Tanh", {}),
-    (ReLU, "ReLU", {}),
-    (LeakyReLU, "LeakyReLU", {}),
-    (ELU, "ELU", {}),
-    (GELU, "GELU", {"approximate": "none"}),
-    (GELUTanh, "GELU", {"approximate": "tanh"}),
-    (SiLU, "SiLU", {}),
-    (Softplus, "Softplus", {"beta": 1.0, "threshold": _SOFTPLUS_THRESHOLD}),
-    (SoftMax, "Softmax", {"dim": -1}),
-    (LogSoftMax, "LogSoftmax", {"dim": -1}),
-    (ArcTan, "ArcTan", {}),
-]
-_PARAMETERS: dict[type[Activation], str] = {LeakyReLU: "negative_slope", ELU: "alpha"}
-# What else from_torch takes: the same for rows, and torch's own threshold, which is off by 2e-9.
-_ALSO: dict[str, tuple[Any, ...]] = {"dim": (1, None), "threshold": (20.0,)}
+_MODULES = counterparts("torch")
 
 
 def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
@@ -90,7 +57,7 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     return nn.Sequential(*(_module(step) for step in steps))
 
 
-def _module(step: Step) -> Any:
+def _module(step: Any) -> Any:
     torch = _torch()
     if isinstance(step, Affine):
         d, k = step.W.shape
@@ -99,12 +66,14 @@ def _module(step: Step) -> Any:
             made.weight.copy_(torch.from_numpy(step.W.T))
             made.bias.copy_(torch.from_numpy(step.b))
         return made
-    for kind, name, arguments in _MODULES:
-        if type(step) is kind:
-            shared = [_PARAMETERS[kind]] if kind in _PARAMETERS else []
-            return _class(name)(**arguments, **{p: getattr(step, p) for p in shared})
-    known = ", ".join(kind.__name__ for kind, _, _ in _MODULES)
-    raise TypeError(f"no PyTorch module for the activation {type(step).__name__}; there are: {known}")
+    found = _MODULES.get(type(step))
+    if found is None:
+        known = ", ".join(kind.__name__ for kind in _MODULES)
+        raise TypeError(
+            f"no PyTorch module for the activation {type(step).__name__}; there are: {known}"
+        )
+    given = {found.parameter: step.parameter} if found.parameter else {}
+    return _class(found.name)(**found.arguments, **given)
 
 
 def from_torch(
@@ -177,13 +146,12 @@ def _does_nothing(nn: Any, module: Any) -> bool:
 
 
 def _activation(module: Any, where: str) -> Activation:
-    for kind, name, arguments in _MODULES:
-        if type(module) is _class(name) and all(
-            getattr(module, key) in (value, *_ALSO.get(key, ())) for key, value in arguments.items()
-        ):
-            shared = [_PARAMETERS[kind]] if kind in _PARAMETERS else []
-            return kind(*(getattr(module, p) for p in shared))
-    known = ", ".join(dict.fromkeys(name for _, name, _ in _MODULES))
+    for kind, found in _MODULES.items():
+        if type(module) is _class(found.name) and found.reads(vars(module)):
+            given = [getattr(module, found.parameter)] if found.parameter else []
+            made: Activation = kind(*given)
+            return made
+    known = ", ".join(dict.fromkeys(found.name for found in _MODULES.values()))
     raise TypeError(
         f"{where} is {module}, which has no layer here. There are: Sequential, Linear, {known} "
         "(rows: dim=1 or -1; beta=1); Identity, Flatten and Dropout in evaluation are left out"
@@ -199,11 +167,13 @@ def _array(parameter: Any, where: str) -> Array:
 
 
 def _class(name: str) -> Any:
-    if name == "ArcTan":
-        from fastnn.convert.torch_modules import ArcTan as made
+    """Return a module's class: of ``torch.nn``, or of fastnn where PyTorch has only a function."""
+    found = getattr(_torch().nn, name, None)
+    if found is None:
+        from fastnn.convert import torch_modules
 
-        return made
-    return getattr(_torch().nn, name)
+        found = getattr(torch_modules, name)
+    return found
 
 
 def _torch() -> Any:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn._counterpart import Counterpart
 from fastnn._own import says
 from fastnn._typing import Array
-from fastnn.activations import Activation, Linear, LogSoftMax, SoftMax
+from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, SoftMax
 from fastnn.layers import FullyConnected, Layer
 from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
@@ -22,6 +23,12 @@ class Affine:
 
 
 Step = Affine | Activation
+
+
+def counterparts(library: str) -> dict[Any, Counterpart]:
+    """Return the activations that ``library``, ``"torch"`` or ``"onnx"``, has too."""
+    named = {kind: getattr(kind, library) for kind in ACTIVATIONS.values()}
+    return {kind: found for kind, found in named.items() if found is not None}
 
 
 def steps_of(net: NeuralNetwork) -> list[Step]:

@@ -1,6 +1,6 @@
 """The dropout layer."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -69,8 +69,6 @@ class Dropout(Layer):
     array([[1., 2.]])
     """
 
-    torch_name: ClassVar[str] = "Dropout"
-    onnx_name: ClassVar[str] = "Dropout"
     keeps_width, cached = True, ("step", "shape")
     rate: float = watched(_rate)
 

@@ -1,7 +1,7 @@
 """The layer normalisation layer."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +45,6 @@ class LayerNorm(Layer):
     array([[-1.225,  0.   ,  1.225]])
     """
 
-    torch_name: ClassVar[str] = "LayerNorm"
-    onnx_name: ClassVar[str] = "LayerNormalization"
     keeps_width, cached = True, ("X",)
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
 

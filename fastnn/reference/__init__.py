@@ -5,56 +5,27 @@ what the formulas say and nothing more: no checks, no kernels, no tricks. What i
 schedulers, datasets, logs, utilities) exists once and is shared.
 """
 
-from fastnn.reference.activations import (
-    ELU,
-    GELU,
-    Activation,
-    ArcTan,
-    GELUTanh,
-    LeakyReLU,
-    Linear,
-    LogSoftMax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    SoftMax,
-    Softplus,
-    TanH,
-    initialize_activation,
-)
+from fastnn.reference import activations
+from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
 from fastnn.reference.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
 
 __all__ = [
-    "ELU",
-    "GELU",
+    *activations.__all__,
     "L2",
     "SGD",
-    "Activation",
     "Adam",
-    "ArcTan",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Dropout",
     "FullyConnected",
-    "GELUTanh",
     "Layer",
     "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSoftMax",
     "Loss",
     "NeuralNetwork",
     "Optimizer",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "SoftMax",
-    "Softplus",
-    "TanH",
-    "initialize_activation",
     "initialize_layer",
     "initialize_loss",
     "initialize_model",

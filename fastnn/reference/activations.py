@@ -1,6 +1,7 @@
 """Activations: ``forward(Z)``, and ``backward(Z, dY)``, the gradient with respect to ``Z``."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr
@@ -8,9 +9,30 @@ from scipy.special import ndtr
 from fastnn._typing import Array
 from fastnn._validation import choose
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "ArcTan",
+    "GELUTanh",
+    "HardSwish",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftMax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "SoftMax",
+    "Softplus",
+    "TanH",
+    "initialize_activation",
+]
+
 
 class Activation(ABC):
-    """Base class; calling an activation is :meth:`forward`."""
+    """Base class; calling an activation is :meth:`forward`. Models know it by ``name``."""
+
+    name: ClassVar[str]
 
     def __call__(self, Z: Array) -> Array:
         return self.forward(Z)
@@ -27,6 +49,8 @@ class Activation(ABC):
 class Linear(Activation):
     """``f(z) = z``; ``dZ = dY``."""
 
+    name = "linear"
+
     def forward(self, Z: Array) -> Array:
         return Z
 
@@ -40,6 +64,8 @@ Identity = Linear
 class Sigmoid(Activation):
     """``f(z) = 1 / (1 + exp(-z))``; ``dZ = dY f(z) (1 - f(z))``."""
 
+    name = "sigmoid"
+
     def forward(self, Z: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-Z)))
 
@@ -51,6 +77,8 @@ class Sigmoid(Activation):
 class TanH(Activation):
     """``f(z) = tanh(z)``; ``dZ = dY (1 - f(z)**2)``."""
 
+    name = "tanh"
+
     def forward(self, Z: Array) -> Array:
         return np.tanh(Z)
 
@@ -61,6 +89,8 @@ class TanH(Activation):
 class ReLU(Activation):
     """``f(z) = max(z, 0)``; ``dZ = dY (z >= 0)``: the gradient at 0 is 1."""
 
+    name = "relu"
+
     def forward(self, Z: Array) -> Array:
         return np.maximum(Z, 0)
 
@@ -70,6 +100,8 @@ class ReLU(Activation):
 
 class LeakyReLU(Activation):
     """``f(z) = z``, times a slope where it is negative; ``dZ = dY (1 or slope)``."""
+
+    name = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -84,6 +116,8 @@ class LeakyReLU(Activation):
 class ELU(Activation):
     """``f(z) = z if z > 0 else alpha (exp(z) - 1)``; ``dZ = dY (1 or alpha exp(z))``."""
 
+    name = "elu"
+
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
@@ -97,6 +131,8 @@ class ELU(Activation):
 class GELU(Activation):
     """``f(z) = z Phi(z)``; ``dZ = dY (Phi(z) + z phi(z))``, the normal distribution and its density."""
 
+    name = "gelu"
+
     def forward(self, Z: Array) -> Array:
         return np.asarray(Z * ndtr(Z))
 
@@ -106,6 +142,8 @@ class GELU(Activation):
 
 class GELUTanh(Activation):
     """``f(z) = z (1 + tanh(u)) / 2`` with ``u = sqrt(2 / pi) (z + 0.044715 z**3)``."""
+
+    name = "gelu_tanh"
 
     def forward(self, Z: Array) -> Array:
         return np.asarray(Z * (1 + np.tanh(self._inner(Z))) / 2)
@@ -122,6 +160,8 @@ class GELUTanh(Activation):
 class SiLU(Activation):
     """``f(z) = z s(z)`` with the sigmoid s; ``dZ = dY (s + z s (1 - s))``."""
 
+    name = "silu"
+
     def forward(self, Z: Array) -> Array:
         return np.asarray(Z / (1 + np.exp(-Z)))
 
@@ -130,8 +170,23 @@ class SiLU(Activation):
         return np.asarray(dY * (s + Z * s * (1 - s)))
 
 
+class HardSwish(Activation):
+    """``f(z) = z min(max(z + 3, 0), 6) / 6``; ``dZ = dY (2 z + 3) / 6`` inside, 0 and dY outside."""
+
+    name = "hard_swish"
+
+    def forward(self, Z: Array) -> Array:
+        return np.asarray(Z * np.clip(Z + 3, 0, 6) / 6)
+
+    def backward(self, Z: Array, dY: Array) -> Array:
+        inside = dY * (2 * Z + 3) / 6
+        return np.where(Z <= -3, 0 * dY, np.where(Z >= 3, dY, inside))
+
+
 class Softplus(Activation):
     """``f(z) = log(1 + exp(z))``; ``dZ = dY s(z)`` with the sigmoid s."""
+
+    name = "softplus"
 
     def forward(self, Z: Array) -> Array:
         return np.logaddexp(0, Z)
@@ -142,6 +197,8 @@ class Softplus(Activation):
 
 class ArcTan(Activation):
     """``f(z) = arctan(z)``; ``dZ = dY / (1 + z**2)``."""
+
+    name = "arctan"
 
     def forward(self, Z: Array) -> Array:
         return np.arctan(Z)
@@ -157,6 +214,8 @@ class SoftMax(Activation):
     ``dz = dy J``. Here it is done just so, sample by sample: ``n`` matrices of which only one vector
     each is wanted.
     """
+
+    name = "softmax"
 
     def forward(self, Z: Array) -> Array:
         shifted = Z - np.max(Z, axis=-1, keepdims=True)  # or exp overflows
@@ -176,6 +235,8 @@ class SoftMax(Activation):
 class LogSoftMax(Activation):
     """``f(z)_i = z_i - log(sum_j exp(z_j))`` over the last axis; ``dZ = dY - softmax(Z) sum(dY)``."""
 
+    name = "log_softmax"
+
     def forward(self, Z: Array) -> Array:
         shifted = Z - np.max(Z, axis=-1, keepdims=True)
         return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True)))
@@ -184,24 +245,11 @@ class LogSoftMax(Activation):
         return np.asarray(dY - SoftMax().forward(Z) * np.sum(dY, axis=-1, keepdims=True))
 
 
-_ACTIVATIONS: dict[str, type[Activation]] = {
-    "linear": Linear,
-    "identity": Linear,
-    "sigmoid": Sigmoid,
-    "tanh": TanH,
-    "relu": ReLU,
-    "softmax": SoftMax,
-    "log_softmax": LogSoftMax,
-    "arctan": ArcTan,
-    "leaky_relu": LeakyReLU,
-    "elu": ELU,
-    "gelu": GELU,
-    "gelu_tanh": GELUTanh,
-    "silu": SiLU,
-    "softplus": Softplus,
-}
+# Every class of this file, by its name.
+ACTIVATIONS: dict[str, type[Activation]] = {kind.name: kind for kind in Activation.__subclasses__()}
+ACTIVATIONS["identity"] = Linear
 
 
 def initialize_activation(name: str) -> Activation:
     """Return a new activation of that name; ``NotImplementedError`` if there is none."""
-    return choose("activation", name, _ACTIVATIONS)()
+    return choose("activation", name, ACTIVATIONS)()

@@ -120,26 +120,6 @@ def add_penalty(gradient: Array, rate: float, weights: Array) -> Array:
     return np.asarray(gradient + rate * weights)
 
 
-def affine(x: Array, w: Array, b: Array) -> Array:
-    """``x w + b``."""
-    return np.asarray(x @ w + b)
-
-
-def weight_gradient(x: Array, dz: Array) -> tuple[Array, Array]:
-    """``x^T dz``, and the sum of its rows."""
-    return x.T @ dz, dz.sum(axis=0, keepdims=True)
-
-
-def input_gradient(dz: Array, w: Array) -> Array:
-    """``dz w^T``."""
-    return np.asarray(dz @ w.T)
-
-
-def add_blocks(parts: Array) -> Array:
-    """``parts[0] + parts[1] + ...``."""
-    return np.asarray(parts.sum(axis=0, keepdims=True))
-
-
 def adam(
     gradient: Array, m: Array, v: Array, step_size: float, beta_1: float, beta_2: float, eps: float
 ) -> tuple[Array, Array, Array]:

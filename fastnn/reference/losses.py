@@ -80,7 +80,7 @@ class L2(Loss):
         return np.asarray((Y_hat - Y) / Y.shape[0])
 
 
-_LOSSES: dict[str, type[Loss]] = {
+LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "binary_cross_entropy": BinaryCrossEntropy,
     "l2": L2,
@@ -89,4 +89,4 @@ _LOSSES: dict[str, type[Loss]] = {
 
 def initialize_loss(name: str) -> Loss:
     """Return a new loss of that name; ``NotImplementedError`` if there is none."""
-    return choose("loss", name, _LOSSES)(name)
+    return choose("loss", name, LOSSES)(name)

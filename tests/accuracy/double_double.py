@@ -204,6 +204,12 @@ class DD(NamedTuple):
     def __gt__(self, other):
         return self.flat().hi > other
 
+    def __le__(self, other):
+        return self.flat().hi <= other
+
+    def __ge__(self, other):
+        return self.flat().hi >= other
+
     def sum(self):
         """Return the sums over the last axis, which is kept with length 1."""
         total = self.spread()

@@ -1,7 +1,13 @@
 """The largest errors that fastnn promises: one table.
 
-Units in the last place, as :mod:`units` counts them, unless :data:`MEASURES` says otherwise.
+Units in the last place, as :mod:`units` counts them, unless :data:`MEASURES` says otherwise. The limits
+of activations are those of :mod:`fastnn.reference.formulas`.
 """
+
+from fastnn.reference.formulas import FORMULAS, PLAIN
+
+_ROWS = {name: row.function for name, row in FORMULAS.items()}
+_ROWS |= {f"{name}_backward": row.slope for name, row in FORMULAS.items()}
 
 # kernel: (float32, float64)
 LIMITS = {
@@ -10,27 +16,8 @@ LIMITS = {
     "expm1": (1, 1),
     "log": (1, 1),
     "log1p": (1, 1),
-    "tanh": (1, 2),
-    "sigmoid": (2, 2),
-    "arctan": (2, 2),
     "erf": (2, 2),
-    "relu": (0, 0),
-    "leaky_relu": (0.5, 0.5),
-    "elu": (2, 2),
-    "silu": (4, 4),
-    "softplus": (4, 4),
-    "gelu": (4, 4),
-    "gelu_tanh": (4, 4),
-    "relu_backward": (0, 0),
-    "leaky_relu_backward": (0.5, 0.5),
-    "elu_backward": (4, 4),
-    "sigmoid_backward": (4, 4),
-    "tanh_backward": (4, 4),
-    "arctan_backward": (4, 4),
-    "silu_backward": (4, 4),
-    "softplus_backward": (4, 4),
-    "gelu_backward": (4, 4),
-    "gelu_tanh_backward": (5, 5),
+    **{name: exact.limit for name, exact in _ROWS.items()},
     "softmax": (2, 4),
     "softmax, subnormal": (2, 2),
     "log_softmax": (2, 4),
@@ -54,9 +41,7 @@ _SOFT = "units of the larger of `p sum(y)` and `y`, over n"
 
 # What an error is measured in, where it is not units in the last place of the exact result.
 MEASURES = {
-    "silu_backward": _LARGER_TERM,
-    "gelu_backward": _LARGER_TERM,
-    "gelu_tanh_backward": _LARGER_TERM,
+    **{name: _LARGER_TERM for name, exact in _ROWS.items() if len(exact.terms(PLAIN, 1.0)) > 1},
     "softmax": "results that are normal numbers",
     "softmax, subnormal": "smaller results, in units of the smallest subnormal number",
     "softmax_jvp": _ROW,

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.kernels import losses
 from fastnn.kernels.rows import SHORT
-from fastnn.reference import twins
+from fastnn.reference import arguments
 from fastnn.reference.twins import kernels, twin
 
 # Products of matrices are the BLAS library's, and take another way for another number of rows.
@@ -17,12 +17,12 @@ N = sum(LENGTHS)
 EPS = np.finfo(np.float64).eps
 
 KERNELS = {name: kernel for name, kernel in kernels().items() if twin(name)}
-FLAT = (twins.flat, twins.positive, twins.many_labels)
+FLAT = (arguments.flat, arguments.positive, arguments.many_labels)
 
 
 def is_flat(name):
     """Return whether the arrays of a kernel are all flat ones."""
-    draws = [draw for draw in twin(name).inputs if callable(draw) and draw is not twins.batch]
+    draws = [draw for draw in twin(name).inputs if callable(draw) and draw is not arguments.batch]
     return all(draw in FLAT for draw in draws)
 
 
@@ -39,7 +39,7 @@ def draw(name, k, dtype):
     case = twin(name).case(KERNELS[name], N, k, dtype.name)
     rng = np.random.default_rng(1)
     for array, drawn in zip(case.inputs, twin(name).inputs, strict=True):
-        if drawn in (twins.flat, twins.rows):
+        if drawn in (arguments.flat, arguments.rows):
             sizes = rng.choice([0.1, 1, 1, 3, 10, 100], N)
             array *= (sizes if array.ndim == 1 else sizes[:, None]).astype(dtype)
     return case.arguments

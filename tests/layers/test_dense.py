@@ -5,7 +5,7 @@ import fastnn
 from fastnn import reference
 from fastnn.weights import Constant
 
-ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu", "softmax", "arctan")
+ACTIVATIONS = tuple(fastnn.activations.ACTIVATIONS)
 
 
 def made(n_in=3, n_out=4, activation="tanh", dtype=np.float64):

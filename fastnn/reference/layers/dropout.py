@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.reference.arguments import Twin, flat
 from fastnn.reference.layers.base import Layer
 
 
@@ -78,3 +79,11 @@ class Dropout(Layer):
     def _drop(self, X: Array) -> Array:
         seed, step = int(self.buffers["seed"][0]), self.cache["step"]
         return dropout(X.reshape(-1), self.rate, seed, step, 0).reshape(X.shape)
+
+
+TWINS = {
+    "dropout.dropout": Twin(dropout, (flat, 0.3, 5, 6, 7), (random_words, philox)),
+    "dropout.dropout_backward": Twin(
+        dropout, (flat, 0.3, 5, 6, 7), (random_words, philox), outputs=(flat,)
+    ),
+}

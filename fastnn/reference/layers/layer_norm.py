@@ -1,10 +1,11 @@
-"""Layer normalisation."""
+"""Layer normalisation, and the twins of its kernels."""
 
 from collections import OrderedDict
 
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.reference.arguments import Twin, row, rows
 from fastnn.reference.layers.base import Layer
 
 
@@ -25,6 +26,11 @@ def layer_norm_backward(x: Array, gain: Array, eps: float, dy: Array) -> tuple[A
     d = x.shape[-1]
     dgain, dshift = (a.reshape(-1, d).sum(axis=0, keepdims=True) for a in (dy * h, dy))
     return dx / np.sqrt(var + eps), dgain, dshift
+
+
+def add_blocks(parts: Array) -> Array:
+    """``parts[0] + parts[1] + ...``."""
+    return np.asarray(parts.sum(axis=0, keepdims=True))
 
 
 class LayerNorm(Layer):
@@ -55,3 +61,12 @@ class LayerNorm(Layer):
         )
         self.gradients["gain"], self.gradients["shift"] = dgain, dshift
         return dX
+
+
+TWINS = {
+    "layer_norm.layer_norm": Twin(layer_norm, (rows, row, row, 1e-5)),
+    "layer_norm.layer_norm_backward": Twin(
+        layer_norm_backward, (rows, row, 1e-5, rows), outputs=(rows, row, row)
+    ),
+    "layer_norm.add_blocks": Twin(add_blocks, (rows,), outputs=(row,)),
+}

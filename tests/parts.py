@@ -1,0 +1,72 @@
+"""Small networks around any part of fastnn: a row of a table is a test case.
+
+A part is named by the argument it is given as and its name in the table.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import fastnn
+from fastnn.activations import ACTIVATIONS
+from fastnn.layers import LAYERS
+from fastnn.losses import LOSSES
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.weights import INITIALIZERS
+
+N_IN, N_HIDDEN, N_OUT = 5, 5, 5  # of equal size, so that identity matrices fit
+
+
+class Part(NamedTuple):
+    """A row of a table."""
+
+    kind: str
+    name: str
+
+    def __str__(self):
+        return f"{self.kind} {self.name}"
+
+
+TABLES = {
+    "activation": ACTIVATIONS,
+    "last": ACTIVATIONS,
+    "layer": LAYERS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "weight_init": [name for name in INITIALIZERS if name != "preset"],  # which needs weights
+}
+PARTS = [Part(kind, name) for kind, table in TABLES.items() for name in table]
+
+
+def network(part, dtype="float64", *, compiled=True):
+    """Return a network of three layers that has a part; two of one part start with equal parameters.
+
+    Its optimiser is of a class of its own unless ``compiled``, so that steps run by layers.
+    """
+    chosen = {"activation": "tanh", "layer": "fully_connected", "loss": "cross_entropy"}
+    chosen |= {"last": "softmax", "optimizer": "SGD", "weight_init": "xavier_uniform"}
+    chosen[part.kind] = part.name
+    if part.kind == "last":
+        chosen["loss"] = "l2"
+    dense = {"name": "fully_connected", "weight_init": chosen["weight_init"]}
+    dense["activation"] = chosen["activation"]
+    layers = [
+        {**dense, "n_out": N_HIDDEN},
+        {**dense, "n_out": N_HIDDEN, "name": chosen["layer"]},
+        {**dense, "n_out": N_OUT, "activation": chosen["last"]},
+    ]
+    kind = type(fastnn.initialize_optimizer(chosen["optimizer"]))
+    optimizer = (kind if compiled else type("Own", (kind,), {}))(lr=0.05)
+    return fastnn.NeuralNetwork(chosen["loss"], layers, optimizer, seed=3, dtype=dtype)
+
+
+def batch(n, dtype="float64"):
+    """Return rows ``X (n, 5)`` and one-hot targets ``Y (n, 5)``, which suit every loss."""
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(n, N_IN)).astype(dtype)
+    return X, np.eye(N_OUT, dtype=dtype)[rng.integers(0, N_OUT, n)]
+
+
+def parameters(net):
+    """Return all parameter arrays."""
+    return [array for layer in net.layers for array in layer.parameters.values()]
