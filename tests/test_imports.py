@@ -11,7 +11,17 @@ ROOT = Path(__file__).parents[1]
 # From the bottom to the top. A package stands for all that is in it; a module's own row comes first.
 LEVELS = [
     # Helpers of the package.
-    ["_version", "_typing", "_changes", "_own", "_repr", "_arrays", "_validation", "_writing"],
+    [
+        "_version",
+        "_typing",
+        "_changes",
+        "_counterpart",
+        "_own",
+        "_repr",
+        "_arrays",
+        "_validation",
+        "_writing",
+    ],
     ["kernels"],
     ["_turn", "_threads"],
     ["pace"],
