@@ -1,4 +1,4 @@
-"""Layers under a loss, and whether data fit them."""
+"""Layers under a loss: whether data fit them, and how wrong outputs are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 from fastnn import _own
 from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import ONE_CLASS, ONE_COLUMN, as_batch, as_targets
+from fastnn._validation import ONE_CLASS, ONE_COLUMN, as_batch, as_float_pair, as_targets
 from fastnn.activations import SoftMax
+from fastnn.kernels import losses as kernels
 from fastnn.layers import Layer
-from fastnn.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
+from fastnn.losses import CLASSIFICATION, LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
+
+_ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
 
 class CheckedLayers:
@@ -117,3 +120,36 @@ class CheckedLayers:
         """Raise ``ValueError`` if targets and outputs differ in shape."""
         if target.shape != out.shape:
             raise ValueError(f"the targets have shape {target.shape}, the output {out.shape}")
+
+    def error(self, target: ArrayLike, out: ArrayLike) -> float:
+        """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
+
+        The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
+        right or wrong by itself, a yes above 1/2. If an output is NaN, the error is NaN.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        NotImplementedError
+            If the loss goes by neither name.
+        """
+        y, y_hat = as_float_pair(target, out, ("target", "out"))
+        name = _own.name_of(self.loss)
+        if name not in _ERRORS:
+            raise NotImplementedError(f"no error is defined for the loss {name!r}")
+        if name == "cross_entropy" and y.ndim != 2:
+            raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
+        return self.error_of(y, y_hat)
+
+    def error_of(self, y: Array, y_hat: Array) -> float:
+        """Return :meth:`error` for arrays that are checked; NaN where none is defined."""
+        name = _own.name_of(self.loss)
+        if not y.size or name not in _ERRORS:
+            return float("nan")
+        y, y_hat = as_float_pair(y, y_hat, ("target", "out"))
+        if name == "l2":
+            return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1))) / y.size
+        if name == "binary_cross_entropy":
+            return float(kernels.wrong_answers(y.reshape(-1), y_hat.reshape(-1), 0.5)) / y.size
+        return float(kernels.misclassified(y, y_hat)) / len(y)

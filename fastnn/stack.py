@@ -16,16 +16,13 @@ from fastnn._arrays import aligned_views
 from fastnn._changes import watched
 from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, as_float_pair, as_real, require_float_dtype, restore
+from fastnn._validation import as_float, as_real, require_float_dtype, restore
 from fastnn.checks import CheckedLayers
-from fastnn.kernels import losses as kernels
 from fastnn.layers import Layer, initialize_layer
 from fastnn.logs import History, Logger
-from fastnn.losses import CLASSIFICATION, Loss, initialize_loss
+from fastnn.losses import Loss, initialize_loss
 from fastnn.optimizers import Optimizer, initialize_optimizer
 from fastnn.weights import WeightInitializer
-
-_ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
 
 class LayerStack(CheckedLayers):
@@ -328,38 +325,5 @@ class LayerStack(CheckedLayers):
                 vars(layer).update(vars(passed) | own)
         return restore(A, X), layers[-1]
 
-    def error(self, target: ArrayLike, out: ArrayLike) -> float:
-        """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
-
-        The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
-        right or wrong by itself, a yes above 1/2. If an output is NaN, the error is NaN.
-
-        Raises
-        ------
-        ValueError
-            If the shapes differ.
-        NotImplementedError
-            If the loss goes by neither name.
-        """
-        y, y_hat = as_float_pair(target, out, ("target", "out"))
-        name = _own.name_of(self.loss)
-        if name not in _ERRORS:
-            raise NotImplementedError(f"no error is defined for the loss {name!r}")
-        if name == "cross_entropy" and y.ndim != 2:
-            raise ValueError(f"target and out must have shape (n, classes), got {y.shape}")
-        return self.error_of(y, y_hat)
-
     def own_error(self, y: Array, y_hat: Array) -> float:
         return self.error(y, y_hat) if self.has_own("error") else self.error_of(y, y_hat)
-
-    def error_of(self, y: Array, y_hat: Array) -> float:
-        """Return the error, NaN where none is defined."""
-        name = _own.name_of(self.loss)
-        if not y.size or name not in _ERRORS:
-            return float("nan")
-        y, y_hat = as_float_pair(y, y_hat, ("target", "out"))
-        if name == "l2":
-            return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1))) / y.size
-        if name == "binary_cross_entropy":
-            return float(kernels.wrong_answers(y.reshape(-1), y_hat.reshape(-1), 0.5)) / y.size
-        return float(kernels.misclassified(y, y_hat)) / len(y)

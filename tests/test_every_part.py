@@ -41,7 +41,7 @@ def test_gradients_are_those_of_finite_differences(part):
     net.forward(X)
     rng = np.random.default_rng(1)
     for layer in net.layers:
-        layer.mode = "test"  # without noise
+        layer.training = False  # without noise
         for array in layer.parameters.values():  # away from 0, where relu's derivative is a convention
             array[...] += rng.uniform(0.05, 0.2, array.shape)
     net.backward(Y, net.forward(X))

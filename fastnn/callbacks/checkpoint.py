@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from fastnn._changes import watched_names
 from fastnn._typing import Array
 from fastnn._validation import require_number
 from fastnn._writing import remove_leftovers, require_writable
@@ -158,10 +159,11 @@ class _Kept:
         """Put a run, its network and data where they were."""
         net, kept = run.net, self.net
         for layer, other in zip(net.layers, kept.layers, strict=True):
-            layer.n_out, layer.buffers = other.n_out, other.buffers
+            layer.n_out = other.n_out
+        self._restore_settings(net)
+        for layer, other in zip(net.layers, kept.layers, strict=True):
             layer.take(other)
         networks.gather(net)
-        self._restore_settings(net)
         net.optimizer.cache, net.optimizer.epoch = kept.optimizer.cache, kept.optimizer.epoch
         if net.rng is not None and kept.rng is not None:
             net.rng.bit_generator.state = kept.rng.bit_generator.state
@@ -177,8 +179,8 @@ class _Kept:
         """Give a network the settings that callbacks may have changed: rates, penalties, the loss."""
         kept = self.net
         for layer, other in zip(net.layers, kept.layers, strict=True):
-            layer.l2 = other.l2
-            layer.activation = _with_settings(layer.activation, other.activation)
+            for name in watched_names(type(layer)):
+                setattr(layer, name, _with_settings(getattr(layer, name), getattr(other, name)))
         net.loss = _with_settings(net.loss, kept.loss)
         scheduler = _with_settings(net.optimizer.lr_scheduler, kept.optimizer.lr_scheduler)
         net.optimizer = _with_settings(net.optimizer, kept.optimizer)
@@ -187,6 +189,8 @@ class _Kept:
 
 def _with_settings(own: _Part, kept: _Part) -> _Part:
     """Return a part with the attributes of another, in place if it is of the same class."""
+    if not hasattr(kept, "__dict__"):  # a number
+        return kept
     if type(own) is not type(kept):
         return copy.deepcopy(kept)
     vars(own).update(vars(kept))

@@ -157,10 +157,11 @@ class Layer(ABC):
         self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in parameters.items())
 
     def take(self, other: Self) -> None:
-        """Take over the parameters of a layer of the same class, as they are."""
+        """Take over the parameters and buffers of a layer of the same class, as they are."""
         assert other.n_in is not None
         assert other.dtype is not None
         self.adopt(other._parameters, other.n_in, other.dtype)
+        self.buffers = other.buffers
 
     def replace_parameters(self, arrays: Mapping[str, Array]) -> None:
         """Take arrays over as the parameters of these names, as they are, without a copy."""

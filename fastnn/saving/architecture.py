@@ -54,6 +54,8 @@ def describe(model: LayerStack, arrays: dict[str, Array]) -> dict[str, Any]:
         entry = {**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype}
         if layer.made and not layer.parameters:  # from which a width could be told
             entry["n_in"] = layer.n_in
+        if not layer.training:
+            entry["training"] = False
         layers.append(entry)
     return {
         "loss": _describe(model.loss, "loss", "loss", arrays),
@@ -75,6 +77,7 @@ def build(
     for i, entry in enumerate(description["layers"]):
         layer: Layer = _build(entry, "layer", f"layers.{i}", arrays)
         layer.dtype = require_float_dtype(f"layers.{i}.dtype", entry["dtype"])
+        layer.training = entry.get("training", True)
         layers.append(layer)
     model = kind(
         _build(description["loss"], "loss", "loss", arrays),
