@@ -33,11 +33,11 @@ class CheckedLayers:
         """The width of the output, None if it is to be inferred from targets."""
         return self.width_layer.n_out
 
-    def features(self, X: ArrayLike, name: str = "X") -> Array:
+    def checked_features(self, X: ArrayLike, name: str = "X") -> Array:
         """Return a batch of features as a float array of the network's dtype."""
         return as_batch(X, name, self.dtype)
 
-    def targets(
+    def checked_targets(
         self, Y: ArrayLike, n: int, names: tuple[str, str] = ("X", "Y"), n_out: int | None = None
     ) -> Array:
         """Return targets, class numbers too, as rows ``(n, k)`` of floats.
@@ -56,9 +56,9 @@ class CheckedLayers:
     def checked_batch(self, X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
         """Return a batch of a program's own data as float arrays, targets as the loss needs them."""
         names = "the batch's data", "its labels"
-        x = self.features(X, names[0])
+        x = self.checked_features(X, names[0])
         if type(self.loss) in LOSSES.values():
-            return x, self.targets(Y, len(x), names)
+            return x, self.checked_targets(Y, len(x), names)
         return x, as_batch(Y, names[1], None)
 
     def ends_in_softmax(self) -> bool:

@@ -71,8 +71,8 @@ def fit_many(
     if not networks:
         raise ValueError("networks is empty")
     _check_apart(networks)
-    x = networks[0].features(X)
-    y = networks[0].targets(Y, len(x))
+    x = networks[0].checked_features(X)
+    y = networks[0].checked_targets(Y, len(x))
     chosen = _rows(rows, len(networks), len(x))
     for i, net in enumerate(networks):
         reason = engine.obstacle(net)

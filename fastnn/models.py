@@ -65,10 +65,10 @@ class NeuralNetwork(Trainable):
             if self.logger is not None:
                 self.log_parameters()
             return repeated[0]
-        x = self.features(X)
-        y = self.targets(Y, len(x))
+        x = self.checked_features(X)
+        y = self.checked_targets(Y, len(x))
         self.prepare(y.shape[1], x.shape)
-        return self.step(x, y)[0]
+        return self.train_batch(x, y)[0]
 
     def fit(
         self,
@@ -150,18 +150,18 @@ class NeuralNetwork(Trainable):
             If the checkpoint cannot be written: it is a folder, or its folder does not exist or is not
             writable; nothing has changed.
         """
-        x = self.features(X)
+        x = self.checked_features(X)
         if not len(x):
             raise ValueError("X has no rows to train on")
-        y = self.targets(Y, len(x))
+        y = self.checked_targets(Y, len(x))
         self.require_columns(y.shape[1])
         checked = [(x, "X"), (y, "Y")]
         x_val = y_val = None
         if validation_data is not None:
             if len(validation_data) != 2:
                 raise ValueError(f"validation_data must be (X, Y), got {len(validation_data)} parts")
-            x_val = self.features(validation_data[0], "validation_data[0]")
-            y_val = self.targets(
+            x_val = self.checked_features(validation_data[0], "validation_data[0]")
+            y_val = self.checked_targets(
                 validation_data[1],
                 len(x_val),
                 ("validation_data[0]", "validation_data[1]"),
@@ -233,7 +233,7 @@ class NeuralNetwork(Trainable):
         are made, which fill ``layer.cache`` and ``layer.gradients``.
         """
         if Y is not None:
-            with self.testing():
+            with self.evaluating():
                 Y_hat = self.forward(X)
                 return Y_hat, self.backward(Y, Y_hat)
         out = self.engine.predict(self, X)
@@ -244,8 +244,8 @@ class NeuralNetwork(Trainable):
         if out is not None:
             return restore(out, X)
         if not self.has_own("forward"):
-            return self.outputs(X)[0]
-        with self.testing():
+            return self.outputs_of(X)[0]
+        with self.evaluating():
             return self.forward(X)
 
     def test(self, dataset: Dataset, save_predictions: bool = False) -> dict[str, Any]:

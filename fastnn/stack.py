@@ -240,7 +240,7 @@ class LayerStack(CheckedLayers):
         for layer, parameters, n_in, dtype in made:
             layer.adopt(parameters, n_in, dtype)
         if made and len({layer.dtype for layer in self.layers}) == 1:
-            self.gather()
+            self.gather_parameters()
 
     @property
     def flat_parameters(self) -> Array:
@@ -257,10 +257,10 @@ class LayerStack(CheckedLayers):
         if not arrays:
             raise RuntimeError("the network has no parameters before its first batch")
         if len(arrays) != len(self._views) or any(map(is_not, arrays, self._views)):
-            self.gather()
+            self.gather_parameters()
         return self._flat
 
-    def gather(self) -> None:
+    def gather_parameters(self) -> None:
         """Move all parameters into one array."""
         arrays = [p for layer in self.layers for p in layer.parameters.values()]
         if not arrays:
@@ -278,10 +278,10 @@ class LayerStack(CheckedLayers):
     def evaluate_rows(self, X: Array, Y: Array) -> tuple[float, float, Array]:
         """Return loss, error and output for a batch of target rows."""
         if self.has_own("forward", "error"):
-            with self.testing():
+            with self.evaluating():
                 out = self.forward(X)
             return self.loss.forward(Y, out), self.own_error(Y, out), out
-        out, last = self.outputs(X)
+        out, last = self.outputs_of(X)
         self.check_target(Y, out)
         if self.fused_layer() is None:
             loss = self.loss.forward(Y, out)
@@ -291,7 +291,7 @@ class LayerStack(CheckedLayers):
         return loss, self.error_of(Y, out), out
 
     @contextmanager
-    def testing(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         """Have no layer in training during a block, for passes that go through the layers."""
         training = [layer for layer in self.layers if isinstance(layer, Layer) and layer.training]
         try:
@@ -302,7 +302,7 @@ class LayerStack(CheckedLayers):
             for layer in training:
                 layer.training = True
 
-    def outputs(self, X: ArrayLike) -> tuple[Array, Layer]:
+    def outputs_of(self, X: ArrayLike) -> tuple[Array, Layer]:
         """Return the output for X, and the last layer with the cache of this forward pass.
 
         The pass goes through shallow copies of the layers, which share the parameters and have caches

@@ -68,7 +68,9 @@ def assert_both_roads_agree(fast, slow, dtype, rng):
     for _ in range(3):
         X, Y = batch(rng, dtype)
         slow.make_parameters(X)
-        np.testing.assert_allclose(fast.step(X, Y, 0), slow.step_by_layers(X, Y, 0), rtol=tolerance)
+        np.testing.assert_allclose(
+            fast.train_batch(X, Y, 0), slow.train_by_layers(X, Y, 0), rtol=tolerance
+        )
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         assert a.dtype == dtype
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -105,7 +107,7 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
     X, Y = batch(rng, dtype, 150)
     history = fast.fit(X, Y, epochs=3, batch_size=n, shuffle=False, verbose=False)
     for epoch in range(3):
-        results = [slow.step(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 150, n)]
+        results = [slow.train_batch(X[i : i + n], Y[i : i + n], epoch) for i in range(0, 150, n)]
         loss, error = np.average(results, axis=0, weights=[min(n, 150 - i) for i in range(0, 150, n)])
         assert history.loss[epoch] == pytest.approx(loss, rel=1e-14)
         assert history.error[epoch] == pytest.approx(error, rel=1e-14)
@@ -296,7 +298,7 @@ def test_rules_of_penalised_blocks_of_any_width(rule, dtype, rng):
             one.train_step(X, Y)
         with fastnn.set_num_threads(2):
             two.train_step(X, Y)
-        slow.step_by_layers(X, Y, None)
+        slow.train_by_layers(X, Y, None)
     for a, b, c in zip(parameters(one), parameters(two), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
         tolerance = 1e-3 if dtype == np.float32 else 1e-12
@@ -318,11 +320,11 @@ def test_weighted_rows_are_the_same_on_both_roads(output, loss, optimizer, n, rn
         net.layers[0].l2 = 0.5
     for _ in range(2):
         data = fastnn.datasets.Data(X, 4, Y, weights=weights)
-        found = list(fast.batches(data, False, 0, data.samples_per_epoch))
+        found = list(fast.train_batches(data, False, 0, data.samples_per_epoch))
         assert len(found) < data.samples_per_epoch  # in stretches
         found = [np.concatenate(part) for part in zip(*found, strict=True)]
         for i in range(0, n, 4):
-            expected = slow.step_by_layers(X[i : i + 4], Y[i : i + 4], 0, weights[i : i + 4])
+            expected = slow.train_by_layers(X[i : i + 4], Y[i : i + 4], 0, weights[i : i + 4])
             np.testing.assert_allclose(
                 [part[i // 4] for part in found], expected, rtol=1e-12, atol=1e-15
             )

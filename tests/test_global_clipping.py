@@ -51,7 +51,7 @@ def test_both_roads_agree_and_threads_change_no_bit(kind, dtype):
         with fastnn.set_num_threads(2):
             two.train_step(X, Y)
         slow.make_parameters(X)
-        slow.step_by_layers(X, Y, None)
+        slow.train_by_layers(X, Y, None)
     tolerance = 1e-3 if dtype == np.float32 else 1e-11
     for a, b, c in zip(*map(parameters, nets), strict=True):
         np.testing.assert_array_equal(a, b)

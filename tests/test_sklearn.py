@@ -110,7 +110,7 @@ def test_weights_may_be_negative_as_scikit_learns(solver):
 
 @pytest.mark.parametrize("stopping", [False, True])
 def test_weighted_rows_go_through_compiled_code(stopping, monkeypatch):
-    monkeypatch.setattr(fastnn.NeuralNetwork, "step_by_layers", None)
+    monkeypatch.setattr(fastnn.NeuralNetwork, "train_by_layers", None)
     for kind, y in (("MLPClassifier", Y), ("MLPClassifier", MANY), ("MLPRegressor", REAL)):
         settings = {"max_iter": 4, "early_stopping": stopping, "batch_size": 33}
         expected, model = (m.fit(X, y, WEIGHTS) for m in pair(kind, **settings))

@@ -165,4 +165,4 @@ def _updates(t: Array, label: str) -> int:
 def gather(model: LayerStack) -> None:
     """Lay all parameters in one array, as a network's first batch does, if there are all."""
     if model.is_made and len({layer.dtype for layer in model.layers}) == 1:
-        model.gather()
+        model.gather_parameters()

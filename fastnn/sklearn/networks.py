@@ -82,7 +82,7 @@ class Network:
             b = as_float(intercepts[i], f"intercepts_[{i}]", dtype)[None]
             layers.append(FullyConnected.of(W, b, _NAMES.get(activation, activation)))
         self.net = NeuralNetwork(loss, layers, SGD(), dtype=dtype)
-        self.net.gather()
+        self.net.gather_parameters()
         # Whether outputs, whatever loss they go to, are computed in one compiled call.
         self._compiled = obstacle(NeuralNetwork("l2", layers, SGD(), dtype=dtype)) is None
         self.trains_compiled = obstacle(self.net) is None

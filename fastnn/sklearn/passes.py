@@ -61,7 +61,7 @@ def batches(
         rows = order[first : first + count]
         part = None if weights is None else weights[rows]
         dense = Data(X[rows].toarray(), data.batch_size, Y[rows], data.out_dim, part)
-        yield from net.batches(dense, False, epoch, dense.samples_per_epoch)
+        yield from net.train_batches(dense, False, epoch, dense.samples_per_epoch)
 
 
 def _by_gradients(

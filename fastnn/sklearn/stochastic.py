@@ -166,7 +166,7 @@ class Stochastic:
                 steps = batches(self._net, rows, run.dataset.train, *options)
             else:
                 left = run.steps - len(run.losses)
-                steps = self._net.net.batches(run.dataset.train, self.shuffle, run.epoch, left)
+                steps = self._net.net.train_batches(run.dataset.train, self.shuffle, run.epoch, left)
             if run.stopped or not training.one_pass(run, told, check_interrupt, steps):
                 break
             self._note(run, penalty.total, validation)

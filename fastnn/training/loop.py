@@ -99,7 +99,7 @@ def _epoch(
     if run.stopped is not None:
         return
     steps = run.steps - len(run.losses)  # a run that was resumed has done some
-    batches = net.batches(run.dataset.train, shuffle, run.epoch, steps)
+    batches = net.train_batches(run.dataset.train, shuffle, run.epoch, steps)
     if not one_pass(run, callbacks, check_interrupt, batches):
         return
     if run.by_rows:

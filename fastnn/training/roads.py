@@ -35,7 +35,7 @@ class Trainable(LayerStack):
         super().__init__(loss, layer_args, optimizer_args, logger, seed, dtype)
         self.engine = Engine()
 
-    def step(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
+    def train_batch(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
         """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
         repeated = self.engine.repeat(self, X, Y, epoch)
         if repeated is not None:
@@ -48,9 +48,9 @@ class Trainable(LayerStack):
             if result is not None:
                 self.log_parameters()
                 return result
-        return self.step_by_layers(x, Y, epoch)
+        return self.train_by_layers(x, Y, epoch)
 
-    def batches(
+    def train_batches(
         self, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float] | Array, Sequence[float] | Array]]:
         """Train on a dataset's next batches; yield losses and errors, of some at a time.
@@ -71,9 +71,9 @@ class Trainable(LayerStack):
                 continue
             X, Y, weights = data.sample_weighted(shuffle, self.rng)
             if weights is None:
-                loss, error = self.step(X, Y, epoch)
+                loss, error = self.train_batch(X, Y, epoch)
             else:
-                loss, error = self.step_by_layers(X, Y, epoch, weights)
+                loss, error = self.train_by_layers(X, Y, epoch, weights)
             steps -= 1
             yield [loss], [error]
 
@@ -85,10 +85,10 @@ class Trainable(LayerStack):
             X, Y = _own.labelled(data, shuffle, self.rng)
             x, y = self.checked_batch(X, Y)
             self.prepare(self.n_out or y.shape[-1], x.shape)
-            loss, error = self.step(x, y, epoch)
+            loss, error = self.train_batch(x, y, epoch)
             yield [loss], [error]
 
-    def step_by_layers(
+    def train_by_layers(
         self, X: Array, Y: Array, epoch: int | None, weights: Array | None = None
     ) -> tuple[float, float]:
         with self.turn.held():
@@ -151,8 +151,8 @@ class Trainable(LayerStack):
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:
         """Return loss and error on a batch; ``Y`` as in :meth:`fit`. Nothing is cached."""
-        x = self.features(X)
-        return self.evaluate_batch(x, self.targets(Y, len(x)))
+        x = self.checked_features(X)
+        return self.evaluate_batch(x, self.checked_targets(Y, len(x)))
 
     def evaluate_batch(self, X: Array, Y: Array) -> tuple[float, float]:
         """Return loss and error on a batch of target rows."""

@@ -58,12 +58,14 @@ def test_both_roads_agree(stack, optimizer, n, dtype):
     tolerance = 1e-3 if dtype == np.float32 else 1e-11
     for _ in range(3):
         slow.make_parameters(X)
-        np.testing.assert_allclose(fast.step(X, Y, 0), slow.step_by_layers(X, Y, 0), rtol=tolerance)
+        np.testing.assert_allclose(
+            fast.train_batch(X, Y, 0), slow.train_by_layers(X, Y, 0), rtol=tolerance
+        )
     assert engine.obstacle(fast) is None
     assert counts(fast) == counts(slow)
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(fast.predict(X), slow.outputs(X)[0], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(fast.predict(X), slow.outputs_of(X)[0], rtol=tolerance, atol=tolerance)
     found, expected = fast.evaluate(X, Y), slow.evaluate_rows(X, Y)[:2]
     np.testing.assert_allclose(found, expected, rtol=tolerance)
 
