@@ -163,8 +163,11 @@ def function(draw):
 
     losses = ("rows", "labels", "binary")
     shape = (draw.choice((700, 3000)), size(draw)) if draw.random() < 0.05 else (size(draw), size(draw))
+    name = draw.choice((*losses, *sorted(ACTIVATIONS)))
+    if name in ("rows", "labels"):
+        shape = (shape[0], max(shape[1], 2))  # one class is refused
     return {
-        "name": draw.choice((*losses, *sorted(ACTIVATIONS))),
+        "name": name,
         "shape": shape,
         "dtype": draw.choice(("float32", "float64")),
         "threads": draw.choice((1, 2, 3)),
