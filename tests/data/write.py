@@ -1,6 +1,6 @@
 """Write the files of this folder: saved networks, checkpoints, and what came of them.
 
-Later versions must read them: ``tests/test_old_files.py``. They are written once by each version of the
+Later versions must read them: ``tests/saving/test_old_files.py``. They are written once by each version of the
 format and never again: ``python tests/data/write.py tests/data``.
 """
 
