@@ -13,7 +13,7 @@ from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn.activations import ACTIVATIONS
 from fastnn.kernels.compiling import cache
-from fastnn.losses import CrossEntropy
+from fastnn.losses import LOSSES, CrossEntropy
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import OPTIMIZERS
 
@@ -72,10 +72,9 @@ def _networks() -> Iterator[tuple[str, tuple[Any, str, str, Any]]]:
     names = {activation: name for name, activation in reversed(ACTIVATIONS.items())}
     for name in reversed(names.values()):
         yield name, ("cross_entropy", name, "softmax", {"name": "SGD"})
-    yield "cross_entropy", ("cross_entropy", "relu", "sigmoid", {"name": "SGD"})
+    for name in LOSSES:
+        yield name, (name, "relu", "sigmoid", {"name": "SGD"})
     yield "weighted cross_entropy", (weighted, "relu", "softmax", {"name": "SGD"})
-    yield "binary_cross_entropy", ("binary_cross_entropy", "relu", "sigmoid", {"name": "SGD"})
-    yield "l2", ("l2", "relu", "linear", {"name": "SGD"})
     for name in OPTIMIZERS:
         for clip in (None, 1.0):
             optimizer = {"name": name, "clip_norm": clip, "momentum": 0.9}

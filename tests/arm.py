@@ -22,7 +22,7 @@ PLATFORMS = [f"manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "_2
 # An emulated processor is some ten times slower, so accuracy is a sample.
 TESTS = [
     "tests/kernels",
-    "tests/test_engine.py",
+    "tests/engine",
     "tests/test_concurrency.py",
     "tests/accuracy/test_elementwise.py::test_error_is_within_the_limit",
 ]

@@ -21,7 +21,7 @@ TESTS = [
     "kernels",
     "test_activations.py",
     "test_concurrency.py",
-    "test_engine.py",
+    "engine",
     "test_loss_options.py",
     "test_losses.py",
     "test_num_threads.py",

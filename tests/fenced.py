@@ -26,11 +26,13 @@ def size(draw, large=0.15):
 def network(draw):
     """Draw a network and what is asked of it, as keywords of :func:`run_network`."""
     from fastnn.activations import ACTIVATIONS
+    from fastnn.losses import LOSSES
+    from fastnn.optimizers import OPTIMIZERS
 
-    loss = draw.choice(("cross_entropy", "options", "binary_cross_entropy", "l2"))
+    loss = draw.choice((*LOSSES, "options"))
     last = draw.choice(("softmax", "sigmoid")) if loss != "l2" else draw.choice(sorted(ACTIVATIONS))
     depth = draw.choice((1, 2, 2, 3, 4))
-    optimizer = {"name": draw.choice(("SGD", "Adam")), "lr": 0.01}
+    optimizer = {"name": draw.choice(sorted(OPTIMIZERS)), "lr": 0.01}
     if optimizer["name"] == "SGD" and draw.random() < 0.6:
         optimizer |= {"momentum": 0.9, "nesterov": draw.random() < 0.5}
     if draw.random() < 0.3:
@@ -38,7 +40,7 @@ def network(draw):
     n, widths = size(draw), [size(draw) for _ in range(depth + 1)]
     if draw.random() < 0.03:  # rows on a page each, weights of blocks that are packed
         n, widths[draw.randrange(depth + 1)] = draw.choice((512, 517)), draw.choice((512, 700, 1027))
-    if last == "softmax" and loss in ("cross_entropy", "options"):
+    if loss in ("cross_entropy", "options"):
         widths[-1] = max(widths[-1], 2)  # one class is refused
     return {
         "dtype": draw.choice(("float32", "float64")),
@@ -161,8 +163,11 @@ def function(draw):
 
     losses = ("rows", "labels", "binary")
     shape = (draw.choice((700, 3000)), size(draw)) if draw.random() < 0.05 else (size(draw), size(draw))
+    name = draw.choice((*losses, *sorted(ACTIVATIONS)))
+    if name in ("rows", "labels"):
+        shape = (shape[0], max(shape[1], 2))  # one class is refused
     return {
-        "name": draw.choice((*losses, *sorted(ACTIVATIONS))),
+        "name": name,
         "shape": shape,
         "dtype": draw.choice(("float32", "float64")),
         "threads": draw.choice((1, 2, 3)),

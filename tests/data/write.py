@@ -1,7 +1,7 @@
 """Write the files of this folder: saved networks, checkpoints, and what came of them.
 
-Later versions must read them: ``tests/test_old_files.py``. They are written once by each version of the
-format and never again: ``python tests/data/write.py tests/data``.
+Later versions must read them: ``tests/saving/test_old_files.py``. They are written once by each version
+of the format and never again: ``python tests/data/write.py tests/data``.
 """
 
 import sys

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import fastnn
 from fastnn.cli.app import app
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import runpy, sys
 

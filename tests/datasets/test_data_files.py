@@ -13,7 +13,7 @@ import pytest
 
 from fastnn.datasets import files
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MEGABYTE = 2**20
 
 

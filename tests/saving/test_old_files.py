@@ -11,7 +11,7 @@ import fastnn
 
 pytest.importorskip("safetensors")
 
-FOLDER = Path(__file__).with_name("data")
+FOLDER = Path(__file__).parents[1] / "data"
 spec = importlib.util.spec_from_file_location("write", FOLDER / "write.py")
 writer = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(writer)
