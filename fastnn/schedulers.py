@@ -3,9 +3,10 @@
 Their settings are attributes that may be changed: the next step uses the new value.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Any
 
 from fastnn._changes import watched
 from fastnn._repr import as_call
@@ -85,16 +86,9 @@ class Exponential(Scheduler):
         return float(rate)
 
 
-def _exponential(lr: float, decay: float | None, stage_length: float | None) -> Scheduler:
-    if decay is None or stage_length is None:
-        missing = "decay" if decay is None else "stage_length"
-        raise ValueError(f"the exponential scheduler needs {missing}, got None")
-    return Exponential(lr, decay, stage_length)
-
-
-_SCHEDULERS: dict[str, Callable[[float, float | None, float | None], Scheduler]] = {
-    "constant": lambda lr, decay, stage_length: Constant(lr),
-    "exponential": _exponential,
+SCHEDULERS: dict[str, type[Scheduler]] = {
+    "constant": Constant,
+    "exponential": Exponential,
 }
 
 
@@ -117,4 +111,12 @@ def initialize_scheduler(
     ValueError
         If the exponential scheduler gets no ``decay`` or no ``stage_length``.
     """
-    return choose("scheduler", name, _SCHEDULERS)(lr, decay, stage_length)
+    kind: Any = choose("scheduler", name, SCHEDULERS)
+    known = inspect.signature(kind).parameters
+    given = {"decay": decay, "stage_length": stage_length}
+    given = {argument: value for argument, value in given.items() if argument in known}
+    for argument, value in given.items():
+        if value is None:
+            raise ValueError(f"the {name} scheduler needs {argument}, got None")
+    scheduler: Scheduler = kind(lr, **given)
+    return scheduler

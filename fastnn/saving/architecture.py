@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn import schedulers, weights
+from fastnn import weights
 from fastnn._own import says
 from fastnn._typing import Array
 from fastnn._validation import require_float_dtype
@@ -22,6 +22,7 @@ from fastnn.activations import ACTIVATIONS
 from fastnn.layers import LAYERS, Layer
 from fastnn.losses import LOSSES
 from fastnn.optimizers import OPTIMIZERS
+from fastnn.schedulers import SCHEDULERS
 from fastnn.stack import LayerStack
 
 # The parts that there are, by the name of the argument they are given as.
@@ -31,7 +32,7 @@ _TABLES: dict[str, Iterable[type]] = {
     "weight_init": weights.INITIALIZERS.values(),
     "loss": LOSSES.values(),
     "optimizer": OPTIMIZERS.values(),
-    "lr_scheduler": (schedulers.Constant, schedulers.Exponential),
+    "lr_scheduler": SCHEDULERS.values(),
 }
 _N = TypeVar("_N", bound=LayerStack)
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
