@@ -227,7 +227,8 @@ class LayerStack(CheckedLayers):
     def make_parameters(self, x: Array) -> None:
         """Make all layers' parameters, if they are of kinds that know their shapes beforehand."""
         if not any(layer.n_in is None for layer in self.layers) or not all(
-            _own.says(layer, "initial_parameters") for layer in self.layers
+            _own.says(layer, "initial_parameters") or _own.says(layer, "compile")
+            for layer in self.layers
         ):
             return
         shape: Any = x.shape

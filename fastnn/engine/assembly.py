@@ -39,11 +39,19 @@ class Assembly(Blueprint):
         super().__init__(n, width, dtype, shared, threads, learning)
         self._loss: Loop | None = None
 
-    def add(self, layer: Any, parameters: dict[str, Array]) -> None:
-        """Let a layer write itself; ``parameters``: records of its parameters, each of length 1."""
+    def add(self, layer: Any, parameters: dict[str, Array], width: int) -> None:
+        """Let a layer write itself.
+
+        ``parameters``: records of its parameters, each of length 1; ``width``: its output's.
+        """
         self.input, self._parameters = self.output, parameters
         self.backward_loops.append([])
         layer.compile(self)
+        if self.output.width != width:
+            raise ValueError(
+                f"{type(layer).__name__}.compile set to.output to a port of width {self.output.width}; "
+                f"its check_input says {width}"
+            )
         self.ports.append(self.output)
 
     def add_loss(self, row: int) -> None:

@@ -215,7 +215,9 @@ class Engine:
 
     def _training_plan(self, model: LayerStack, n: int) -> Any:
         if not self._training.fresh(model) and not self._training.renew(
-            model, obstacle(model) is None, lambda: made_from.trained_parts(model)
+            model,
+            model.is_made and obstacle(model) is None,
+            lambda: made_from.trained_parts(model),
         ):
             return None
         plan = self._training.get((n, model.layers[0].n_in))

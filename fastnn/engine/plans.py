@@ -43,6 +43,7 @@ def checked_shapes(model: LayerStack, n: int) -> list[tuple[int, ...]]:
             for name, array in layer.parameters.items():
                 if not (array.flags.c_contiguous and array.flags.aligned):
                     raise ValueError(f"parameters[{name!r}] is not C-contiguous")
+            layer.check_buffers()
         except ValueError as error:
             raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
         assert shape is not None
@@ -98,7 +99,7 @@ class Plan:
                 }
                 begin = end
             self.to.leaves_activation = fused and i == last
-            self.to.add(layer, rows)
+            self.to.add(layer, rows, self._model_shapes[i + 1][1])
 
     def _trial(self, model: LayerStack, count: int) -> pace.Trial:
         """Return that of all plans that do the same work."""

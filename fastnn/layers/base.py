@@ -1,4 +1,4 @@
-"""What every layer has: dicts of parameters, cache and gradients, and how they are kept whole."""
+"""What every layer has: dicts of parameters, buffers, cache and gradients."""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -7,45 +7,19 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fastnn._arrays import aligned_copy
-from fastnn._changes import WatchedDict, watched
+from fastnn._changes import watched
 from fastnn._own import says
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, require_number
+from fastnn._validation import require_number
 from fastnn.activations import Activation
+from fastnn.layers.state import Buffers, Parameters
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"training must be True or False, got {value!r}")
     return bool(value)
-
-
-class Parameters(WatchedDict):
-    """A layer's parameters by name, open to assignment.
-
-    An assigned array is copied, in the dtype and shape of the one it replaces, so that training
-    never writes to an array of the caller's. Raises ``TypeError`` or ``ValueError`` if it cannot be,
-    before anything changes.
-    """
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        current = self.get(name)
-        if value is current:  # layer.parameters["W"] -= step
-            return
-        label = f"parameters[{name!r}]"
-        array = as_float(value, label, None if current is None else current.dtype)
-        if current is not None and array.shape != current.shape:
-            if array.shape != current.shape[-1:] or current.shape[0] != 1:
-                raise ValueError(f"{label} has shape {current.shape}, got {array.shape}")
-            array = array.reshape(current.shape)
-        super().__setitem__(name, aligned_copy(array))
-
-    def adopt(self, arrays: Mapping[str, Array]) -> None:
-        """Take arrays over as they are, without a copy."""
-        for name, array in arrays.items():
-            super().__setitem__(name, array)
 
 
 class Layer(ABC):
@@ -85,6 +59,7 @@ class Layer(ABC):
     l2: float = watched(lambda value: require_number("l2", value, low=0.0))
     training: bool = watched(_flag)
     _parameters: Parameters = watched()
+    _buffers: Buffers = watched()
     chooses_width: ClassVar[bool] = False
     keeps_width: ClassVar[bool] = False
     cached: ClassVar[tuple[str, ...]] = ()
@@ -92,15 +67,14 @@ class Layer(ABC):
     dtype: np.dtype[Any] | None
     cache: OrderedDict[str, Any]
     gradients: OrderedDict[str, Array]
-    buffers: OrderedDict[str, Array]
     rng: np.random.Generator | None
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Set all attributes here: a subclass need not call ``super().__init__()``."""
         layer = super().__new__(cls)
         vars(layer).update(activation=None, l2=0.0, n_in=None, n_out=None, dtype=None)
-        vars(layer).update(training=True, rng=None, buffers=OrderedDict())
-        layer._parameters = Parameters()
+        vars(layer).update(training=True, rng=None)
+        layer._parameters, layer._buffers = Parameters(), Buffers()
         layer.cache, layer.gradients = OrderedDict(), OrderedDict()
         return layer
 
@@ -120,6 +94,17 @@ class Layer(ABC):
         replaced = Parameters(self._parameters)
         replaced.update(values)
         self._parameters = Parameters((name, replaced[name]) for name in values)
+
+    @property
+    def buffers(self) -> OrderedDict[str, Array]:
+        """The buffers by name; arrays assigned into it, or for it, are copied."""
+        return self._buffers
+
+    @buffers.setter
+    def buffers(self, values: Mapping[str, Any]) -> None:
+        replaced = Buffers(self._buffers)
+        replaced.update(values)
+        self._buffers = Buffers((name, replaced[name]) for name in values)
 
     @property
     def made(self) -> bool:
@@ -152,6 +137,9 @@ class Layer(ABC):
         self.n_in, self.dtype = n_in, dtype
         if self.keeps_width:
             self.n_out = n_in
+        elif self.n_out is None:
+            shape = self.check_input((1, n_in))
+            self.n_out = shape[-1] if shape else None
         self._parameters = parameters
         self.cache = OrderedDict((name, []) for name in self.cached)
         self.gradients = OrderedDict((n, np.zeros_like(p)) for n, p in parameters.items())
@@ -161,7 +149,7 @@ class Layer(ABC):
         assert other.n_in is not None
         assert other.dtype is not None
         self.adopt(other._parameters, other.n_in, other.dtype)
-        self.buffers = other.buffers
+        self._buffers = other._buffers
 
     def replace_parameters(self, arrays: Mapping[str, Array]) -> None:
         """Take arrays over as the parameters of these names, as they are, without a copy."""
@@ -174,6 +162,19 @@ class Layer(ABC):
     def buffer_forms(self) -> dict[str, tuple[tuple[int, ...], type]]:
         """Return the shape and dtype of each buffer."""
         return {}
+
+    def check_buffers(self) -> None:
+        """Raise ``ValueError`` if the layer does not hold its buffers, in their shapes and dtypes."""
+        forms = self.buffer_forms()
+        found = {name: (array.shape, array.dtype.type) for name, array in self.buffers.items()}
+        if found != forms:
+            shown = ", ".join(
+                f"{name!r} ({np.dtype(kind)} {shape})" for name, (shape, kind) in forms.items()
+            )
+            raise ValueError(f"buffers must hold {shown or 'nothing'}; it holds {dict(self.buffers)}")
+        for name, array in self.buffers.items():
+            if not array.flags.carray:
+                raise ValueError(f"buffers[{name!r}] is read-only")
 
     def restore(self, arrays: Mapping[str, Array], n_in: int | None) -> None:
         """Take over the parameters and buffers of a saved layer.
@@ -201,7 +202,7 @@ class Layer(ABC):
             needed = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in expected.items())
             raise ValueError(f"the arrays are {shown}; the layer needs {needed}")
         self.adopt(Parameters((name, arrays[name]) for name in shapes), n_in, self.dtype)
-        self.buffers = OrderedDict((name, arrays[name].copy()) for name in forms)
+        self._buffers = Buffers((name, arrays[name]) for name in forms)
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         """Make the parameters for inputs of that shape; here, note their width."""

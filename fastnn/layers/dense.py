@@ -18,7 +18,8 @@ from fastnn.kernels.layers import products
 from fastnn.kernels.step import parts, phases
 from fastnn.kernels.step.plan import cut
 from fastnn.layers import activated
-from fastnn.layers.base import Layer, Parameters
+from fastnn.layers.base import Layer
+from fastnn.layers.state import Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.

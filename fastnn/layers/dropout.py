@@ -10,7 +10,8 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import dropout as kernels
-from fastnn.layers.base import Layer, Parameters
+from fastnn.layers.base import Layer
+from fastnn.layers.state import Parameters
 
 
 def _rate(value: Any) -> float:
@@ -143,6 +144,7 @@ class Dropout(Layer):
         self.cache.update(step=None, shape=x.shape)
         if not self.training:
             return restore(x, X)
+        self.check_buffers()
         step = int(self.buffers["step"][0])
         Y = np.empty(x.shape, x.dtype)
         kernels.dropout(_flat(x), self.rate, self._seed(), step, 0, _flat(Y))
@@ -171,6 +173,7 @@ class Dropout(Layer):
         if step is None:
             return restore(dy, dLdY)
         dX = np.empty(dy.shape, dy.dtype)
+        self.check_buffers()
         kernels.dropout_backward(_flat(dy), self.rate, self._seed(), step, 0, _flat(dX))
         return restore(dX, dLdY)
 

@@ -11,7 +11,8 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_number, restore
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import layer_norm as kernels
-from fastnn.layers.base import Layer, Parameters
+from fastnn.layers.base import Layer
+from fastnn.layers.state import Parameters
 
 
 class LayerNorm(Layer):

@@ -245,3 +245,75 @@ def test_a_network_of_dropout_alone_trains_by_layers():
     X = batch(10)[0]
     assert np.isfinite(net.train_step(X, X))
     np.testing.assert_array_equal(net.predict(X), X)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["compiled", "by layers"])
+def test_buffers_are_open_to_assignment(own):
+    net, other = network("first"), network("first")
+    X, Y = batch(30)
+    for each in (net, other):
+        if own:
+            each.optimizer = type("Own", (fastnn.Adam,), {})(lr=0.01)
+        each.train_step(X, Y)
+    given = np.array([7])
+    net.layers[0].buffers["step"] = given
+    other.layers[0].buffers["step"][0] = 7
+    assert net.train_step(X, Y) == other.train_step(X, Y)
+    assert counts(net) == counts(other) == [8]
+    assert given.tolist() == [7]
+    for value in (np.zeros(2, np.int64), np.zeros(1), np.array(["x"])):
+        with pytest.raises(ValueError, match="buffers"):
+            net.layers[0].buffers["step"] = value
+    assert counts(net) == [8]
+    assert net.train_step(X, Y) == other.train_step(X, Y)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["compiled", "by layers"])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda layer: layer.buffers.clear(), "'seed'"),
+        (lambda layer: layer.buffers.pop("step"), "'step'"),
+        (lambda layer: setattr(layer, "buffers", {"seed": [1], "step": [0], "other": [2]}), "other"),
+        (lambda layer: layer.buffers["step"].setflags(write=False), "read-only"),
+    ],
+    ids=["none", "one", "too many", "read-only"],
+)
+def test_harmed_buffers_are_an_error_before_anything_changes(harm, message, own):
+    net = network("first")
+    X, Y = batch(30)
+    net.train_step(X, Y)
+    if own:
+        net.optimizer = type("Own", (fastnn.Adam,), {})(lr=0.01)
+    before = [p.copy() for p in parameters(net)]
+    harm(net.layers[0])
+    for count in (30, 20):  # a plan that there is, and a new one
+        if message == "read-only" and count == 30 and not own:
+            continue  # as for parameters, a plan that there is goes on
+        with pytest.raises(ValueError, match=message):
+            net.train_step(X[:count], Y[:count])
+    for now, then in zip(parameters(net), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_a_layer_that_sets_no_output_of_its_own_is_named():
+    class Wider(fastnn.Layer):
+        def check_input(self, X_shape):
+            return (X_shape[0], X_shape[1] + 1)
+
+        def forward(self, X):
+            return np.pad(X, ((0, 0), (0, 1)))
+
+        def backward(self, dLdY):
+            return dLdY[:, :-1]
+
+        def compile(self, to):
+            pass
+
+    if not COMPILED:
+        pytest.skip("no compiled step here")
+    net = fastnn.NeuralNetwork(
+        "l2", [FullyConnected(4, "relu"), Wider(), FullyConnected(3, "linear")], OPTIMIZERS["SGD"]
+    )
+    with pytest.raises(ValueError, match=r"Wider.compile set to.output .* width 4; .* says 5"):
+        net.train_step(batch(5)[0], np.zeros((5, 3)))
