@@ -34,8 +34,6 @@ class Layer(ABC):
         The output's.
     l2 : float
         The penalty on its weights, 0 for none.
-    buffers : ordered dict of arrays
-        State that is saved with the parameters and not trained.
     training : bool
         Whether ``forward`` is part of training; some layers do something else then.
     chooses_width : bool
@@ -97,7 +95,10 @@ class Layer(ABC):
 
     @property
     def buffers(self) -> OrderedDict[str, Array]:
-        """The buffers by name; arrays assigned into it, or for it, are copied."""
+        """State that is saved with the parameters and not trained, by name.
+
+        Arrays assigned into it, or for it, are copied.
+        """
         return self._buffers
 
     @buffers.setter
