@@ -13,9 +13,9 @@ Written by `make step-profile`, every figure measured in that run: {machine}.
 A step is one Python call around a row of compiled phases
 ([`layers/dense.py`](../kernels/layers/dense.py)). `forward i` is layer i's `A = relu(X W + b)`. Phases
 in which a thread takes the same rows are joined, as in `forward 3 and loss`. `backward i` is
-`dX = dZ W^T`, with relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the weights
-as it is made (plain SGD); a very large X is transposed before, `transposition i`. FLOPs are those of the
-products. "Of peak" is against the multiply-adds that as many threads were measured to do
+`dX = dZ W^T`, with relu's gradient. `update` is `dW = X^T dZ` of all layers, subtracted from the
+weights as it is made (plain SGD); a very large X is transposed before, `transposition i`. FLOPs are
+those of the products. "Of peak" is against the multiply-adds that as many threads were measured to do
 in the same second.
 
 Python, from inside out: the *compiled call* is going into compiled code and coming back; *threads,
