@@ -24,7 +24,6 @@ _LAYER: dict[str, Callable[[], Any]] = {  # what a network reads of a layer that
     "init_weights": lambda: None,
     "l2": float,
     "penalised": tuple,
-    "rng": lambda: None,
     "chooses_width": bool,
     "keeps_width": bool,
     "made": bool,

@@ -63,7 +63,8 @@ class LayerStack(CheckedLayers):
             layer.dtype = layer.dtype or self.dtype
             if isinstance(layer.init_weights, WeightInitializer) and self.rng is not None:
                 layer.init_weights.rng = self.rng
-            layer.rng = layer.rng or self.rng
+            if isinstance(layer, Layer) and layer.rng is None:
+                layer.rng = self.rng
         self.logger = logger
         self.history = History()
         self.epoch_log: dict[str, Any] = {"loss": {}, "error": {}}

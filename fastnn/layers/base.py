@@ -17,7 +17,7 @@ from fastnn.layers.state import Buffers, Parameters
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, (bool, int, np.bool_)):
         raise TypeError(f"training must be True or False, got {value!r}")
     return bool(value)
 
