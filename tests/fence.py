@@ -9,13 +9,14 @@ NumPy is given another allocator, which its C API provides for (NEP 49).
 
 import ctypes
 import mmap
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastnn import _arrays, optimizers, stack
-from fastnn.engine import plans
+import fastnn  # noqa: F401  all of it
+from fastnn import _arrays
 
 PAGE = mmap.PAGESIZE
 PLACES = ("end", "start")
@@ -101,10 +102,18 @@ def build(place: str) -> None:
     capsule = new_capsule(ctypes.addressof(handler), name, None)
     _kept.extend((pages, handler, name, capsule))
     _numpy_function(_SET_HANDLER, ctypes.py_object, ctypes.py_object)(capsule)
-    for module in (_arrays, plans, optimizers):
-        module.aligned_zeros = np.zeros
-    for module in (_arrays, plans, optimizers, stack):
-        module.aligned_views = _separate
+    _replace(_arrays.aligned_zeros, np.zeros)
+    _replace(_arrays.aligned_views, _separate)
+
+
+def _replace(function: Any, other: Any) -> None:
+    """Put another function in the place of one, in all modules of fastnn that have taken it."""
+    name = function.__name__
+    users = [module for key, module in sys.modules.items() if key.split(".")[0] == "fastnn"]
+    users = [module for module in users if vars(module).get(name) is function]
+    assert len(users) > 2, f"nobody uses {name} but {users}"
+    for module in users:
+        setattr(module, name, other)
 
 
 def _callbacks(pages: _Pages) -> list[Any]:

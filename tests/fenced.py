@@ -26,8 +26,11 @@ def size(draw, large=0.15):
 def network(draw):
     """Draw a network and what is asked of it, as keywords of :func:`run_network`."""
     from fastnn.activations import ACTIVATIONS
+    from fastnn.layers import LAYERS
     from fastnn.losses import LOSSES
     from fastnn.optimizers import OPTIMIZERS
+
+    others = [name for name, kind in LAYERS.items() if kind.keeps_width]
 
     loss = draw.choice((*LOSSES, "options"))
     last = draw.choice(("softmax", "sigmoid")) if loss != "l2" else draw.choice(sorted(ACTIVATIONS))
@@ -36,11 +39,11 @@ def network(draw):
     if optimizer["name"] == "SGD" and draw.random() < 0.6:
         optimizer |= {"momentum": 0.9, "nesterov": draw.random() < 0.5}
     if draw.random() < 0.3:
-        optimizer["clip_norm"] = 0.01
+        optimizer[draw.choice(("clip_norm", "global_clip_norm"))] = 0.01
     n, widths = size(draw), [size(draw) for _ in range(depth + 1)]
     if draw.random() < 0.03:  # rows on a page each, weights of blocks that are packed
         n, widths[draw.randrange(depth + 1)] = draw.choice((512, 517)), draw.choice((512, 700, 1027))
-    if loss in ("cross_entropy", "options"):
+    if loss in ("cross_entropy", "options") or last == "softmax":
         widths[-1] = max(widths[-1], 2)  # one class is refused
     return {
         "dtype": draw.choice(("float32", "float64")),
@@ -48,6 +51,7 @@ def network(draw):
         "batch": draw.randint(1, n),
         "widths": widths,
         "activations": [draw.choice(sorted(ACTIVATIONS)) for _ in range(depth - 1)] + [last],
+        "before": [draw.choice((None, None, *others)) for _ in range(depth)],
         "loss": loss,
         "optimizer": optimizer,
         "l2": draw.choice((0.0, 0.0, 0.1)),
@@ -57,7 +61,9 @@ def network(draw):
     }
 
 
-def run_network(dtype, n, batch, widths, activations, loss, optimizer, l2, weighted, threads, road):
+def run_network(
+    dtype, n, batch, widths, activations, before, loss, optimizer, l2, weighted, threads, road
+):
     import fastnn
 
     rng = np.random.default_rng(n)
@@ -67,10 +73,10 @@ def run_network(dtype, n, batch, widths, activations, loss, optimizer, l2, weigh
         if loss == "options":
             weights = rng.uniform(0.5, 1.5, widths[-1])
             chosen = fastnn.CrossEntropy(label_smoothing=0.1, class_weight=weights)
-        layers = [
-            fastnn.FullyConnected(k, name, l2=l2)
-            for k, name in zip(widths[1:], activations, strict=True)
-        ]
+        layers = []
+        for k, name, other in zip(widths[1:], activations, before, strict=True):
+            layers += [fastnn.initialize_layer(other)] if other else []
+            layers.append(fastnn.FullyConnected(k, name, l2=l2))
         return fastnn.NeuralNetwork(chosen, layers, optimizer, seed=0, dtype=dtype)
 
     X, Y = rng.normal(size=(n, widths[0])).astype(dtype), targets(loss, n, widths[-1], dtype, rng)
