@@ -23,15 +23,15 @@ _LAYER: dict[str, Callable[[], Any]] = {  # what a network reads of a layer that
     "dtype": lambda: None,
     "init_weights": lambda: None,
     "l2": float,
-    "penalised": tuple,
-    "chooses_width": bool,
-    "keeps_width": bool,
-    "made": bool,
-    "buffers": dict,
     "parameters": dict,
     "cache": dict,
     "gradients": dict,
 }
+
+
+def flag(thing: Any, name: str) -> bool:
+    """Return a flag of an object of any class, False if it has none of that name."""
+    return bool(getattr(thing, name, False))
 
 
 def offers(thing: Any, *methods: str) -> bool:

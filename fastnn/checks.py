@@ -26,7 +26,9 @@ class CheckedLayers:
     @property
     def width_layer(self) -> Layer:
         """The layer that sets the output's width: the last one that does not keep its input's."""
-        return next((x for x in reversed(self.layers) if not x.keeps_width), self.layers[-1])
+        return next(
+            (x for x in reversed(self.layers) if not _own.flag(x, "keeps_width")), self.layers[-1]
+        )
 
     @property
     def n_out(self) -> int | None:
@@ -85,7 +87,7 @@ class CheckedLayers:
         self.check_classes(n_out)
         last = self.width_layer
         before = last.n_out
-        if last.n_out is None or (last.n_in is None and last.chooses_width):
+        if last.n_out is None or (last.n_in is None and _own.flag(last, "chooses_width")):
             last.n_out = n_out
         elif last.n_out not in (None, n_out):
             raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")

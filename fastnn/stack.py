@@ -95,7 +95,8 @@ class LayerStack(CheckedLayers):
         if len({id(layer) for layer in self.layers}) < self.n_layers:
             raise ValueError("layer_args holds one Layer object twice; make one for each place")
         for i, layer in enumerate(self.layers):
-            if layer.chooses_width and layer.n_out is None and layer is not self.width_layer:
+            unknown = _own.flag(layer, "chooses_width") and layer.n_out is None
+            if unknown and layer is not self.width_layer:
                 raise ValueError(f"layer {i} has n_out=None; only the last layer's is inferred")
 
     # One step: forward, loss and its gradient, backward, update.
@@ -223,7 +224,7 @@ class LayerStack(CheckedLayers):
     @property
     def is_made(self) -> bool:
         """Whether all layers have their parameters."""
-        return all(layer.made for layer in self.layers)
+        return all(_own.flag(layer, "is_initialized") for layer in self.layers)
 
     def make_parameters(self, x: Array) -> None:
         """Make all layers' parameters, if they are of kinds that know their shapes beforehand."""

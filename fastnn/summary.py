@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from fastnn._own import name_of
+from fastnn._own import flag, name_of
 from fastnn.engine import obstacle
 from fastnn.stack import LayerStack
 
@@ -49,13 +49,14 @@ def _rows(model: LayerStack) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for i, layer in enumerate(model.layers):
         activation = getattr(layer, "activation", None)
+        count = sum(p.size for p in layer.parameters.values())
         rows.append(
             (
                 f"{i} {type(layer).__name__}",
                 type(activation).__name__ if activation is not None else "-",
                 str(layer.n_in or "?"),
                 str(layer.n_out or "?"),
-                f"{sum(p.size for p in layer.parameters.values()):,}" if layer.parameters else "?",
+                f"{count:,}" if count or flag(layer, "is_initialized") else "?",
             )
         )
     return rows

@@ -89,6 +89,20 @@ def test_the_two_norms_exclude_each_other():
     assert optimizer.global_clip_norm == 2.0
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["compiled", "by layers"])
+def test_both_norms_set_later_are_an_error_before_anything_changes(own):
+    kind = type("Own", (fastnn.SGD,), {}) if own else fastnn.SGD
+    net = network(kind(0.1, clip_norm=1.0))
+    X, Y = batch()
+    net.train_step(X, Y)
+    before = [p.copy() for p in parameters(net)]
+    net.optimizer.global_clip_norm = 1.0
+    with pytest.raises(ValueError, match="global_clip_norm"):
+        net.train_step(X, Y)
+    for now, then in zip(parameters(net), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
 def test_it_may_be_set_between_steps():
     net = network(fastnn.SGD(0.1))
     X, Y = batch()

@@ -497,3 +497,40 @@ def test_a_subclass_without_weights_of_rows_says_so():
         net.fit(np.ones((4, 3)), [0, 1, 0, 1], sample_weight=np.ones(4), verbose=False)
     with pytest.raises(ValueError, match="methods of its own"):
         fastnn.fit_many([net], np.ones((4, 3)), [0, 1, 0, 1])
+
+
+class Slotted:
+    __slots__ = ("cache", "dtype", "gradients", "init_weights", "l2", "n_in", "n_out", "parameters")
+
+    def forward(self, X):
+        return X
+
+    def backward(self, dLdY):
+        return dLdY
+
+
+class Named(fastnn.Layer):
+    """A layer whose attributes have names that newer versions of the base class use."""
+
+    def __init__(self):
+        self.mode, self.made, self.step, self.outputs = "max", 3, 1, []
+        self.parameters, self.buffers = {}, {"seen": [1.0, 2.0]}
+
+    def forward(self, X):
+        return np.asarray(X)
+
+    def backward(self, dLdY):
+        return dLdY
+
+
+@pytest.mark.parametrize("kind", [Slotted, Named])
+def test_layers_of_any_attributes_train_and_predict(kind, rng):
+    layers = [fastnn.FullyConnected(8, "relu"), kind(), fastnn.FullyConnected(3, "softmax")]
+    net = fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1}, seed=0)
+    X, Y = rng.normal(size=(20, 6)), np.eye(3)[rng.integers(0, 3, 20)]
+    first = net.train_step(X, Y)
+    for _ in range(10):
+        last = net.train_step(X, Y)
+    assert last < first
+    assert net.predict(X).shape == (20, 3)
+    assert "layer by layer" in net.summary()

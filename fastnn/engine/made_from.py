@@ -40,11 +40,6 @@ def counts(model: LayerStack) -> list[int]:
     return [len(layer.parameters) for layer in model.layers]
 
 
-def is_made(model: LayerStack) -> bool:
-    """Return whether all layers have their parameters."""
-    return all(layer.made for layer in model.layers)
-
-
 def trained_parts(model: LayerStack) -> Parts:
     """Return what plans of training are made from besides the layers."""
     optimizer = model.optimizer

@@ -30,6 +30,7 @@ class TrainingPlan(LossPlan):
 
     def _learning(self, model: LayerStack) -> Learning:
         optimizer = model.optimizer
+        optimizer.check_clipping()
         self.arrays = [p for layer in model.layers for p in layer.parameters.values()]
         self._names = [(i, name) for i, layer in enumerate(model.layers) for name in layer.parameters]
         self.check_writable()

@@ -108,7 +108,7 @@ class Layer(ABC):
         self._buffers = Buffers((name, replaced[name]) for name in values)
 
     @property
-    def made(self) -> bool:
+    def is_initialized(self) -> bool:
         """Whether the layer has its parameters, or knows that it needs none."""
         return self.n_in is not None
 

@@ -104,7 +104,7 @@ class FullyConnected(Layer):
         return arrays["W"].shape[0] if "W" in arrays and arrays["W"].ndim == 2 else None
 
     @property
-    def made(self) -> bool:
+    def is_initialized(self) -> bool:
         return bool(self._parameters)
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:

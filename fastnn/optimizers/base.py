@@ -78,12 +78,8 @@ class Optimizer(ABC):
             if callable(lr_scheduler)
             else initialize_scheduler(lr_scheduler, lr, lr_decay, stage_length, staircase)
         )
-        if clip_norm is not None and global_clip_norm is not None:
-            raise ValueError(
-                f"clip_norm={clip_norm} clips each gradient, global_clip_norm={global_clip_norm} all "
-                "together; give one of them"
-            )
         self.clip_norm, self.global_clip_norm = clip_norm, global_clip_norm
+        self.check_clipping()
         self.cache = WatchedDict()
         self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
@@ -194,9 +190,20 @@ class Optimizer(ABC):
             numbers[i] = self.advance(states)
         return numbers
 
+    def check_clipping(self) -> None:
+        """Raise ``ValueError`` if gradients are to be clipped both each by itself and together."""
+        own = vars(self)  # a subclass may not have called __init__
+        each, joint = own.get("clip_norm"), own.get("global_clip_norm")
+        if each is not None and joint is not None:
+            raise ValueError(
+                f"clip_norm={each} clips each gradient, global_clip_norm={joint} all together; "
+                "one of them has to be None"
+            )
+
     def clip_jointly(self, gradients: Sequence[Array]) -> Sequence[Array]:
         """Return a network's gradients, scaled down to a joint norm of ``global_clip_norm``."""
-        limit = vars(self).get("global_clip_norm")  # a subclass may not have called __init__
+        self.check_clipping()
+        limit = vars(self).get("global_clip_norm")
         if limit is None:
             return gradients
         norm = math.hypot(*(kernels.norm(np.ravel(gradient)) for gradient in gradients))

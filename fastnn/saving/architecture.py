@@ -53,7 +53,7 @@ def describe(model: LayerStack, arrays: dict[str, Array]) -> dict[str, Any]:
     for i, layer in enumerate(model.layers):
         dtype = None if layer.dtype is None else layer.dtype.name
         entry = {**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype}
-        if layer.made and not layer.parameters:  # from which a width could be told
+        if layer.is_initialized and not layer.parameters:  # from which a width could be told
             entry["n_in"] = layer.n_in
         if not layer.training:
             entry["training"] = False

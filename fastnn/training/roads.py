@@ -144,7 +144,7 @@ class Trainable(LayerStack):
         """Make penalties' gradients, which are a batch's of n rows, those of the sum of its weights."""
         factor = float(losses.rows_by_weight(weights, 1)) - 1.0 / len(weights)
         for layer in self.layers:
-            for name in layer.penalised if layer.l2 else ():
+            for name in getattr(layer, "penalised", ()) if layer.l2 else ():
                 with np.errstate(all="ignore"):
                     gradient = layer.l2 * factor * layer.parameters[name]
                     layer.gradients[name] += gradient.astype(layer.dtype, copy=False)
