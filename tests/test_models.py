@@ -1,5 +1,7 @@
 """The network as its caller sees it, over both roads of training."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -283,3 +285,20 @@ def test_summary_before_and_after_the_first_batch():
     assert rows == [["TanH", "4", "5", "25"], ["SoftMax", "5", "3", "18"]]
     assert "43 parameters, float64; loss cross_entropy" in net.summary()
     assert "layer by layer (optimizer LayerwiseSGD)" in network(1).summary()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_a_pickle_of_an_earlier_version_trains_on(name, rng):
+    X, Y = rng.normal(size=(8, 4)), np.eye(3)[rng.integers(0, 3, 8)]
+    layers = [fastnn.FullyConnected(5, "relu"), fastnn.FullyConnected(3, "softmax")]
+    net = fastnn.NeuralNetwork("cross_entropy", layers, {"name": name, "lr": 0.1}, seed=0)
+    net.train_step(X, Y)
+    state = vars(net).copy()
+    state["_engine"] = state.pop("engine")
+    optimizer = type(net.optimizer).__new__(type(net.optimizer))
+    settings = vars(net.optimizer).copy()
+    del settings["global_clip_norm"]
+    optimizer.__setstate__(copy.deepcopy(settings))
+    other = fastnn.NeuralNetwork.__new__(fastnn.NeuralNetwork)
+    other.__setstate__(copy.deepcopy(state) | {"optimizer": optimizer})
+    assert other.train_step(X, Y) == net.train_step(X, Y)

@@ -84,6 +84,10 @@ class Optimizer(ABC):
         self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle, also of an earlier version without ``global_clip_norm``."""
+        vars(self).update({"global_clip_norm": None} | state)
+
     def __repr__(self) -> str:
         scheduler = vars(self).get("lr_scheduler")
         return as_call(self, lr_scheduler="constant" if type(scheduler) is Constant else scheduler)

@@ -35,6 +35,12 @@ class Trainable(LayerStack):
         super().__init__(loss, layer_args, optimizer_args, logger, seed, dtype)
         self.engine = Engine()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle, of an earlier version too."""
+        vars(self).update(state)
+        if "_engine" in state:  # as it was called
+            self.engine = vars(self).pop("_engine")
+
     def train_batch(self, X: Array, Y: Array, epoch: int | None = None) -> tuple[float, float]:
         """Train on one batch of target rows, checked by :meth:`prepare`; return its loss and error."""
         repeated = self.engine.repeat(self, X, Y, epoch)
