@@ -16,6 +16,7 @@ import runs
 from rich.console import Console
 
 from fastnn.bench import cases, contestants, machine, record, report, runner
+from fastnn.bench.isa import VARIABLES
 
 HERE = Path(__file__).parent
 HOME = ("naive", "numpy", "scipy", "blas", "fastnn")
@@ -27,6 +28,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, action="append", help="default: all cores")
     parser.add_argument("--contestants", help="by commas")
+    parser.add_argument("--isa", choices=VARIABLES, default="", help="hold contestants to it")
     parser.add_argument("--json", type=Path, help="write the merged record here")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--title", default="Benchmarks", help="of the tables")
@@ -37,10 +39,10 @@ def main():
         names = options.contestants.split(",")
     threads = options.threads or ([1, machine.cores()] if options.full else [machine.cores()])
     chosen = ["-m", "" if options.full else "not slow", *options.pytest]
-    run = record.begin(list(names))
+    run = record.begin(list(names), options.isa)
     with tempfile.TemporaryDirectory() as folder:
         for count in threads:
-            run.bounds.append(runner.measure_bounds(count))
+            run.bounds.append(runner.measure_bounds(count, run.isa))
             run.results += rounds(run, count, options.rounds, chosen, Path(folder))
             if options.full and not options.pytest:
                 run.results += runs.measure(count, options.rounds)
@@ -63,11 +65,11 @@ def rounds(run, threads, count, chosen, folder):
                 f"--contestant={name}", f"--threads={threads}", *chosen,
             ]  # fmt: skip
             done = subprocess.run(
-                command, env=runner.environment(threads), capture_output=True, text=True
+                command, env=runner.environment(threads, run.isa), capture_output=True, text=True
             )
             results += read(out, done, name, threads)
         timed = [cases.by_key()[result.case] for result in record.merge(results)]
-        results += runner.measure_bound_of(timed, threads)
+        results += runner.measure_bound_of(timed, threads, run.isa)
     return record.merge(results)
 
 

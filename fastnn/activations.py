@@ -20,7 +20,7 @@ from fastnn._validation import (
 )
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import softmax as softmax_kernels
-from fastnn.kernels.emitted.gemm import PLAIN, RELU
+from fastnn.kernels.emitted.tile import PLAIN, RELU
 from fastnn.kernels.parallel import by_rows, elementwise
 
 

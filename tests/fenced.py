@@ -41,7 +41,7 @@ def network(draw):
     if draw.random() < 0.3:
         optimizer[draw.choice(("clip_norm", "global_clip_norm"))] = 0.01
     n, widths = size(draw), [size(draw) for _ in range(depth + 1)]
-    if draw.random() < 0.03:  # rows on a page each, weights of blocks that are packed
+    if draw.random() < 0.03:  # rows on a page each, panels that are packed
         n, widths[draw.randrange(depth + 1)] = draw.choice((512, 517)), draw.choice((512, 700, 1027))
     if loss in ("cross_entropy", "options") or last == "softmax":
         widths[-1] = max(widths[-1], 2)  # one class is refused
@@ -126,9 +126,9 @@ def run_kernel(name, n, k, dtype):
 
 def product(draw):
     """Draw a product of the micro-kernel, as keywords of :func:`run_product`."""
-    from fastnn.kernels.emitted import gemm as gemm
+    from fastnn.kernels.emitted import tile
 
-    modes = (gemm.PLAIN, gemm.RELU, gemm.RELU_GRADIENT, gemm.SGD, gemm.DESCENT)
+    modes = (tile.PLAIN, tile.RELU, tile.RELU_GRADIENT, tile.SGD, tile.DESCENT)
     return {
         "m": size(draw),
         "n": size(draw),
@@ -142,7 +142,7 @@ def product(draw):
 
 def run_product(m, n, k, mode, transposed, start, dtype):
     from fastnn.kernels.compiling import jit
-    from fastnn.kernels.emitted import gemm, transposition
+    from fastnn.kernels.emitted import gemm, tile, transposition
 
     @jit.exact
     def multiply(*arguments):
@@ -156,7 +156,7 @@ def run_product(m, n, k, mode, transposed, start, dtype):
     A = np.ones((k, m) if transposed else (m, k), dtype)
     strides = (1, m) if transposed else (k, 1)
     B, T, C, V = (np.ones(shape, dtype) for shape in ((k, n), (n, k), (m, n), (m, n)))
-    plain = mode in (gemm.PLAIN, gemm.RELU)
+    plain = mode in (tile.PLAIN, tile.RELU)
     begin = (0, 0) if plain and not start else (V.ctypes.data, n)
     at, size = (B.ctypes.data, n, C.ctypes.data, n), A.itemsize
     multiply(A.ctypes.data, *strides, *at, m, n, k, *begin, mode, size, (one, one))

@@ -13,6 +13,7 @@ from fastnn._writing import to_json, write_atomically
 from fastnn.bench import machine
 from fastnn.bench.bounds import Bounds
 from fastnn.bench.contestants import TABLE, version
+from fastnn.bench.isa import require
 
 ABSENT = "absent"
 BOUND = "bound"  # who stands among the contestants for what the machine can do
@@ -46,12 +47,16 @@ class Result:
 
 @dataclass
 class Record:
-    """A run: where, when and of what; who took part, by version or as absent; bounds; results."""
+    """A run: where, when and of what; who took part, by version or as absent; bounds; results.
+
+    ``isa``: the instruction set that contestants were held to, or "".
+    """
 
     machine: dict[str, Any]
     commit: str
     date: str
     contestants: dict[str, str]
+    isa: str = ""
     bounds: list[Bounds] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
@@ -85,11 +90,21 @@ def load(path: Path) -> Record:
     return Record(**data)
 
 
-def begin(contestants: list[str]) -> Record:
-    """Return an empty record of a run that starts now, with those contestants that are there."""
+def begin(contestants: list[str], isa: str = "") -> Record:
+    """Return an empty record of a run that starts now, with those contestants that are there.
+
+    Raises
+    ------
+    ValueError
+        If contestants cannot be held to the instruction set ``isa`` here.
+    """
+    about = machine.describe()
+    if isa:
+        require(isa)
+        about["kernels for"] = isa
     found = {name: version(name) or ABSENT for name in contestants}
     date = time.strftime("%Y-%m-%d %H:%M")
-    return Record(machine.describe(), _commit(), date, found)
+    return Record(about, _commit(), date, found, isa)
 
 
 def _commit() -> str:

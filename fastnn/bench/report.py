@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fastnn._writing import write_atomically
 from fastnn.bench.bounds import Bounds
+from fastnn.bench.isa import WITHOUT_SWITCH
 from fastnn.bench.machine import busy
 from fastnn.bench.record import ABSENT, Change, Record
 from fastnn.bench.tables import Table, tables
@@ -36,7 +37,7 @@ def show(run: Record, console: Console) -> None:
 
 
 def notes(run: Record) -> list[str]:
-    """Return who was absent, what failed, and whether the machine was busy."""
+    """Return who was absent or free, what failed, and whether the machine was busy."""
     lines = [
         f"absent: {name} is not installed"
         + (" or has no C++ compiler" if name == "torch.compile" else "")
@@ -44,6 +45,9 @@ def notes(run: Record) -> list[str]:
         for name, version in run.contestants.items()
         if version == ABSENT
     ]
+    present = [name for name, version in run.contestants.items() if version != ABSENT]
+    if run.isa and (free := [name for name in present if name in WITHOUT_SWITCH]):
+        lines.append(f"not held to {run.isa.upper()}, for they have no switch: {', '.join(free)}")
     for result in run.results:
         lines += [f"failed: {name}, {result.case}: {why}" for name, why in result.failed.items()]
     warning = busy(run.machine.get("load"))
@@ -67,7 +71,12 @@ def markdown(run: Record, title: str = "Benchmarks") -> str:
     head = f"{about['processor']}, {about['cores']} cores; commit {run.commit}, {run.date}."
     versions = ", ".join(f"{name} {version}" for name, version in run.contestants.items())
     return "\n".join(
-        [f"# {title}\n", f"{head} {versions}.\n", *(table.markdown() for table in tables(run))]
+        [
+            f"# {title}\n",
+            f"{head} {versions}.\n",
+            *(table.markdown() for table in tables(run)),
+            *(f"- {note}" for note in notes(run)),
+        ]
     )
 
 

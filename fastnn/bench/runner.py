@@ -17,6 +17,7 @@ from typing import Any
 from fastnn.bench import record
 from fastnn.bench.bounds import Bounds
 from fastnn.bench.cases import Case
+from fastnn.bench.isa import VARIABLES
 from fastnn.bench.record import BOUND, Record, Result
 
 _THREAD_VARIABLES = (
@@ -31,20 +32,23 @@ _THREAD_VARIABLES = (
 _SLOWER_BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # may hold OpenBLAS to older kernels
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the variables for a process of so many threads, BLAS free to choose its kernels."""
+def environment(threads: int, isa: str = "") -> dict[str, str]:
+    """Return the variables for a process of so many threads, held to an instruction set if one is named.
+
+    BLAS is free to choose its kernels within that.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in _SLOWER_BLAS}
-    return kept | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return kept | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | VARIABLES.get(isa, {})
 
 
 class _Worker:
     """A contestant's process, asked in lines of JSON."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, isa: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fastnn.bench.worker", name, str(threads)],
-            env=environment(threads),
+            env=environment(threads, isa),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -69,28 +73,28 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _workers(names: list[str], threads: int) -> Iterator[list[_Worker]]:
+def _workers(names: list[str], threads: int, isa: str) -> Iterator[list[_Worker]]:
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(name, threads) for name in names]
+        workers += [_Worker(name, threads, isa) for name in names]
         yield workers
     finally:
         for worker in workers:
             worker.close()
 
 
-def measure_bounds(threads: int) -> Bounds:
+def measure_bounds(threads: int, isa: str = "") -> Bounds:
     """Return the bounds, measured in a process of its own."""
-    with _workers([BOUND], threads) as [worker]:
+    with _workers([BOUND], threads, isa) as [worker]:
         answer = worker.ask()
     if "wrong" in answer:
         raise RuntimeError(f"no bounds were measured: {answer['wrong']}")
     return Bounds(**answer)
 
 
-def measure_bound_of(cases: list[Case], threads: int) -> list[Result]:
+def measure_bound_of(cases: list[Case], threads: int, isa: str = "") -> list[Result]:
     """Return each case's bound, measured in a process of its own."""
-    with _workers([BOUND], threads) as workers:
+    with _workers([BOUND], threads, isa) as workers:
         return [_take_turns(case, workers, threads, 0) for case in cases]
 
 
@@ -101,6 +105,7 @@ def run(
     rounds: int = 3,
     seconds: float = 0.05,
     show: Callable[[str], None] = lambda status: None,
+    isa: str = "",
 ) -> Record:
     """Return a record of the cases by those contestants that are there.
 
@@ -110,14 +115,16 @@ def run(
         How long to time each contestant in each round of a case.
     show : callable
         Told what is going on.
+    isa : str
+        The instruction set that contestants are held to, of ``fastnn.bench.isa``, or none.
     """
-    whole = record.begin(contestants)
+    whole = record.begin(contestants, isa)
     show("what the machine can do")
-    whole.bounds.append(measure_bounds(threads))
+    whole.bounds.append(measure_bounds(threads, isa))
     present = [BOUND, *(name for name, found in whole.contestants.items() if found != record.ABSENT)]
     results = []
     for round_number in range(rounds):
-        with _workers(present, threads) as workers:
+        with _workers(present, threads, isa) as workers:
             for case in cases:
                 show(f"round {round_number + 1} of {rounds}: {case.key}")
                 results.append(_take_turns(case, workers, threads, seconds))

@@ -59,10 +59,10 @@ def tables(run: Record) -> list[Table]:
     for result in run.results:
         kind = KINDS.get(result.case.split()[0], KERNELS)
         groups.setdefault((result.threads, kind), []).append(result)
-    return [_table(kind, threads, results) for (threads, kind), results in groups.items()]
+    return [_table(kind, threads, results, run.isa) for (threads, kind), results in groups.items()]
 
 
-def _table(kind: Kind, threads: int, results: list[Result]) -> Table:
+def _table(kind: Kind, threads: int, results: list[Result], isa: str) -> Table:
     entered = {name for result in results for name in (*result.us, *result.failed)}
     columns = sorted(entered, key=lambda name: _PLACES.get(name, len(_PLACES)))
     sections: dict[str, list[list[Text]]] = {}
@@ -73,6 +73,7 @@ def _table(kind: Kind, threads: int, results: list[Result]) -> Table:
         row += [_cell(ratio, result) for ratio in kind.ratios]
         sections.setdefault(name, []).append(row)
     title = f"{kind.title}, {threads} thread{'s' if threads > 1 else ''}"
+    title += f", {isa.upper()}" if isa else ""
     return Table(title, ["", *columns, *kind.ratios], list(sections.values()), _summary(kind, results))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastnn._own import says
 from fastnn.activations import Activation
 from fastnn.blueprint import Blueprint, Gate, Port
-from fastnn.kernels.emitted.gemm import PLAIN
+from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.step import parts, phases
 
 

@@ -23,9 +23,6 @@ from fastnn.layers.state import Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
-# Rows of W or dZ of so many bytes lie on a page each, and often in the same few sets of a cache: blocks
-# of them are packed before they are multiplied, for a batch of at least so many rows.
-_FAR, _OFTEN = 4096, 512
 # X^T dZ reads X down its columns, a line for a few elements, once for every few columns of dZ. X is
 # transposed before, if it has so many bytes, more than stay near a core, and dZ's rows so many.
 _LARGE, _WIDE = 8_000_000, 1024
@@ -160,14 +157,10 @@ class FullyConnected(Layer):
         d, k = W.shape
         source, learning = to.input, to.learning
         blocks = column_blocks(k, to.itemsize, to.threads)
-        packs = to.n >= _OFTEN and k * to.itemsize >= _FAR and blocks > 1
         made = activated.activated(self.activation, to, k, blocks)
         fields: dict[str, Any] = {}
-        if packs:
-            fields["work"] = to.array(max(to.n, d), k)
-        elif learning:
-            fields["work"] = to.array(k, d)
         if learning:
+            fields["work"] = to.array(k, d)
             fields |= self._gradient_fields(to, source)
         row = to.record(
             kernels.Dense,
@@ -181,11 +174,10 @@ class FullyConnected(Layer):
             k=k,
             W=W.ctypes.data,
             b=b.ctypes.data,
-            packs=packs,
             product=to.product,
             **fields,
         )
-        to.forward(kernels.forward, row, blocks, None if packs else kernels.forward_rows)
+        to.forward(kernels.forward, row, blocks, kernels.forward_rows)
         if made.rowwise:
             to.forward_rows(phases.activate_rows, made.row)
         if learning:

@@ -45,7 +45,10 @@ class Emitter:
 
     def mask(self, count: Any) -> Any:
         """Return which lanes are below ``count``."""
-        integers = ir.VectorType(I64, self.lanes)
+        as_wide = ir.IntType(8 * self.size)  # as an element: so the comparison is the mask
+        integers = ir.VectorType(as_wide, self.lanes)
+        if self.size < 8:
+            count = self.builder.trunc(count, as_wide)
         lane = ir.Constant(integers, list(range(self.lanes)))
         return self.builder.icmp_signed("<", lane, self.broadcast(count, integers))
 
@@ -68,6 +71,11 @@ class Emitter:
         keep, data = I32(3), I32(1)
         pointer = self.builder.inttoptr(address, byte)
         self.builder.call(function, [pointer, I32(int(write)), keep, data])
+
+    def opaque(self, integer: Any) -> Any:
+        """Return the integer; LLVM does not know that, and cannot make it from another one."""
+        same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
+        return self.builder.call(same, [integer])
 
     def muladd(self, a: Any, b: Any, c: Any) -> Any:
         """Return ``a b + c``, as :func:`fastnn.kernels.compiling.jit.muladd`."""

@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.kernels.compiling.jit import call_job, inner
 from fastnn.kernels.compiling.memory import words
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.gemm import DESCENT, PLAIN, RELU_GRADIENT, RULE, SGD
+from fastnn.kernels.emitted.tile import DESCENT, PLAIN, RELU_GRADIENT, RULE, SGD
 from fastnn.kernels.formulas import MomentumNumbers
 from fastnn.kernels.step.calls import Product, Transposition
 from fastnn.kernels.step.phases import Activation, Parameter, activate, activation_gradient, penalty
@@ -33,7 +33,7 @@ class Dense(Record):
       tiles; ``activation``: the activation of z, or 0 where the tile does it; ``blocks``: into how many
       blocks the columns are cut.
     - ``W``, ``b``: addresses of the parameters' values; ``weights``, ``bias``: of their records.
-    - ``work``: where blocks of W or dZ are transposed or packed; ``packs``: whether they are packed;
+    - ``work``: where blocks of W are transposed;
       ``xt``: where the input is transposed for ``X^T dZ``, or 0, and the stride ``xt_row`` of its rows.
     - ``product``, ``transposition``: addresses of parts; ``by_rule``: whether the product updates
       weights by an optimiser's rule, else by plain gradient descent; ``one``: address of a 1.
@@ -56,7 +56,6 @@ class Dense(Record):
     weights: int
     bias: int
     work: int
-    packs: int
     xt: int
     xt_row: int
     product: int
@@ -76,23 +75,22 @@ class WeightBlock(Task):
 
 @inner
 def _write_product(
-    call, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
+    call, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode
 ):
     call.a, call.a_row, call.a_column = a, a_row, a_column
     call.b, call.b_row, call.c, call.c_row = b, b_row, c, c_row
     call.rows, call.columns, call.inner = rows, columns, inner
-    call.start, call.start_row, call.mode, call.packed = start, start_row, mode, packed
+    call.start, call.start_row, call.mode = start, start_row, mode
 
 
 @inner
 def _multiply(
-    layer, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode, packed
+    layer, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode
 ):
     call = Product()
     _write_product(
-        call, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode,
-        packed,
-    )  # fmt: skip
+        call, a, a_row, a_column, b, b_row, c, c_row, rows, columns, inner, start, start_row, mode
+    )
     call_job(layer.product, call.address, 0)
 
 
@@ -105,19 +103,12 @@ def _transpose(layer, a, a_row, c, c_row, rows, columns):
 
 
 @inner
-def _packed(layer, begin, rows, size):
-    """Return where a block of columns of a matrix of so many rows is to be packed, or 0."""
-    return layer.work + begin * rows * size if layer.packs != 0 else 0
-
-
-@inner
 def _forward_block(step, layer, first, rows, begin, end):
     """Write a block of Z, and of its activation unless that goes by rows."""
     size, d, k = step.itemsize, layer.d, layer.k
     x, z = layer.input + first * d * size, layer.z + (first * k + begin) * size
     w, b = layer.W + begin * size, layer.b + begin * size
-    packed = _packed(layer, begin, d, size)
-    _multiply(layer, x, d, 1, w, k, z, k, rows, end - begin, d, b, 0, layer.tile, packed)
+    _multiply(layer, x, d, 1, w, k, z, k, rows, end - begin, d, b, 0, layer.tile)
     if layer.activation != 0:
         activation = Activation(layer.activation)
         if activation.rowwise == 0:
@@ -153,7 +144,7 @@ def backward(at: int, index: int) -> None:
     if layer.relu != 0:
         mode, relu = RELU_GRADIENT, layer.relu + column
     dx = layer.d_input + column
-    _multiply(layer, layer.dz, k, 1, wt, width, dx, d, n, width, k, relu, d, mode, 0)
+    _multiply(layer, layer.dz, k, 1, wt, width, dx, d, n, width, k, relu, d, mode)
     if layer.gate != 0:
         activation_gradient(step, Activation(layer.gate), 0, n, begin, end)
 
@@ -169,9 +160,7 @@ def transpose_input(at: int, index: int) -> None:
 
 
 @inner
-def _multiply_and_update(
-    step, layer, parameter, a, a_row, a_column, dz, block, rows, columns, amount, packed
-):
+def _multiply_and_update(step, layer, parameter, a, a_row, a_column, dz, block, rows, columns, amount):
     """Take ``A dZ`` as the gradient of a block of a parameter, ``block`` bytes behind its beginning."""
     call, k = Product(), layer.k
     start, mode = 0, RULE
@@ -182,9 +171,7 @@ def _multiply_and_update(
     values = parameter.values + block
     if mode == SGD:
         start = values + words(parameter.distances)[0]
-    _write_product(
-        call, a, a_row, a_column, dz, k, values, k, rows, columns, step.n, start, k, mode, packed
-    )
+    _write_product(call, a, a_row, a_column, dz, k, values, k, rows, columns, step.n, start, k, mode)
     call.numbers, call.distances, call.penalty = step.numbers, parameter.distances, amount
     call_job(layer.product, call.address, 0)
 
@@ -204,16 +191,14 @@ def update(at: int, _: int) -> None:
     x, x_row, x_column = layer.input + first * size, 1, d
     if layer.xt != 0:
         x, x_row, x_column = layer.xt + first * layer.xt_row * size, layer.xt_row, 1
-    dz, one, packed = layer.dz + along, layer.one, _packed(layer, begin, n, size)
+    dz, one = layer.dz + along, layer.one
     if step.clip != np.inf:
         dw, db = weights.gradient + at_block, bias.gradient + along
-        _multiply(layer, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN, packed)
+        _multiply(layer, x, x_row, x_column, dz, k, dw, k, rows, columns, n, 0, 0, PLAIN)
         if first == 0:
-            _multiply(layer, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN, 0)
+            _multiply(layer, one, 0, 0, dz, k, db, k, 1, columns, n, 0, 0, PLAIN)
         return
     amount = penalty(step, weights)
-    _multiply_and_update(
-        step, layer, weights, x, x_row, x_column, dz, at_block, rows, columns, amount, packed
-    )
+    _multiply_and_update(step, layer, weights, x, x_row, x_column, dz, at_block, rows, columns, amount)
     if first == 0:
-        _multiply_and_update(step, layer, bias, one, 0, 0, dz, along, 1, columns, 0.0, 0)
+        _multiply_and_update(step, layer, bias, one, 0, 0, dz, along, 1, columns, 0.0)

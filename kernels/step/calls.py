@@ -7,10 +7,9 @@ class Product(Record):
     """``C = start + A B``, and what :func:`fastnn.kernels.emitted.gemm.gemm` does to its tiles.
 
     A ``(rows, inner)``, B ``(inner, columns)``, C ``(rows, columns)`` are given by the address of their
-    first element and by strides in elements. ``packed``: where B is copied to first, row after row, or
-    0. Modes that update weights take the address of the optimiser's ``numbers``; the mode for a rule
-    also takes ``distances``, as in :class:`Update`, and ``penalty``, which times the weights is added
-    to their gradient.
+    first element and by strides in elements. Modes that update weights take the address of the
+    optimiser's ``numbers``; the mode for a rule also takes ``distances``, as in :class:`Update`, and
+    ``penalty``, which times the weights is added to their gradient.
     """
 
     a: int
@@ -26,7 +25,6 @@ class Product(Record):
     start: int
     start_row: int
     mode: int
-    packed: int
     numbers: int
     distances: int
     penalty: float

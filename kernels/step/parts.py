@@ -14,7 +14,8 @@ from fastnn.kernels.compiling import jit
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import array_at, stack, words
 from fastnn.kernels.emitted import rules
-from fastnn.kernels.emitted.gemm import DESCENT, RULE, gemm
+from fastnn.kernels.emitted.gemm import gemm
+from fastnn.kernels.emitted.tile import DESCENT, RULE
 from fastnn.kernels.emitted.transposition import transpose
 from fastnn.kernels.step.calls import (
     Block,
@@ -46,19 +47,6 @@ class Part:
         return int(job.address)
 
 
-@inner
-def _second_factor(call, like):
-    """Return B's address and stride, having copied it to where it is to be packed, if it is."""
-    if call.packed == 0:
-        return call.b, call.b_row
-    columns, packed = call.columns, array_at(call.packed, call.inner, call.columns, like)
-    for r in range(call.inner):
-        row = array_at(call.b + r * call.b_row * packed.itemsize, 1, columns, like)[0]
-        for j in range(columns):
-            packed[r, j] = row[j]
-    return call.packed, columns
-
-
 def _product(at: int, _: int) -> None:
     call = Product(at)
     dtype, size = array_at(call.a, 1, 1, _like).dtype, array_at(call.a, 1, 1, _like).itemsize
@@ -66,10 +54,9 @@ def _product(at: int, _: int) -> None:
     if call.mode >= DESCENT:
         numbers = formulas.MomentumNumbers(call.numbers)
         lr, momentum = dtype.type(numbers.lr), dtype.type(numbers.momentum)
-    b, b_row = _second_factor(call, _like)
     gemm(
-        call.a, call.a_row, call.a_column, b, b_row, call.c, call.c_row, call.rows, call.columns,
-        call.inner, call.start, call.start_row, call.mode, size, (lr, momentum),
+        call.a, call.a_row, call.a_column, call.b, call.b_row, call.c, call.c_row, call.rows,
+        call.columns, call.inner, call.start, call.start_row, call.mode, size, (lr, momentum),
     )  # fmt: skip
 
 
@@ -82,10 +69,9 @@ def _product_and_rule(at: int, _: int) -> None:
     own = array_at(own_at, 1, rules.MOST_NUMBERS, _like)[0]
     if call.mode == RULE:
         rules.write_numbers(own, 1.0, call.penalty, call.numbers, _kernel)
-    b, b_row = _second_factor(call, _like)
     gemm(
-        call.a, call.a_row, call.a_column, b, b_row, call.c, call.c_row, call.rows, call.columns,
-        call.inner, call.start, call.start_row, call.mode, own.itemsize,
+        call.a, call.a_row, call.a_column, call.b, call.b_row, call.c, call.c_row, call.rows,
+        call.columns, call.inner, call.start, call.start_row, call.mode, own.itemsize,
         (own[0], own[0], call.distances, own_at, _kernel),
     )  # fmt: skip
 

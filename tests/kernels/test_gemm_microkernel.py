@@ -13,7 +13,7 @@ from fastnn.kernels.compiling import jit, target
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.emitted import gemm as microkernel
 from fastnn.kernels.emitted import rules, transposition
-from fastnn.kernels.emitted.gemm import DESCENT, PLAIN, RELU, RELU_GRADIENT, RULE, SGD
+from fastnn.kernels.emitted.tile import DESCENT, PLAIN, RELU, RELU_GRADIENT, RULE, SGD
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 SHAPES = tuple(itertools.product(range(1, 18), range(1, 66), (1, 2, 37)))
@@ -183,6 +183,28 @@ def test_an_element_is_the_same_whatever_tile_it_falls_in(dtype, rng):
     for i, j in np.ndindex(m, n):
         gemm(A[i : i + 1], B[:, j : j + 1], alone[i : i + 1, j : j + 1])
     np.testing.assert_array_equal(C, alone)
+
+
+def test_panels_that_are_copied_give_the_same_bits(dtype, rng):
+    """Many rows of C, and rows of B that lie far apart; against columns of B that lie together."""
+    m, n, k = 520, 1030, 37
+    A, B = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    C, near = np.empty((2, m, n), dtype)
+    gemm(A, B, C)
+    for j in range(0, n, 40):
+        gemm(A, B[:, j : j + 40].copy(), near[:, j : j + 40])
+    np.testing.assert_array_equal(C, near)
+
+
+def test_what_lies_beside_the_columns_does_not_matter(dtype, rng):
+    """NaN beyond each row's end, which whole vectors of B may reach."""
+    for n in range(1, 66):
+        whole = np.full((37, n + 3), np.nan, dtype)
+        A, whole[:, :n] = rng.normal(size=(7, 37)), rng.normal(size=(37, n))
+        C, alone = np.empty((2, 7, n), dtype)
+        gemm(A.astype(dtype), whole[:, :n], C)
+        gemm(A.astype(dtype), whole[:, :n].copy(), alone)
+        np.testing.assert_array_equal(C, alone)
 
 
 def test_relu_and_its_gradient_at_zero_and_nan(dtype, rng):

@@ -1,0 +1,364 @@
+"""A tile of a matrix product held in vector registers, emitted as LLVM vector IR.
+
+A tile is ``rows x vectors`` registers of C. For every k, ``vectors`` loads from a row of B and ``rows``
+broadcasts from A feed ``rows * vectors`` fused multiply-adds, which do not depend on one another. Its
+shape follows the registers: with 32 there are 8 x 3, with 16 there are 6 x 2. Both leave registers for
+B and A, and load ports have time to spare.
+
+Every element of C is one chain of fused multiply-adds in the order of k, whatever tile it falls in, so
+results do not depend on how the work is cut up.
+
+Columns beyond C's last one belong to no result. Masks keep them out where AVX-512 has registers for
+masks. Elsewhere a mask costs several instructions in every step, so whole vectors of B are loaded:
+what lies beyond a row's end is the beginning of the next row, and the sums of those lanes are dropped.
+Only the last rows, whose end is the end of B, are loaded with masks.
+
+What is done to the product is done on the tile, before it is stored (``mode``): adding the bias,
+:data:`RELU`, :data:`RELU_GRADIENT`, :data:`DESCENT`, :data:`SGD`, or an optimiser's :data:`RULE`
+(:mod:`fastnn.kernels.emitted.rules`). ReLU writes -0 for what was negative and +0 for what was zero:
+the same number, whose sign tells the gradient all it needs, so that ``z`` need not be kept.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastnn.kernels.compiling.target import VECTOR_BYTES, VECTOR_REGISTERS
+from fastnn.kernels.emitted.rules import Numbers, distances_of, emit_rule
+from fastnn.kernels.emitted.vectors import I64, Emitter
+
+PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD, RULE = range(6)  # what is done to a tile before it is stored
+MASKS = VECTOR_BYTES == 64  # whether a mask costs nothing
+HEIGHTS, VECTORS = ((6, 4, 2, 1), 2) if VECTOR_REGISTERS == 16 else ((8, 4, 2, 1), 3)
+STEPS = 1  # of k, done in one round of the loop
+AHEAD = 8  # rows
+_LINE = 64  # bytes
+
+_Vectors: TypeAlias = list[list[Any]]  # of a tile, by row
+
+
+class _Tile:
+    """Some rows and vectors of columns of C: where they lie, and which lanes of the last there are."""
+
+    def __init__(self, emit: Emitter, rows: int, vectors: int, columns: Any) -> None:
+        self.emit, self.rows = emit, range(rows)
+        self.offsets = [v * emit.lanes for v in range(vectors)]
+        self.masks = [None] * vectors
+        self.missing = None  # lanes beyond the last column
+        if columns is not None:
+            self.masks[-1] = emit.mask(emit.builder.sub(columns, I64(self.offsets[-1])))
+            self.missing = emit.builder.sub(I64(vectors * emit.lanes), columns)
+
+    def pointers(self, matrix: Any, stride: Any) -> _Vectors:
+        """Return where the vectors of a matrix's first rows are."""
+        return [[self.emit.pointer(matrix, I64(m), stride, o) for o in self.offsets] for m in self.rows]
+
+    def load(self, pointers: _Vectors) -> _Vectors:
+        """Return vectors."""
+        return [list(map(self.emit.load, row, self.masks)) for row in pointers]
+
+    def store(self, values: _Vectors, pointers: _Vectors) -> None:
+        """Write vectors."""
+        for row in zip(values, pointers, strict=True):
+            for value, at, mask in zip(*row, self.masks, strict=True):
+                self.emit.store(value, at, mask)
+
+    def phis(self, *sources: tuple[_Vectors, Any]) -> _Vectors:
+        """Return what the vectors are, each source's where control comes from its block."""
+        made = [[self.emit.builder.phi(self.emit.vector) for _ in self.offsets] for _ in self.rows]
+        self.add_sources(made, *sources)
+        return made
+
+    def add_sources(self, made: _Vectors, *sources: tuple[_Vectors, Any]) -> None:
+        """Add sources to what :meth:`phis` returned."""
+        for values, block in sources:
+            for phis, row in zip(made, values, strict=True):
+                for phi, value in zip(phis, row, strict=True):
+                    phi.add_incoming(value, block)
+
+
+def _emit_start(tile: _Tile, start: Any, start_row: Any, mode: Any) -> _Vectors:
+    """Return what C begins as: `start`, or zero where that is a null address or something else."""
+    builder = tile.emit.builder
+    has_start = builder.and_(
+        builder.icmp_signed("!=", start, I64(0)), builder.icmp_signed("<", mode, I64(RELU_GRADIENT))
+    )
+    entry = builder.block
+    given, begun = builder.append_basic_block("start"), builder.append_basic_block("begun")
+    builder.cbranch(has_start, given, begun)
+    builder.position_at_end(given)
+    loaded = tile.load(tile.pointers(start, start_row))
+    builder.branch(begun)
+    builder.position_at_end(begun)
+    zeros = [[tile.emit.zero for _ in tile.offsets] for _ in tile.rows]
+    return tile.phis((zeros, entry), (loaded, given))
+
+
+class _Factors:
+    """A and B, read step by step."""
+
+    def __init__(self, tile: _Tile, arguments: Sequence[Any]) -> None:
+        a, a_row, a_column, b, b_row, c, c_row, k = arguments
+        self.tile, self.emit, self.builder = tile, tile.emit, tile.emit.builder
+        self.b_elements, self.k = b_row, k
+        size, rows = tile.emit.size, len(tile.rows)
+        self.a_row, self.a_step, self.b_row = (
+            self.builder.mul(stride, I64(size)) for stride in (a_row, a_column, b_row)
+        )
+        # What another core has written, or has read since this one wrote it, takes as long to come as
+        # dozens of steps: B some rows ahead, A where the next tile will read it (or, where k runs down
+        # a column, some rows ahead too), C now, for when k is through.
+        in_rows = self.builder.icmp_signed("==", a_column, I64(1))
+        next_step = self.builder.select(in_rows, I64(rows * size), self.a_step)
+        ahead = self.builder.select(
+            in_rows, self._times(self.a_row, rows), self._times(next_step, AHEAD)
+        )
+        first_a = [
+            self.emit.opaque(self.builder.add(a, self._times(self.a_row, m))) for m in tile.rows[::3]
+        ]
+        self.first = [*first_a, b, self.builder.add(a, ahead)]
+        self.strides = [self.a_step] * len(first_a) + [self.b_row, next_step]
+        for m in tile.rows:
+            for offset in self._lines():
+                self.emit.prefetch(self.emit.at(c, I64(m), c_row, offset), write=True)
+
+    def _times(self, stride: Any, count: int) -> Any:
+        return self.builder.mul(stride, I64(count))
+
+    def _lines(self) -> range:
+        """Return the offsets of a row's cache lines, in elements."""
+        return range(0, len(self.tile.offsets) * self.emit.lanes, _LINE // self.emit.size)
+
+    def later(self, places: list[Any]) -> list[Any]:
+        """Return where things are one step on."""
+        return [self.builder.add(*pair) for pair in zip(places, self.strides, strict=True)]
+
+    def step(self, sums: _Vectors, places: list[Any], masks: list[Any]) -> _Vectors:
+        """Return the sums with the products of one k."""
+        *a, b, _ = places
+        vector, element = self.emit.vector.as_pointer(), self.emit.element.as_pointer()
+        row_of_b = []
+        for offset, mask in zip(self.tile.offsets, masks, strict=True):
+            at = self.builder.add(b, I64(offset * self.emit.size))
+            row_of_b.append(self.emit.load(self.builder.inttoptr(at, vector), mask))
+        summed = []
+        for m, row in zip(self.tile.rows, sums, strict=True):
+            at = self.builder.add(a[m // 3], self._times(self.a_row, m % 3))
+            factor = self.builder.load(self.builder.inttoptr(at, element))
+            factor = self.emit.broadcast(factor, self.emit.vector)
+            summed.append([self.emit.muladd(factor, *pair) for pair in zip(row_of_b, row, strict=True)])
+        return summed
+
+    def prefetch(self, places: list[Any]) -> None:
+        """Fetch what is needed some steps later."""
+        *_, b, next_a = places
+        ahead = self.builder.add(b, self._times(self.b_row, AHEAD))
+        for offset in self._lines():
+            self.emit.prefetch(self.builder.add(ahead, I64(offset * self.emit.size)))
+        self.emit.prefetch(next_a)
+
+    def whole(self) -> Any:
+        """Return how many steps, of which several are done at a time, may load whole vectors of B."""
+        missing, k = self.tile.missing, self.k
+        if missing is not None and not MASKS:
+            # These rows' vectors may end beyond B.
+            one_row = self.builder.icmp_signed("<=", missing, self.b_elements)
+            few = self.builder.icmp_signed(">", missing, I64(0))
+            last = self.builder.select(one_row, self.builder.zext(few, I64), missing)
+            k = self.builder.sub(k, last)
+            k = self.builder.select(self.builder.icmp_signed("<", k, I64(0)), I64(0), k)
+        return self.builder.and_(k, I64(-STEPS))
+
+
+def _emit_sums(tile: _Tile, begin: _Vectors, factors: _Factors) -> _Vectors:
+    """Return ``begin + A B``."""
+    builder = tile.emit.builder
+    masks = tile.masks if MASKS else [None] * len(tile.masks)
+
+    def phis(sources: list[tuple[list[Any], Any]]) -> list[Any]:
+        made = [builder.phi(I64) for _ in sources[0][0]]
+        for values, block in sources:
+            for phi, value in zip(made, values, strict=True):
+                phi.add_incoming(value, block)
+        return made
+
+    def loop(
+        name: str,
+        begin: list[Any],
+        sums: _Vectors,
+        end: Any,
+        steps: int,
+        masks: list[Any],
+        fetches: bool,
+    ) -> tuple[list[Any], _Vectors]:
+        """Return where a loop ends, the step and the places, and the sums; it may not run at all."""
+        entry = builder.block
+        body, after = builder.append_basic_block(name), builder.append_basic_block(f"{name}_end")
+        builder.cbranch(builder.icmp_signed("<", begin[0], end), body, after)
+        builder.position_at_end(body)
+        here = phis([(begin, entry)])
+        own = tile.phis((sums, entry))
+        step, *places = here
+        summed = own
+        for i in range(steps):
+            if i:
+                tile.emit.barrier()
+            summed = factors.step(summed, places, masks)
+            if fetches:
+                factors.prefetch(places)
+            places = factors.later(places)
+        following = [builder.add(step, I64(steps)), *places]
+        for phi, value in zip(here, following, strict=True):
+            phi.add_incoming(value, body)
+        tile.add_sources(own, (summed, body))
+        builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
+        builder.position_at_end(after)
+        stop = phis([(begin, entry), (following, body)])
+        return stop, tile.phis((sums, entry), (summed, body))
+
+    first = [I64(0), *factors.first]
+    here, sums = loop("steps", first, begin, factors.whole(), STEPS, masks, True)
+    if not MASKS:
+        _, sums = loop("rest", here, sums, factors.k, 1, tile.masks, False)
+    return sums
+
+
+def _emit_change(
+    emit: Emitter, kind: int, value: Any, at: Any, beside: Any, mask: Any, rates: Any
+) -> Any:
+    """Return what a vector of the product becomes in a mode."""
+    builder, (lr, momentum) = emit.builder, rates
+    if kind == RELU:
+        return emit.relu(value)
+    if kind == RELU_GRADIENT:
+        return emit.relu_gradient(value, emit.load(beside, mask))
+    if kind == DESCENT:
+        change = emit.muladd(lr, value, emit.zero)  # rounded as SGD's velocity
+        return builder.fsub(emit.load(at, mask), change)
+    if kind == SGD:
+        velocity = emit.muladd(lr, value, builder.fmul(emit.load(beside, mask), momentum))
+        emit.store(velocity, beside, mask)
+        return builder.fsub(emit.load(at, mask), velocity)
+    return value
+
+
+def _emit_modes(
+    tile: _Tile, summed: _Vectors, c: Any, other: Any, mode: Any, rates: Any, rule: Any
+) -> None:
+    """Write the product as its mode says; c, other: address and stride."""
+    emit, builder = tile.emit, tile.emit.builder
+    own, besides = tile.pointers(*c), tile.pointers(*other)
+    kinds = (PLAIN, RELU, RELU_GRADIENT, *((DESCENT, SGD) if rule is None else (RULE,)))
+    stores = {kind: builder.append_basic_block("store") for kind in kinds}
+    done = builder.append_basic_block("done")
+    lr, momentum, *others = rates
+    vectors = [emit.broadcast(rate, emit.vector) for rate in (lr, momentum)]
+    switch = builder.switch(mode, stores[PLAIN])
+    for kind, block in stores.items():
+        if kind != PLAIN:
+            switch.add_case(I64(kind), block)
+        builder.position_at_end(block)
+        if kind == RULE:
+            _emit_update(tile, rule, summed, c, *others[:2])
+        else:
+            for row in zip(summed, own, besides, strict=True):
+                for value, at, beside, mask in zip(*row, tile.masks, strict=True):
+                    emit.store(_emit_change(emit, kind, value, at, beside, mask, vectors), at, mask)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _emit_update(
+    tile: _Tile, rule: Any, summed: _Vectors, c: Any, distances: Any, numbers: Any
+) -> None:
+    """Update C by an optimiser's rule, with the product as its gradient; row by row, so compiled once.
+
+    All new weights are written at the end, at once: stores of lines that another core has read take
+    long, and only those that wait together are done together.
+    """
+    emit, builder = tile.emit, tile.emit.builder
+    with builder.goto_entry_block():
+        space = builder.alloca(emit.vector, I64(len(tile.rows) * len(tile.offsets)))
+    vectors = len(tile.offsets)
+    kept = [[builder.gep(space, [I64(m * vectors + v)]) for v in range(vectors)] for m in tile.rows]
+    for values, places in zip(summed, kept, strict=True):
+        for value, place in zip(values, places, strict=True):
+            builder.store(value, place)
+    own = Numbers(emit, numbers, rule)
+    matrices = [c, *((builder.add(c[0], d), c[1]) for d in distances_of(emit, distances, rule))]
+    with cgutils.for_range(builder, I64(len(tile.rows))) as row:
+        for v, (offset, mask) in enumerate(zip(tile.offsets, tile.masks, strict=True)):
+            place = builder.gep(space, [builder.add(builder.mul(row.index, I64(vectors)), I64(v))])
+            values, *states = (
+                emit.pointer(address, row.index, stride, offset) for address, stride in matrices
+            )
+            new = emit_rule(emit, rule, own, builder.load(place), values, states, mask)
+            builder.store(new, place)
+    tile.store([[builder.load(place) for place in row] for row in kept], tile.pointers(*c))
+
+
+def _emit_tile(
+    builder: Any, types_of_rates: Any, rows: int, vectors: int, whole: bool, arguments: list[Any]
+) -> None:
+    *factors, columns, start, start_row, mode, rates = arguments
+    tile = _Tile(Emitter(builder, types_of_rates[0]), rows, vectors, None if whole else columns)
+    rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
+    begin = _emit_start(tile, start, start_row, mode)
+    summed = _emit_sums(tile, begin, _Factors(tile, factors))
+    numbers = [builder.extract_value(rates, i) for i in range(len(types_of_rates))]
+    _emit_modes(tile, summed, factors[5:7], (start, start_row), mode, numbers, rule)
+
+
+def _shapes() -> list[tuple[int, int, bool]]:
+    """Return the tiles that there are: height, vectors, and whether all lanes are columns of C."""
+    shapes = [(rows, vectors, False) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
+    return shapes if MASKS else shapes + [(rows, VECTORS, True) for rows in HEIGHTS[:2]]
+
+
+@intrinsic
+def tile(
+    context, height, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, rates
+):
+    """``C = start + A B`` for ``height`` rows and up to ``VECTORS`` vectors of columns."""
+
+    def codegen(context, builder, signature, arguments):
+        height, *rest = arguments
+        columns, lanes = rest[8], VECTOR_BYTES // (rates[0].bitwidth // 8)
+        done = builder.append_basic_block("tile_done")
+        for rows, vectors, whole in reversed(_shapes()):
+            here, other = (builder.append_basic_block(name) for name in ("tile", "other_tile"))
+            least = I64(vectors * lanes if whole else (vectors - 1) * lanes + 1)
+            fits = builder.and_(
+                builder.icmp_signed("==", height, I64(rows)),
+                builder.icmp_signed(">=", columns, least),
+            )
+            builder.cbranch(fits, here, other)
+            builder.position_at_end(here)
+            _emit_tile(builder, rates, rows, vectors, whole, rest)
+            builder.branch(done)
+            builder.position_at_end(other)
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 13, rates), codegen
+
+
+@intrinsic
+def pack(context, b, b_row, k, out, like):
+    """Copy a panel of ``VECTORS`` whole vectors, row after row."""
+
+    def codegen(context, builder, signature, arguments):
+        b, b_row, k, out, _ = arguments
+        emit = Emitter(builder, like)
+        offsets = range(0, VECTORS * emit.lanes, emit.lanes)
+        with cgutils.for_range(builder, k) as row:
+            for offset in offsets:
+                value = emit.load(emit.pointer(b, row.index, b_row, offset), None)
+                to = emit.pointer(out, row.index, I64(VECTORS * emit.lanes), offset)
+                emit.store(value, to, None)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4, like), codegen
