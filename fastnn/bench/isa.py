@@ -4,11 +4,11 @@ Each library has a switch of its own, an environment variable that it reads as i
 without one uses what the machine has, and tables say so.
 """
 
-from llvmlite import binding
+from fastnn.kernels.compiling.target import host_has
 
 _AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+popcnt",
+    "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+popcnt",
     "OPENBLAS_CORETYPE": "Haswell",  # NumPy's and SciPy's
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's
@@ -24,5 +24,5 @@ def require(name: str) -> None:
     """Raise ``ValueError`` if contestants cannot be held to this instruction set here."""
     if name not in VARIABLES:
         raise ValueError(f"no such instruction set: {name!r}; choose from {', '.join(VARIABLES)}")
-    if not binding.get_host_cpu_features().get(name, False):
+    if not host_has(name):
         raise ValueError(f"this machine does not have {name.upper()}")

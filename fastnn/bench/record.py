@@ -56,9 +56,9 @@ class Record:
     commit: str
     date: str
     contestants: dict[str, str]
-    isa: str = ""
     bounds: list[Bounds] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    isa: str = ""
 
     def bounds_for(self, threads: int) -> Bounds | None:
         """Return the bounds measured with so many threads."""
@@ -104,7 +104,7 @@ def begin(contestants: list[str], isa: str = "") -> Record:
         about["kernels for"] = isa
     found = {name: version(name) or ABSENT for name in contestants}
     date = time.strftime("%Y-%m-%d %H:%M")
-    return Record(about, _commit(), date, found, isa)
+    return Record(about, _commit(), date, found, isa=isa)
 
 
 def _commit() -> str:

@@ -33,7 +33,7 @@ _SLOWER_BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # may hold OpenBLAS to
 
 
 def environment(threads: int, isa: str = "") -> dict[str, str]:
-    """Return the variables for a process of so many threads, held to an instruction set if one is named.
+    """Return the variables for a process of so many threads, held to an instruction set or to none.
 
     BLAS is free to choose its kernels within that.
     """
@@ -44,7 +44,7 @@ def environment(threads: int, isa: str = "") -> dict[str, str]:
 class _Worker:
     """A contestant's process, asked in lines of JSON."""
 
-    def __init__(self, name: str, threads: int, isa: str) -> None:
+    def __init__(self, name: str, threads: int, isa: str = "") -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fastnn.bench.worker", name, str(threads)],
@@ -73,7 +73,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _workers(names: list[str], threads: int, isa: str) -> Iterator[list[_Worker]]:
+def _workers(names: list[str], threads: int, isa: str = "") -> Iterator[list[_Worker]]:
     workers: list[_Worker] = []
     try:
         workers += [_Worker(name, threads, isa) for name in names]

@@ -242,6 +242,9 @@ def bench(
     markdown: Annotated[
         Path | None, typer.Option(help="Write the tables to this Markdown file.")
     ] = None,
+    isa: Annotated[
+        str, typer.Option(help="Hold contestants to an instruction set: avx2. Default: none.")
+    ] = "",
 ) -> None:
     """Time kernels and training steps against plain NumPy and the peers that are installed."""
     from fastnn.bench.machine import cores
@@ -250,7 +253,7 @@ def bench(
     with _failures():
         require_outputs({"--json": json, "--plot": plot, "--markdown": markdown})
         require_picture("--plot", plot)
-        command.bench(console, quick, threads or cores(), json, plot, markdown)
+        command.bench(console, quick, threads or cores(), json, plot, markdown, isa)
 
 
 @app.command()

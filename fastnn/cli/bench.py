@@ -15,13 +15,18 @@ def bench(
     json: Path | None,
     plot: Path | None,
     markdown: Path | None,
+    isa: str,
 ) -> None:
     """Run ordinary cases and start-up, or only quick cases without ``torch.compile``, which is slow."""
     chosen = cases.QUICK if quick else cases.ORDINARY
     contestants = [name for name in TABLE if not quick or name != "torch.compile"]
     with console.status("") as status:
         run = runner.run(
-            list(chosen), contestants, threads, show=lambda text: status.update(f"timing: {text}")
+            list(chosen),
+            contestants,
+            threads,
+            show=lambda text: status.update(f"timing: {text}"),
+            isa=isa,
         )
         if not quick:
             run.results += startup.measure(threads, show=status.update)

@@ -63,6 +63,11 @@ def features() -> list[str]:
     return sorted(name[1:] for name in _feature_string().split(",") if name.startswith("+"))
 
 
+def host_has(feature: str) -> bool:
+    """Return whether this machine has a feature, by LLVM's name, whatever numba compiles for."""
+    return bool(llvm.get_host_cpu_features().get(feature, False))
+
+
 @functools.cache
 def _machine() -> Any:
     llvm.initialize_native_target()

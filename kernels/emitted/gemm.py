@@ -11,9 +11,13 @@ Matrices come as addresses and strides in elements; ``lr`` and ``mu`` are number
 dtype.
 """
 
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import stack
-from fastnn.kernels.emitted.tile import HEIGHTS, VECTORS, pack, tile
+from fastnn.kernels.emitted.tile import HEIGHTS, VECTORS, tile
+from fastnn.kernels.emitted.vectors import I64, Emitter
 
 # A panel's rows that lie far apart fall into the same few sets of the first-level cache, and each is on
 # a page of its own if they are farther still. From so many bytes apart, and for so many rows of C, a
@@ -22,6 +26,24 @@ _FAR, _OFTEN = (512, 96) if VECTOR_BYTES < 64 else (4096, 512)
 _ROOM = 1024  # rows of a panel at most, to be copied to the stack
 _panel_at = stack(_ROOM * VECTORS * VECTOR_BYTES)
 _HIGHEST = HEIGHTS[0]
+
+
+@intrinsic
+def _pack(context, b, b_row, k, out, like):
+    """Copy a panel of ``VECTORS`` whole vectors, row after row."""
+
+    def codegen(context, builder, signature, arguments):
+        b, b_row, k, out, _ = arguments
+        emit = Emitter(builder, like)
+        offsets = range(0, VECTORS * emit.lanes, emit.lanes)
+        with cgutils.for_range(builder, k) as row:
+            for offset in offsets:
+                value = emit.load(emit.pointer(b, row.index, b_row, offset), None)
+                to = emit.pointer(out, row.index, I64(VECTORS * emit.lanes), offset)
+                emit.store(value, to, None)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4, like), codegen
 
 
 @inner
@@ -74,7 +96,7 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         B_row = b_row
         if rows >= _OFTEN and b_row * size >= _FAR and width == VECTORS * lanes and k <= _ROOM:
             at = _panel_at()
-            pack(B, b_row, k, at, rates[0])
+            _pack(B, b_row, k, at, rates[0])
             B, B_row = at, width
         _panel(a, a_row, a_col, B, B_row, C, c_row, rows, k, width, S, start_row, mode, size, rates)
         j += width

@@ -36,6 +36,13 @@ STEPS = 1  # of k, done in one round of the loop
 AHEAD = 8  # rows
 _LINE = 64  # bytes
 
+
+def shape(registers: int) -> tuple[tuple[int, ...], int]:
+    """Return the heights of tiles, the best first, and the width of the best in vectors."""
+    return ((6, 4, 2, 1), 2) if registers == 16 else ((8, 4, 2, 1), 3)
+
+
+HEIGHTS, VECTORS = shape(VECTOR_REGISTERS)
 _Vectors: TypeAlias = list[list[Any]]  # of a tile, by row
 
 
@@ -97,29 +104,29 @@ def _emit_start(tile: _Tile, start: Any, start_row: Any, mode: Any) -> _Vectors:
 
 
 class _Factors:
-    """A and B, read step by step."""
+    """A and B, read step by step.
+
+    Where they are read and fetched for later are places, which each step moves on by strides, in bytes:
+    every third row of A, the row of B, and what is fetched of A. The rows of A between are one and two
+    strides from there, which an address may hold. LLVM is not told how the places depend on each other,
+    or it computes each from the one before, a chain of additions that takes longer than the products.
+    """
 
     def __init__(self, tile: _Tile, arguments: Sequence[Any]) -> None:
-        a, a_row, a_column, b, b_row, c, c_row, k = arguments
+        a, a_row, a_column, b, b_row, c, c_row, self.k = arguments
         self.tile, self.emit, self.builder = tile, tile.emit, tile.emit.builder
-        self.b_elements, self.k = b_row, k
-        size, rows = tile.emit.size, len(tile.rows)
-        self.a_row, self.a_step, self.b_row = (
-            self.builder.mul(stride, I64(size)) for stride in (a_row, a_column, b_row)
-        )
+        add, size, rows = self.builder.add, tile.emit.size, len(tile.rows)
+        self.b_elements = b_row
+        self.a_row, a_step, self.b_row = (self._times(x, size) for x in (a_row, a_column, b_row))
         # What another core has written, or has read since this one wrote it, takes as long to come as
         # dozens of steps: B some rows ahead, A where the next tile will read it (or, where k runs down
         # a column, some rows ahead too), C now, for when k is through.
         in_rows = self.builder.icmp_signed("==", a_column, I64(1))
-        next_step = self.builder.select(in_rows, I64(rows * size), self.a_step)
-        ahead = self.builder.select(
-            in_rows, self._times(self.a_row, rows), self._times(next_step, AHEAD)
-        )
-        first_a = [
-            self.emit.opaque(self.builder.add(a, self._times(self.a_row, m))) for m in tile.rows[::3]
-        ]
-        self.first = [*first_a, b, self.builder.add(a, ahead)]
-        self.strides = [self.a_step] * len(first_a) + [self.b_row, next_step]
+        fetch_step = self.builder.select(in_rows, I64(rows * size), a_step)
+        ahead = self.builder.select(in_rows, self._times(self.a_row, rows), self._times(a_step, AHEAD))
+        rows_of_a = [add(a, self._times(self.a_row, m)) for m in tile.rows[::3]]
+        self.begin = [*map(self.emit.opaque, rows_of_a), b, add(a, ahead)]
+        self.strides = [a_step] * len(rows_of_a) + [self.b_row, fetch_step]
         for m in tile.rows:
             for offset in self._lines():
                 self.emit.prefetch(self.emit.at(c, I64(m), c_row, offset), write=True)
@@ -132,7 +139,7 @@ class _Factors:
         return range(0, len(self.tile.offsets) * self.emit.lanes, _LINE // self.emit.size)
 
     def later(self, places: list[Any]) -> list[Any]:
-        """Return where things are one step on."""
+        """Return the places of the next step."""
         return [self.builder.add(*pair) for pair in zip(places, self.strides, strict=True)]
 
     def step(self, sums: _Vectors, places: list[Any], masks: list[Any]) -> _Vectors:
@@ -151,78 +158,59 @@ class _Factors:
             summed.append([self.emit.muladd(factor, *pair) for pair in zip(row_of_b, row, strict=True)])
         return summed
 
-    def prefetch(self, places: list[Any]) -> None:
+    def fetch(self, places: list[Any]) -> None:
         """Fetch what is needed some steps later."""
-        *_, b, next_a = places
+        *_, b, of_a = places
         ahead = self.builder.add(b, self._times(self.b_row, AHEAD))
         for offset in self._lines():
             self.emit.prefetch(self.builder.add(ahead, I64(offset * self.emit.size)))
-        self.emit.prefetch(next_a)
+        self.emit.prefetch(of_a)
 
     def whole(self) -> Any:
-        """Return how many steps, of which several are done at a time, may load whole vectors of B."""
-        missing, k = self.tile.missing, self.k
-        if missing is not None and not MASKS:
-            # These rows' vectors may end beyond B.
-            one_row = self.builder.icmp_signed("<=", missing, self.b_elements)
-            few = self.builder.icmp_signed(">", missing, I64(0))
-            last = self.builder.select(one_row, self.builder.zext(few, I64), missing)
-            k = self.builder.sub(k, last)
-            k = self.builder.select(self.builder.icmp_signed("<", k, I64(0)), I64(0), k)
-        return self.builder.and_(k, I64(-STEPS))
+        """Return how many steps may load whole vectors of B: no row after them lies within B."""
+        builder, missing = self.builder, self.tile.missing
+        in_one_row = builder.icmp_signed("<=", missing, self.b_elements)
+        few = builder.zext(builder.icmp_signed(">", missing, I64(0)), I64)
+        left = builder.sub(self.k, builder.select(in_one_row, few, missing))
+        return builder.select(builder.icmp_signed("<", left, I64(0)), I64(0), left)
 
 
-def _emit_sums(tile: _Tile, begin: _Vectors, factors: _Factors) -> _Vectors:
-    """Return ``begin + A B``."""
-    builder = tile.emit.builder
-    masks = tile.masks if MASKS else [None] * len(tile.masks)
+def _emit_loop(
+    factors: _Factors, begin: list[Any], sums: _Vectors, end: Any, masks: list[Any]
+) -> tuple[list[Any], _Vectors]:
+    """Add the products of the steps up to ``end``, of which there may be none.
 
-    def phis(sources: list[tuple[list[Any], Any]]) -> list[Any]:
-        made = [builder.phi(I64) for _ in sources[0][0]]
-        for values, block in sources:
-            for phi, value in zip(made, values, strict=True):
-                phi.add_incoming(value, block)
-        return made
+    ``begin``: the first step, and its places. Returns those after the last, and the sums.
+    """
+    builder, tile, entry = factors.builder, factors.tile, factors.builder.block
+    body, after = builder.append_basic_block("steps"), builder.append_basic_block("steps_end")
+    builder.cbranch(builder.icmp_signed("<", begin[0], end), body, after)
+    builder.position_at_end(body)
+    here, own = [builder.phi(I64) for _ in begin], tile.phis((sums, entry))
+    step, *places = here
+    summed = factors.step(own, places, masks)
+    factors.fetch(places)
+    following = [builder.add(step, I64(1)), *factors.later(places)]
+    for phi, first, later in zip(here, begin, following, strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(later, body)
+    tile.add_sources(own, (summed, body))
+    builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
+    builder.position_at_end(after)
+    stop = [builder.phi(I64) for _ in begin]
+    for phi, first, later in zip(stop, begin, following, strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(later, body)
+    return stop, tile.phis((sums, entry), (summed, body))
 
-    def loop(
-        name: str,
-        begin: list[Any],
-        sums: _Vectors,
-        end: Any,
-        steps: int,
-        masks: list[Any],
-        fetches: bool,
-    ) -> tuple[list[Any], _Vectors]:
-        """Return where a loop ends, the step and the places, and the sums; it may not run at all."""
-        entry = builder.block
-        body, after = builder.append_basic_block(name), builder.append_basic_block(f"{name}_end")
-        builder.cbranch(builder.icmp_signed("<", begin[0], end), body, after)
-        builder.position_at_end(body)
-        here = phis([(begin, entry)])
-        own = tile.phis((sums, entry))
-        step, *places = here
-        summed = own
-        for i in range(steps):
-            if i:
-                tile.emit.barrier()
-            summed = factors.step(summed, places, masks)
-            if fetches:
-                factors.prefetch(places)
-            places = factors.later(places)
-        following = [builder.add(step, I64(steps)), *places]
-        for phi, value in zip(here, following, strict=True):
-            phi.add_incoming(value, body)
-        tile.add_sources(own, (summed, body))
-        builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
-        builder.position_at_end(after)
-        stop = phis([(begin, entry), (following, body)])
-        return stop, tile.phis((sums, entry), (summed, body))
 
-    first = [I64(0), *factors.first]
-    here, sums = loop("steps", first, begin, factors.whole(), STEPS, masks, True)
-    if not MASKS:
-        _, sums = loop("rest", here, sums, factors.k, 1, tile.masks, False)
-    return sums
+def _emit_sums(tile: _Tile, sums: _Vectors, factors: _Factors) -> _Vectors:
+    """Return ``sums + A B``."""
+    begin = [I64(0), *factors.begin]
+    if MASKS or tile.missing is None:
+        return _emit_loop(factors, begin, sums, factors.k, tile.masks)[1]
+    here, sums = _emit_loop(factors, begin, sums, factors.whole(), [None] * len(tile.masks))
+    return _emit_loop(factors, here, sums, factors.k, tile.masks)[1]
 
 
 def _emit_change(
@@ -299,9 +287,10 @@ def _emit_update(
     tile.store([[builder.load(place) for place in row] for row in kept], tile.pointers(*c))
 
 
-def _emit_tile(
+def emit_tile(
     builder: Any, types_of_rates: Any, rows: int, vectors: int, whole: bool, arguments: list[Any]
 ) -> None:
+    """Emit one tile of :func:`tile`; ``whole``: all its lanes are columns of C."""
     *factors, columns, start, start_row, mode, rates = arguments
     tile = _Tile(Emitter(builder, types_of_rates[0]), rows, vectors, None if whole else columns)
     rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
@@ -336,7 +325,7 @@ def tile(
             )
             builder.cbranch(fits, here, other)
             builder.position_at_end(here)
-            _emit_tile(builder, rates, rows, vectors, whole, rest)
+            emit_tile(builder, rates, rows, vectors, whole, rest)
             builder.branch(done)
             builder.position_at_end(other)
         builder.branch(done)
@@ -344,21 +333,3 @@ def tile(
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 13, rates), codegen
-
-
-@intrinsic
-def pack(context, b, b_row, k, out, like):
-    """Copy a panel of ``VECTORS`` whole vectors, row after row."""
-
-    def codegen(context, builder, signature, arguments):
-        b, b_row, k, out, _ = arguments
-        emit = Emitter(builder, like)
-        offsets = range(0, VECTORS * emit.lanes, emit.lanes)
-        with cgutils.for_range(builder, k) as row:
-            for offset in offsets:
-                value = emit.load(emit.pointer(b, row.index, b_row, offset), None)
-                to = emit.pointer(out, row.index, I64(VECTORS * emit.lanes), offset)
-                emit.store(value, to, None)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4, like), codegen

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fastnn.bench import bounds, cases, contestants, record, runner
+from fastnn.bench import bounds, cases, contestants, isa, record, runner
 from fastnn.bench.cases import KernelCase
 from fastnn.bench.networks import TrainingStep
 from fastnn.cli.app import app
+from fastnn.kernels.compiling import target
 
 ROOT = Path(__file__).parents[2]
 TINY = [KernelCase("softmax", 64, 10, "float32"), TrainingStep(25, (4, 25, 16, 3))]
@@ -23,7 +24,7 @@ SOME_BOUNDS = bounds.Bounds(1, RATES, RATES, {r: [1e11] * 15 for r in "012"})
 @pytest.fixture
 def no_bounds(monkeypatch):
     """Spare the seconds of measuring them."""
-    monkeypatch.setattr(runner, "measure_bounds", lambda threads: SOME_BOUNDS)
+    monkeypatch.setattr(runner, "measure_bounds", lambda threads, isa: SOME_BOUNDS)
 
 
 @pytest.fixture
@@ -72,6 +73,34 @@ def test_children_have_threads_and_free_blas(monkeypatch):
     assert "OPENBLAS_CORETYPE" not in variables
     assert variables["OMP_NUM_THREADS"] == "3"
     assert variables["PATH"] == os.environ["PATH"]
+
+
+def test_children_can_be_held_to_an_instruction_set(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    variables = runner.environment(1, "avx2")
+    assert variables["NUMBA_CPU_NAME"] == "haswell"
+    assert variables["OPENBLAS_CORETYPE"] == "Haswell"
+
+
+@pytest.mark.skipif(not target.host_has("avx2"), reason="this machine has no AVX2")
+def test_a_process_held_to_avx2_has_vectors_of_32_bytes():
+    code = "from fastnn.kernels.compiling.jit import machine; print(machine()['vector bytes'])"
+    environment = runner.environment(1, "avx2")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "32\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "message"),
+    [("avx3", True, "'avx3'; choose from avx2"), ("avx2", False, "does not have AVX2")],
+)
+def test_an_instruction_set_that_is_not_there_is_refused(name, host, message, monkeypatch):
+    monkeypatch.setattr(isa, "host_has", lambda feature: host)
+    with pytest.raises(ValueError, match=message):
+        record.begin([], name)
+    result = CliRunner().invoke(app, ["bench", "--isa", name])
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_the_command(no_bounds, without_peers, monkeypatch, tmp_path):
