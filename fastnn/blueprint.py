@@ -178,6 +178,7 @@ class Blueprint:
         self.forward_loops: list[Loop] = []
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
+        self.row_tasks: list[int] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -222,14 +223,21 @@ class Blueprint:
         """Add a phase forward over blocks of rows."""
         self.forward_loops.append(self._loop(None, row, 0, job))
 
-    def backward(self, job: Any, row: int, blocks: int, work: int) -> None:
-        """Add a phase backward over blocks of columns, of so many multiplications."""
+    def backward(self, job: Any, row: int, blocks: int, work: int, by_rows: Any = None) -> None:
+        """Add a phase backward over blocks of columns, of so many multiplications.
+
+        ``by_rows``: its job for blocks of rows.
+        """
         worth = work > pace.SERIAL // 2
-        self.backward_loops[-1].append(self._loop(job, row, blocks, shared=worth))
+        self.backward_loops[-1].append(self._loop(job, row, blocks, by_rows, worth))
 
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
+
+    def before_rows(self, task: int) -> None:
+        """Add a task that is done once, before a step whose phases backward go by rows."""
+        self.row_tasks.append(task)
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""

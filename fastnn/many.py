@@ -191,11 +191,11 @@ class _Member:
 
     def end_epochs(self) -> None:
         self.plan.clear(self.net)
-        sizes = self._data.batch_sizes()
-        for means in np.concatenate(self._results, axis=1):
-            loss, error = (weighted_mean(values, sizes) for values in means.T)
-            self.net.history.loss.append(loss)
-            self.net.history.error.append(error)
+        means = np.concatenate(self._results, axis=1).transpose(2, 0, 1)
+        figures = weighted_mean(np.ascontiguousarray(means), self._data.batch_sizes())
+        for loss, error in zip(*figures, strict=True):
+            self.net.history.loss.append(float(loss))
+            self.net.history.error.append(float(error))
             warn_if_lost(self.net.history, f"the training loss of {self._name}")
         self._orders, self._done, self._results = [], 0, []
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels import rows
-from fastnn.kernels.compiling.jit import exact, inlined, inner, muladd
+from fastnn.kernels.compiling.jit import VECTOR_BYTES, exact, inlined, inner, muladd
 from fastnn.kernels.elementary import math as m
+from fastnn.kernels.emitted.arg_max import arg_maxes_apart
 from fastnn.kernels.emitted.sums import BLOCK, sum_of, sum_of_squares, terms
 
 _EPS = np.finfo(np.float64).eps
@@ -155,18 +156,45 @@ def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
         out[i] = (y_hat[i] - y[i]) * scale
 
 
+@inner
+def _wrong_lanes(d: Array, t: Array) -> tuple[int, int]:
+    """Return in how many lanes the arg-maxes differ, and in how many of t there is a NaN."""
+    wrong, unknown = 0, 0
+    lanes, like = rows.lanes_in(t), t[0, 0]
+    at_d, at_t = np.int64(d.ctypes.data), np.int64(t.ctypes.data)
+    for offset in range(0, lanes * t.itemsize, VECTOR_BYTES):
+        apart, lost = arg_maxes_apart(at_d + offset, at_t + offset, lanes, t.shape[0], like)
+        wrong, unknown = wrong + apart, unknown + lost
+    return wrong, unknown
+
+
+@inner
+def _wrong_row(y: Array, scores: Array) -> tuple[int, int]:
+    target, guess = 0, 0
+    known = scores[0] == scores[0]
+    for j in range(1, y.size):
+        target = j if y[j] > y[target] else target
+        guess = j if scores[j] > scores[guess] else guess
+        known &= scores[j] == scores[j]
+    return target != guess, not known
+
+
 @exact
 def misclassified(y: Array, scores: Array) -> float:
     """Return in how many rows the arg-maxes differ; NaN if a score is NaN."""
     wrong, unknown = 0, 0
-    for i in range(y.shape[0]):
-        target = 0
-        guess = 0
-        known = scores[i, 0] == scores[i, 0]
-        for j in range(1, y.shape[1]):
-            target = j if y[i, j] > y[i, target] else target
-            guess = j if scores[i, j] > scores[i, guess] else guess
-            known &= scores[i, j] == scores[i, j]
-        wrong += target != guess
-        unknown += not known
+    n, k = y.shape
+    if k > rows.SHORT:
+        for i in range(n):
+            differs, lost = _wrong_row(y[i], scores[i])
+            wrong, unknown = wrong + differs, unknown + lost
+    else:
+        like = scores.dtype.type(0)
+        for start in range(0, n, rows.LANES):
+            lanes = rows.lanes_of(n - start)
+            d, t = rows.first(k, lanes, like), rows.second(k, lanes, like)
+            rows.load_lanes(y, start, d)
+            rows.load_lanes(scores, start, t)
+            differ, lost = _wrong_lanes(d, t)
+            wrong, unknown = wrong + differ, unknown + lost
     return np.nan if unknown > 0 else float(wrong)

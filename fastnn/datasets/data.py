@@ -157,6 +157,11 @@ class Data:
         fits = X.shape[1] == n_features and Y.shape[1] == n_outputs
         return ready and fits and X.dtype == dtype and Y.dtype.kind in "fiub"
 
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self._weights is not None
+
     def batch_sizes(self) -> Array:
         """Return how many rows each batch of a pass has."""
         sizes = np.full(self.samples_per_epoch, self.batch_size)
@@ -191,11 +196,18 @@ class Data:
     ) -> tuple[Array, Array, Array | None, Array]:
         """Return data, labels, weights, and the order to take rows in, new at a pass's start."""
         self._check_rows()
-        if self.iteration == 0 and shuffle:
-            _own.call(self.shuffle, rng=rng)
+        self._shuffle_at_start(shuffle, rng)
         assert self._labels is not None
         order = np.arange(self.n_samples, dtype=np.int64) if self._order is None else self._order
         return self._data, self._labels, self._weights, order
+
+    def _shuffle_at_start(self, shuffle: bool, rng: np.random.Generator | None) -> None:
+        if self.iteration != 0 or not shuffle:
+            return
+        if type(self).shuffle is Data.shuffle:
+            self.shuffle(rng)
+        else:
+            _own.call(self.shuffle, rng=rng)  # which may not take a generator
 
     def shuffle(self, rng: np.random.Generator | None = None) -> None:
         """Permute data and labels, by NumPy's global generator unless ``rng`` is given."""
@@ -211,8 +223,7 @@ class Data:
     def sample_weighted(self, shuffle: bool = True, rng: np.random.Generator | None = None) -> Any:
         """Return the next batch ``(data, labels, weights)``, None for what there is not."""
         self._check_rows()
-        if self.iteration == 0 and shuffle:
-            _own.call(self.shuffle, rng=rng)
+        self._shuffle_at_start(shuffle, rng)
         batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
         self.iteration = (self.iteration + 1) % max(self.samples_per_epoch, 1)
         rows = batch if self._order is None else self._order[batch]

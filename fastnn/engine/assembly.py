@@ -64,7 +64,10 @@ class Assembly(Blueprint):
         Otherwise they take columns of each layer. That is up to the layers in part: those that have no
         job for columns take rows, and those that have none for rows take columns.
         """
-        loops = self._joined([*self._forward_order(by_rows), *self._backward_order()])
+        by_rows = by_rows and all(loop.by_rows is not None for loop in self.forward_loops)
+        loops = self._joined([*self._forward_order(by_rows), *self._backward_order(by_rows)])
+        if by_rows and self.row_tasks:
+            loops.insert(0, self._each(self.row_tasks))
         self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
         for row, loop in zip(self.phases, loops, strict=True):
             self._write(row, loop)
@@ -83,10 +86,6 @@ class Assembly(Blueprint):
         self._write(written[0], Loop(phases.pick_rows, row, self.row_blocks, shared=shared))
         self.step["picking"] = self.keep(written)
 
-    def by_columns_only(self) -> bool:
-        """Return whether a layer has no job for blocks of rows."""
-        return any(loop.by_rows is None for loop in self.forward_loops)
-
     def apart(self) -> bool:
         """Return whether rows of all hidden layers' outputs are whole cache lines."""
         return not any(port.width * self.itemsize % LINE for port in self.ports[1:-1])
@@ -96,7 +95,7 @@ class Assembly(Blueprint):
 
     def _forward_order(self, by_rows: bool) -> list[Loop]:
         loops = [*self.forward_loops]
-        if by_rows and not self.by_columns_only():
+        if by_rows:
             return [self._rows(loop) for loop in loops]
         narrow = self._loss is not None  # the last layers, if they are, go by rows as the loss does
         for i, loop in reversed([*enumerate(loops)]):
@@ -105,7 +104,7 @@ class Assembly(Blueprint):
                 loops[i] = self._rows(loop)
         return loops
 
-    def _backward_order(self) -> list[Loop]:
+    def _backward_order(self, by_rows: bool) -> list[Loop]:
         loops = [] if self._loss is None else [self._rows(self._loss)]
         if self.learning is None:
             return loops
@@ -115,12 +114,17 @@ class Assembly(Blueprint):
                 gate.honoured = True
                 held = [(phases.gradient_rows, i)]
                 loops.append(Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
-            loops += [self._rows(loop) if loop.job is None else loop for loop in backward]
+            for loop in backward:
+                goes = loop.job is None or (by_rows and loop.by_rows is not None)
+                loops.append(self._rows(loop) if goes else loop)
         loops += self.late_loops
-        tasks = np.array([task for share in self.updates for task in share], np.int64)
-        if len(tasks):
-            loops.append(Loop(each, self.keep(tasks), len(tasks), holds=[(each, 0)]))
+        if tasks := [task for share in self.updates for task in share]:
+            loops.append(self._each(tasks))
         return [*loops, *self._clipping()]
+
+    def _each(self, tasks: list[int]) -> Loop:
+        """Return a loop over tasks, given by their records' addresses."""
+        return Loop(each, self.keep(np.array(tasks, np.int64)), len(tasks), holds=[(each, 0)])
 
     def _clipping(self) -> list[Loop]:
         """Return the updates of all parameters whose gradients are clipped."""

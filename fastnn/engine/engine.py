@@ -141,6 +141,28 @@ class Engine:
         plan.check_writable()
         return self._epoch(model, data, shuffle, epoch, steps)
 
+    def passes(
+        self, model: LayerStack, data: Data, shuffle: bool, epoch: int, most: int
+    ) -> Array | None:
+        """Train on up to so many whole passes over a dataset's part in one call.
+
+        Returns the batches' mean losses and errors, ``(2, passes, batches)``; or None, having done
+        nothing, if it cannot, or if there would be one pass only. That is in :meth:`epoch`'s hands.
+        """
+        n = min(data.batch_size, data.n_samples)
+        plan = self._training_plan(model, n) if n else None
+        if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
+            return None
+        count = min(most, plan.at_once // data.samples_per_epoch)
+        if count < 2 or data.iteration or data.weighted:
+            return None
+        plan.check_writable()
+        started = [data.start_pass(shuffle, model.rng) for _ in range(count)]
+        X, Y, *_ = started[0]
+        rows = np.stack([order for *_, order in started])
+        means = _timed(plan, model, X, np.ascontiguousarray(Y, X.dtype), rows, epoch)
+        return np.ascontiguousarray(means.transpose(2, 0, 1))
+
     def _epoch(
         self, model: LayerStack, data: Data, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Array, Array]]:
@@ -153,19 +175,10 @@ class Engine:
             plan = self._training_plan(model, n)
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
-            start = time.perf_counter()
             rows = order[np.newaxis, done * n : min(done + plan.at_once, end) * n]
-            stretch = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights)
-            pool = plan.pool()
-            (results,) = stretches.train([stretch], pool)[0]
-            plan.clear(model)
-            seconds = time.perf_counter() - start
+            (results,) = _timed(plan, model, X, Y, rows, epoch, weights)
             done += len(results)
             data.iteration = done % batches
-            plan.at_once = pace.next_count(plan.at_once, len(results), seconds)
-            if plan.trial:
-                plan.trial.report(pool.control != 0, seconds / len(results))
-                plan.at_once = min(plan.at_once, plan.trial.most)
             yield results[:, 0], results[:, 1]
 
     def predict(self, model: LayerStack, X: Any) -> Array | None:
@@ -309,3 +322,28 @@ def _take(free: list[_T]) -> _T | None:
 def _like(array: Array, plan: Any) -> Array:
     """Return an array in the form that compiled code takes."""
     return unlocked(np.require(array, plan.dtype, ["C", "A"]))
+
+
+def _timed(
+    plan: TrainingPlan,
+    model: LayerStack,
+    X: Array,
+    Y: Array,
+    rows: Array,
+    epoch: int,
+    weights: Array | None = None,
+) -> Array:
+    """Train on a stretch of batches, given by row numbers ``(passes, m)``; say how many come next.
+
+    Returns their mean losses and errors, ``(passes, batches, 2)``.
+    """
+    start = time.perf_counter()
+    stretch, pool = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights), plan.pool()
+    (means,) = stretches.train([stretch], pool)
+    plan.clear(model)
+    seconds, done = time.perf_counter() - start, means[..., 0].size
+    plan.at_once = pace.next_count(plan.at_once, done, seconds)
+    if plan.trial:
+        plan.trial.report(pool.control != 0, seconds / done)
+        plan.at_once = int(min(plan.at_once, plan.trial.most))
+    return means

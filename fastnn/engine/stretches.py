@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.engine.training import TrainingPlan
+from fastnn.kernels.emitted.rules import numbers_of
 from fastnn.kernels.step import plan as step
 from fastnn.kernels.step import steps
 from fastnn.losses import relative, rows_by_weight
@@ -57,10 +58,10 @@ class Stretch:
             raise ValueError(f"X has {len(X)} rows, there are {len(weights)} weights")
         self._arrays = plan.apart(X), plan.apart(Y)
         self.means = np.empty((len(order), -(-order.shape[1] // plan.n), 2))
-        numbers = []
-        for optimizer.epoch in range(epoch, epoch + len(order)):
-            numbers.append(optimizer.advance_by(self.means.shape[1], plan.states))
-        self._numbers = np.concatenate(numbers)
+        passes, batches, _ = self.means.shape
+        self._numbers = np.empty((passes, batches), numbers_of(optimizer.rule).dtype)
+        for i, optimizer.epoch in enumerate(range(epoch, epoch + passes)):
+            self._numbers[i] = optimizer.advance_by(batches, plan.states)
         self._weights = None if weights is None else self._weights_of_batches(weights)
 
     def _weights_of_batches(self, weights: Array) -> Array:

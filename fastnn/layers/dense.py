@@ -210,7 +210,9 @@ class FullyConnected(Layer):
     def _add_gradients(self, to: Blueprint, source: Port, row: int, blocks: int) -> None:
         d, k = self.parameters["W"].shape
         if source.gradient:
-            to.backward(kernels.backward, row, source.blocks, to.n * d * k)
+            work = to.n * d * k
+            to.backward(kernels.backward, row, source.blocks, work, kernels.backward_rows)
+            to.before_rows(to.task(kernels.transpose_weights, row))
         if self._transposes(to):
             to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
         for thread in range(to.threads):

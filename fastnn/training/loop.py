@@ -36,8 +36,31 @@ def run(
     run = Run(net, dataset, epochs, by_rows=by_rows)
     with under_way(run, callbacks) as check_interrupt:
         while run.epoch < epochs and run.stopped is None:
-            _epoch(net, run, shuffle, callbacks, check_interrupt)
+            if not callbacks and _epochs_at_once(net, run, shuffle):
+                check_interrupt()
+            else:
+                _epoch(net, run, shuffle, callbacks, check_interrupt)
     return run.history
+
+
+def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
+    """Train on several whole epochs, which nobody wants to be told of; return whether that was done.
+
+    Short epochs take less time than what is done between them.
+    """
+    train = run.dataset.train
+    if _own.part(run.dataset, "validate") is not None or net.logger is not None or run.losses:
+        return False
+    means = net.train_passes(train, shuffle, run.epoch, run.epochs - run.epoch)
+    if means is None:
+        return False
+    weights = train.batch_sizes() if run.by_rows else np.ones(means.shape[2])
+    for loss, error in zip(*weighted_mean(means, weights), strict=True):
+        run.history.loss.append(float(loss))
+        run.history.error.append(float(error))
+        warn_if_lost(run.history, "the training loss", stacklevel=6)
+        run.epoch += 1
+    return True
 
 
 def _check_data(net: Trainable, dataset: Dataset) -> None:
@@ -103,8 +126,8 @@ def _epoch(
     if not one_pass(run, callbacks, check_interrupt, batches):
         return
     if run.by_rows:
-        history.loss.append(weighted_mean(run.losses, run.dataset.train.batch_weights()))
-        history.error.append(weighted_mean(run.errors, run.dataset.train.batch_sizes()))
+        history.loss.append(float(weighted_mean(run.losses, run.dataset.train.batch_weights())))
+        history.error.append(float(weighted_mean(run.errors, run.dataset.train.batch_sizes())))
     else:
         history.loss.append(_mean(run.losses))
         history.error.append(_mean(run.errors))
@@ -172,19 +195,22 @@ def _validate(model: Trainable, data: Data, shuffle: bool) -> tuple[float, float
     return _mean([loss for loss, _ in results]), _mean([error for _, error in results])
 
 
-def weighted_mean(values: Sequence[float] | Array, weights: Array) -> float:
-    """Return the mean of batches' figures, by weights that are not negative; NaN without any."""
-    counted = np.asarray(weights, np.float64)
-    if not len(values):
-        return float("nan")
+def weighted_mean(values: Sequence[float] | Array, weights: Array) -> Any:
+    """Return the means ``(...)`` of batches' figures ``(..., b)``, by weights that are not negative.
+
+    They are NaN without any weight.
+    """
+    counted, figures = np.asarray(weights, np.float64), np.asarray(values, np.float64)
+    if not figures.shape[-1]:
+        return np.full(figures.shape[:-1], np.nan)
     if (counted == counted[0]).all():
-        return float(np.mean(values))
+        return figures.sum(axis=-1) / len(counted)
     with np.errstate(all="ignore"):  # infinity times 0
-        return float(np.dot(values, counted)) / float(counted.sum())
+        return (figures * counted).sum(axis=-1) / counted.sum()
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
+def _mean(values: Sequence[float]) -> float:
+    return float(weighted_mean(values, np.ones(len(values))))
 
 
 def _log(model: Trainable, history: History) -> None:

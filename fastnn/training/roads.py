@@ -83,6 +83,16 @@ class Trainable(LayerStack):
             steps -= 1
             yield [loss], [error]
 
+    def train_passes(self, data: Data, shuffle: bool, epoch: int, most: int) -> Array | None:
+        """Train on up to so many whole passes over a dataset, in one call of compiled code.
+
+        Returns the batches' mean losses and errors, ``(2, passes, batches)``; or None, having done
+        nothing, if a pass takes as long as a call may, or it is none for the engine.
+        """
+        if not isinstance(data, Data) or type(data).sample is not Data.sample or not self.is_made:
+            return None
+        return self.engine.passes(self, data, shuffle, epoch, most)
+
     def _own_batches(
         self, data: Any, shuffle: bool, epoch: int, steps: int
     ) -> Iterator[tuple[Sequence[float], Sequence[float]]]:

@@ -11,10 +11,11 @@ from fastnn.kernels.emitted.vectors import I32, I64, Emitter
 
 
 def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
-    """Read a square as rows, ride log2(lanes) perfect shuffles, write it as columns.
+    """Read a square as rows, shuffle it log2(lanes) times, write it as columns.
 
     A shuffle deals row i and row i + lanes / 2 into one another; done log2(lanes) times, element j of
-    row i has come to element i of row j.
+    row i has come to element i of row j. Whole squares do without masks, which only AVX-512 has for
+    nothing.
     """
     a, a_row, c, c_row, rows, columns = arguments
     emit = Emitter(builder, like)
@@ -24,7 +25,6 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
         ir.Constant(indices, [x for j in range(lanes // 2) for x in (first + j, first + j + lanes)])
         for first in (0, lanes // 2)
     ]
-    in_columns, in_rows = emit.mask(columns), emit.mask(rows)
 
     def row(matrix: Any, stride: Any, index: int, count: Any, mask: Any) -> tuple[Any, Any]:
         """Return where a row is and which lanes of it there are; one beyond the last, at row 0.
@@ -32,17 +32,29 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
         Out there a page may not be mapped, a thread's unused stack for one. Access to it without a
         lane does not fault, so that it stays so, and takes a microsecond every time.
         """
+        if mask is None:
+            return emit.pointer(matrix, I64(index), stride, 0), None
         present = builder.icmp_signed("<", I64(index), count)
         at = builder.select(present, I64(index), I64(0))
         lanes_there = builder.and_(mask, emit.broadcast(present, emit.flags))
         return emit.pointer(matrix, at, stride, 0), lanes_there
 
-    square = [emit.load(*row(a, a_row, i, rows, in_columns)) for i in range(lanes)]
-    for _ in range(lanes.bit_length() - 1):
-        pairs = zip(square[: lanes // 2], square[lanes // 2 :], strict=True)
-        square = [builder.shuffle_vector(x, y, half) for x, y in pairs for half in halves]
-    for j in range(lanes):
-        emit.store(square[j], *row(c, c_row, j, columns, in_rows))
+    def transposed(in_columns: Any, in_rows: Any) -> None:
+        square = [emit.load(*row(a, a_row, i, rows, in_columns)) for i in range(lanes)]
+        for _ in range(lanes.bit_length() - 1):
+            pairs = zip(square[: lanes // 2], square[lanes // 2 :], strict=True)
+            square = [builder.shuffle_vector(x, y, half) for x, y in pairs for half in halves]
+        for j in range(lanes):
+            emit.store(square[j], *row(c, c_row, j, columns, in_rows))
+
+    whole = builder.and_(
+        builder.icmp_signed(">=", rows, I64(lanes)), builder.icmp_signed(">=", columns, I64(lanes))
+    )
+    with builder.if_else(whole) as (then, otherwise):
+        with then:
+            transposed(None, None)
+        with otherwise:
+            transposed(emit.mask(columns), emit.mask(rows))
 
 
 @intrinsic

@@ -33,7 +33,7 @@ class Dense(Record):
       tiles; ``activation``: the activation of z, or 0 where the tile does it; ``blocks``: into how many
       blocks the columns are cut.
     - ``W``, ``b``: addresses of the parameters' values; ``weights``, ``bias``: of their records.
-    - ``work``: where blocks of W are transposed;
+    - ``work``: where W, or blocks of it, are transposed;
       ``xt``: where the input is transposed for ``X^T dZ``, or 0, and the stride ``xt_row`` of its rows.
     - ``product``, ``transposition``: addresses of parts; ``by_rule``: whether the product updates
       weights by an optimiser's rule, else by plain gradient descent; ``one``: address of a 1.
@@ -131,22 +131,44 @@ def forward_rows(at: int, index: int) -> None:
     _forward_block(step, layer, first, rows, 0, layer.k)
 
 
-def backward(at: int, index: int) -> None:
-    """From dZ to a block of columns of the gradient of the input, or of what its gate gives."""
-    task = Task(at)
-    step, layer = Step(task.step), Dense(task.row)
-    n, d, k, size = step.n, layer.d, layer.k, step.itemsize
-    begin, end = cut(d, layer.input_blocks, index, size)
-    width, column = end - begin, begin * size
-    wt = layer.work + begin * k * size
-    _transpose(layer, layer.W + begin * k * size, k, wt, width, width, k)
+@inner
+def _backward_block(step, layer, first, rows, begin, end, wt, wt_row):
+    """From rows of dZ to a block of the gradient of the input, or of what its gate gives."""
+    d, k, size = layer.d, layer.k, step.itemsize
+    place = (first * d + begin) * size
     mode, relu = PLAIN, 0
     if layer.relu != 0:
-        mode, relu = RELU_GRADIENT, layer.relu + column
-    dx = layer.d_input + column
-    _multiply(layer, layer.dz, k, 1, wt, width, dx, d, n, width, k, relu, d, mode)
+        mode, relu = RELU_GRADIENT, layer.relu + place
+    dz, dx = layer.dz + first * k * size, layer.d_input + place
+    _multiply(layer, dz, k, 1, wt, wt_row, dx, d, rows, end - begin, k, relu, d, mode)
     if layer.gate != 0:
-        activation_gradient(step, Activation(layer.gate), 0, n, begin, end)
+        activation_gradient(step, Activation(layer.gate), first, rows, begin, end)
+
+
+def backward(at: int, index: int) -> None:
+    """Write a block of columns of the gradient of the input, or of what its gate gives."""
+    task = Task(at)
+    step, layer = Step(task.step), Dense(task.row)
+    k, size = layer.k, step.itemsize
+    begin, end = cut(layer.d, layer.input_blocks, index, size)
+    width = end - begin
+    wt = layer.work + begin * k * size
+    _transpose(layer, layer.W + begin * k * size, k, wt, width, width, k)
+    _backward_block(step, layer, 0, step.n, begin, end, wt, width)
+
+
+def backward_rows(at: int, index: int) -> None:
+    """Write a block of rows of the same, after :func:`transpose_weights`."""
+    task = Task(at)
+    step, layer = Step(task.step), Dense(task.row)
+    first, rows = row_block(step, index)
+    _backward_block(step, layer, first, rows, 0, layer.d, layer.work, layer.d)
+
+
+def transpose_weights(at: int, _: int) -> None:
+    """Write the transposed weights."""
+    layer = Dense(Task(at).row)
+    _transpose(layer, layer.W, layer.k, layer.work, layer.d, layer.d, layer.k)
 
 
 def transpose_input(at: int, index: int) -> None:
