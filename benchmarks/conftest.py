@@ -50,7 +50,7 @@ def timed(benchmark, contestant, request):
         samples, calls = timing.plan(timing.warm_up(call), SECONDS)
         benchmark.pedantic(call, rounds=samples, iterations=calls)
         if benchmark.stats is not None:  # None when benchmarks are switched off
-            seconds = benchmark.stats.stats.median
+            seconds = benchmark.stats.stats.median / case.at_once
             benchmark.extra_info.update(
                 {"GB/s": case.bytes / seconds / 1e9, "GFLOP/s": case.flops / seconds / 1e9},
                 case=case.key,

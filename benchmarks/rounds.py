@@ -82,7 +82,8 @@ def read(out, done, name, threads):
     timed = out.read_text(encoding="utf-8") if out.exists() else ""
     for entry in json.loads(timed)["benchmarks"] if timed else ():
         case = entry["extra_info"]["case"]
-        results.append(record.Result(case, threads, {name: [1e6 * entry["stats"]["median"]]}))
+        us = 1e6 * entry["stats"]["median"] / cases.by_key()[case].at_once
+        results.append(record.Result(case, threads, {name: [us]}))
     for line in done.stdout.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
             case = line.partition("[")[2].partition("]")[0]

@@ -1,4 +1,4 @@
-"""Whole networks: training steps, forward passes."""
+"""Whole networks: training steps, epochs, forward passes."""
 
 import pytest
 
@@ -7,6 +7,11 @@ from fastnn.bench import networks
 
 @pytest.mark.parametrize("case", networks.STEPS, ids=lambda case: case.key)
 def test_training_step(timed, case):
+    timed(case)
+
+
+@pytest.mark.parametrize("case", networks.EPOCHS, ids=lambda case: case.key)
+def test_epoch(timed, case):
     timed(case)
 
 

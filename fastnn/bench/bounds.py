@@ -1,9 +1,10 @@
 """What the machine can do: arithmetic, divisions, and bytes a second by working-set size.
 
-Arithmetic: chains of multiply-adds, which matrix products do not exceed. Divisions: a loop of them over
-the first-level cache. Bytes: the best loop that reads and writes as many arrays as the case does
-(a sum of one, a copy, a sum of two), compiled or the library's, on every thread at once, over the same
-number of bytes. A store fetches its line first unless it streams; the best loop does what is faster.
+Arithmetic: chains of multiply-adds on registers of the kernels' width, which no matrix product exceeds.
+Divisions: a loop of them over the first-level cache. Bytes: the best loop that reads and writes as many
+arrays as the case does (a sum of one, a copy, a sum of two), compiled or the library's, on every thread
+at once, over the same number of bytes. A store fetches its line first unless it streams; the best loop
+does what is faster.
 
 A case's bound is the time it would need if only its slowest resource counted. What a shared machine can
 do changes by the second, memory by a factor of two; so a case's bound takes its turn with the
@@ -21,13 +22,13 @@ import numpy as np
 from fastnn._arrays import aligned_copy
 from fastnn._typing import Array
 from fastnn.bench.cases import Case, by_key
+from fastnn.kernels.compiling.jit import VECTOR_BYTES
 from fastnn.kernels.step import probes
 
 SIZES = [2**e for e in range(14, 29)]  # bytes of all arrays of one thread: 16 KB to 256 MB
 _CACHED = 2**14  # bytes that stay in the first-level cache
 _SECONDS = 0.005
 _REPEATS = 5
-_MULTIPLY_ADD_FLOPS = 270  # an element
 
 # loops by the arrays that they read for one written, 0 if they write none: (times, *arrays)
 _MOVES: dict[int, tuple[Callable[..., None], ...]] = {
@@ -104,9 +105,9 @@ class Meter:
 
     def flops(self, dtype: str) -> float:
         """Return the operations a second."""
-        m = _CACHED // 2 // np.dtype(dtype).itemsize
-        chains = self._seconds(probes.multiply_add, 2, m, dtype)
-        return self.threads * m * _MULTIPLY_ADD_FLOPS / chains
+        itemsize = np.dtype(dtype).itemsize
+        seconds = self._seconds(probes.multiply_add, 1, VECTOR_BYTES // itemsize, dtype)
+        return self.threads * probes.flops_of_a_turn(itemsize) / seconds
 
     def divisions(self, dtype: str) -> float:
         """Return the divisions a second."""

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.bench.networks import INFERENCES, STEPS
+from fastnn.bench.networks import EPOCHS, INFERENCES, STEPS
 from fastnn.reference.formulas import FORMULAS, ORACLES
 
 _ELEMENTARY = {"float32": 20, "float64": 30}
@@ -43,6 +43,10 @@ class Case(Protocol):
     @property
     def calls(self) -> int:
         """Count the calls of which the last one's results are verified."""
+
+    @property
+    def at_once(self) -> int:
+        """Count how many times a call does what is timed."""
 
     @property
     def bytes(self) -> int:
@@ -114,6 +118,7 @@ class KernelCase:
     ready: bool = False
 
     calls: ClassVar[int] = 1
+    at_once: ClassVar[int] = 1
 
     @property
     def key(self) -> str:
@@ -177,7 +182,7 @@ def _ordinary() -> list[Case]:
         for dtype in _DTYPES
         for n, k in sizes[kernel]
     ]
-    return [*kernels, *STEPS, *INFERENCES]
+    return [*kernels, *STEPS, *EPOCHS, *INFERENCES]
 
 
 def _slow() -> list[Case]:

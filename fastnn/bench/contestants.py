@@ -19,7 +19,8 @@ from fastnn.bench.networks import Dense
 
 Call: TypeAlias = Callable[[], Any]
 
-_COMPILERS = (os.environ.get("CXX", "c++"), "g++", "clang++")  # torch.compile writes C++
+COMPILING = ("torch.compile", "AOTInductor", "emlearn")  # write C or C++, and compile that
+_COMPILERS = (os.environ.get("CXX", "c++"), "g++", "clang++")
 
 # Seconds that BLAS's threads spin on once verification has used them, on cores that others then miss.
 _REST = 0.2
@@ -32,8 +33,12 @@ TABLE = {
     "blas": ("dense:BLAS", "numpy"),
     "sklearn": ("perceptron:SklearnMLP", "scikit-learn"),
     "onnxruntime": ("onnx_graph:OnnxRuntime", "onnxruntime"),
+    "openvino": ("openvino_graph:OpenVINO", "openvino"),
+    "emlearn": ("c_code:Emlearn", "emlearn"),
     "torch": ("pytorch:Torch", "torch"),
     "torch.compile": ("pytorch:Compiled", "torch"),
+    "torch.jit": ("torch_frozen:Frozen", "torch"),
+    "AOTInductor": ("torch_frozen:AheadOfTime", "torch"),
     "jax": ("xla:Jax", "jax"),
     "fastnn": ("fast:Fast", "fastnn-cpu"),
 }
@@ -90,7 +95,7 @@ def version(name: str) -> str | None:
     """Return the version of a contestant's library, or None where it is absent."""
     from fastnn import __version__
 
-    if name == "torch.compile" and not any(map(shutil.which, _COMPILERS)):
+    if name in COMPILING and not any(map(shutil.which, _COMPILERS)):
         return None
     distribution = TABLE[name][1]
     if distribution == "fastnn-cpu":

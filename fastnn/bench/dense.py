@@ -10,11 +10,13 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.bench.cases import Case
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.networks import LR, Dense, TrainingStep
+from fastnn.bench.networks import LR, Dense, Epochs, Inference, TrainingStep
 
 
-def call(case: Dense) -> Call:
-    """Return a forward pass or a training step, vectorised over the batch."""
+def call(case: Dense) -> Call | None:
+    """Return a forward pass or a training step, vectorised over the batch; None for other cases."""
+    if isinstance(case, Epochs) or case.hidden != "relu" or case.loss != "cross_entropy":
+        return None
     X, Y = case.batch()[0], case.one_hot()
     parameters = case.parameters()
     if not isinstance(case, TrainingStep):
@@ -62,7 +64,7 @@ class BLAS(Contestant):
     """The matrix products of a case by ``np.dot`` into ready arrays: a bound, with no results."""
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, Dense):
+        if not isinstance(case, TrainingStep | Inference):
             return None
         rng = np.random.default_rng(0)
 

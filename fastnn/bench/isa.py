@@ -15,6 +15,7 @@ _AVX2 = {
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",  # JAX's
+    "FASTNN_BENCH_MARCH": "haswell",  # of emlearn's C
 }
 VARIABLES = {"avx2": _AVX2}
 WITHOUT_SWITCH = ("onnxruntime", "openvino")

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from fastnn import reference
 from fastnn._typing import Array
 from fastnn.activations import ACTIVATIONS
 from fastnn.bench.cases import KernelCase
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.networks import Dense, Inference, parameters_of
+from fastnn.bench.networks import Dense, Epochs, Inference, parameters_of
 
 
 def activation(module: ModuleType, kernel: str) -> Any | None:
@@ -40,10 +42,22 @@ class ByMethods(Contestant):
         return super().arrays(result)
 
 
-def network(case: Dense, module: ModuleType) -> Call:
-    """Return a call of ``train_step``, or of ``predict``, which in the reference is ``forward``."""
+def network(case: Dense, module: ModuleType) -> Call | None:
+    """Return a call of ``train_step``, ``fit``, or ``predict``, which in the reference is ``forward``.
+
+    The reference has no ``fit``.
+    """
+    if isinstance(case, Epochs):
+        return None if module is reference else _epochs(case, module)
     made = case.network(module)
     X, Y = case.batch()[0], case.one_hot()
     if isinstance(case, Inference):
         return functools.partial(made.forward if module is reference else made.predict, X)
     return lambda: (made.train_step(X, Y), made)
+
+
+def _epochs(case: Epochs, module: ModuleType) -> Call:
+    made, (X, labels) = case.network(module), case.data()
+    Y = np.eye(case.widths[-1], dtype=case.dtype)[labels]
+    fit = functools.partial(made.fit, X, Y, case.at_once, case.n, verbose=False)
+    return lambda: np.asarray(fit().loss[-1])

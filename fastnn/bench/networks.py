@@ -1,4 +1,4 @@
-"""What is timed of whole networks: training steps and forward passes, relu between dense layers.
+"""What is timed of whole networks of dense layers: training steps, epochs, forward passes.
 
 Everybody starts from a case's own parameters, ``W`` ``(d, k)`` and ``b`` ``(k,)`` by turns, and its
 own batch, in the form that suits their library.
@@ -14,7 +14,8 @@ import numpy as np
 from fastnn import reference
 from fastnn._typing import Array
 
-LR = 0.01
+LR, ADAM_LR = 0.01, 0.001
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-7  # Adam's
 _TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 
 
@@ -25,15 +26,17 @@ class Dense:
     n: int
     widths: tuple[int, ...]
     dtype: str = "float32"
+    hidden: str = "relu"  # activation between layers
 
     kernel: ClassVar[str]
-    last_activation: ClassVar[str]
     calls: ClassVar[int]
     divisions: ClassVar[int] = 0
+    at_once: ClassVar[int] = 1
 
     @property
     def key(self) -> str:
-        return f"{self.kernel} batch {self.n} {'-'.join(map(str, self.widths))} {self.dtype}"
+        hidden = f" {self.hidden}" if self.hidden != "relu" else ""
+        return f"{self.kernel} batch {self.n} {'-'.join(map(str, self.widths))} {self.dtype}{hidden}"
 
     @property
     def tolerance(self) -> float:
@@ -43,6 +46,16 @@ class Dense:
     def rule(self) -> dict[str, Any]:
         """Return the optimiser's arguments."""
         return {"name": "SGD", "lr": LR}
+
+    @property
+    def loss(self) -> str:
+        """Name the loss: cross-entropy of softmax outputs, or l2 of linear ones."""
+        return "cross_entropy"
+
+    @property
+    def last_activation(self) -> str:
+        """Name the last layer's activation."""
+        return "linear"
 
     @property
     def products(self) -> list[int]:
@@ -75,10 +88,10 @@ class Dense:
     def network(self, module: ModuleType, dtype: str | None = None) -> Any:
         """Return a network of ``fastnn`` or ``fastnn.reference``."""
         layers: list[dict[str, Any]] = [
-            {"name": "fully_connected", "activation": "relu", "n_out": w} for w in self.widths[1:]
+            {"name": "fully_connected", "activation": self.hidden, "n_out": w} for w in self.widths[1:]
         ]
         layers[-1]["activation"] = self.last_activation
-        network = module.NeuralNetwork("cross_entropy", layers, self.rule, seed=0)
+        network = module.NeuralNetwork(self.loss, layers, self.rule, seed=0)
         dtype = dtype or self.dtype
         network.forward(self.batch()[0].astype(dtype))  # makes its arrays, which are then replaced
         given = iter(self.parameters())
@@ -89,23 +102,43 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class TrainingStep(Dense):
-    """Forward, softmax and cross-entropy, backward, SGD; results are those of the third step."""
+class Training(Dense):
+    """What steps and epochs have in common."""
 
     momentum: float = 0.0
+    error: str = "cross_entropy"  # the loss
 
-    kernel: ClassVar[str] = "training_step"
-    last_activation: ClassVar[str] = "softmax"
-    calls: ClassVar[int] = 3
     reads: ClassVar[int] = 1
 
     @property
     def key(self) -> str:
-        return super().key + (f" momentum {self.momentum}" if self.momentum else "")
+        loss = f" {self.error}" if self.error != "cross_entropy" else ""
+        return super().key + (f" momentum {self.momentum}" if self.momentum else "") + loss
 
     @property
     def rule(self) -> dict[str, Any]:
         return super().rule | {"momentum": self.momentum}
+
+    @property
+    def loss(self) -> str:
+        return self.error
+
+    @property
+    def last_activation(self) -> str:
+        return "softmax" if self.error == "cross_entropy" else "linear"
+
+    @property
+    def step_flops(self) -> int:
+        """Count a step's operations: Y = X W, dW = X^T dZ, dX = dZ W^T but for the first layer."""
+        return 2 * self.n * (3 * sum(self.products) - self.products[0])
+
+
+@dataclass(frozen=True)
+class TrainingStep(Training):
+    """Forward, loss, backward, SGD; results are those of the third step."""
+
+    kernel: ClassVar[str] = "training_step"
+    calls: ClassVar[int] = 3
 
     @property
     def bytes(self) -> int:
@@ -113,8 +146,7 @@ class TrainingStep(Dense):
 
     @property
     def flops(self) -> int:
-        # Y = X W, dW = X^T dZ, dX = dZ W^T, the last not for the first layer
-        return 2 * self.n * (3 * sum(self.products) - self.products[0])
+        return self.step_flops
 
     def expected(self) -> tuple[Array, ...]:
         """Return the third step's loss and the parameters after it."""
@@ -126,11 +158,72 @@ class TrainingStep(Dense):
 
 
 @dataclass(frozen=True)
+class Epochs(Training):
+    """Some epochs over data in memory, in batches of ``n`` rows, in a new order each.
+
+    The time is that of one epoch; a call does ``at_once``. The result is the last one's mean loss.
+    Orders differ between contestants, and so, a little, do losses.
+    """
+
+    rows: int = 0
+    at_once: int = 1  # type: ignore[misc]
+    optimizer: str = "SGD"
+
+    kernel: ClassVar[str] = "epoch"
+    calls: ClassVar[int] = 1
+
+    @property
+    def key(self) -> str:
+        rule = f" {self.optimizer}" if self.optimizer != "SGD" else ""
+        return super().key.replace("batch", f"{self.rows} rows, batch", 1) + rule
+
+    @property
+    def tolerance(self) -> float:
+        return 0.1
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        return super().rule if self.optimizer == "SGD" else {"name": self.optimizer, "lr": ADAM_LR}
+
+    @property
+    def batches(self) -> int:
+        """Count an epoch's batches, of which the last may be smaller."""
+        return -(-self.rows // self.n)
+
+    @property
+    def bytes(self) -> int:
+        itemsize = np.dtype(self.dtype).itemsize
+        data = self.rows * (self.widths[0] + self.widths[-1])
+        return (2 * sum(self.products) * self.batches + data) * itemsize
+
+    @property
+    def flops(self) -> int:
+        return self.step_flops * self.rows // self.n
+
+    def data(self) -> tuple[Array, Array]:
+        """Return rows and class numbers that a linear map of the rows decides."""
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((self.rows, self.widths[0])).astype(self.dtype)
+        return X, (X @ rng.standard_normal((self.widths[0], self.widths[-1]))).argmax(axis=1)
+
+    def expected(self) -> tuple[Array, ...]:
+        """Return the last epoch's mean loss, in the order of the rows."""
+        network = self.network(reference)
+        X, labels = self.data()
+        Y = np.eye(self.widths[-1], dtype=self.dtype)[labels]
+        for _ in range(self.at_once):
+            losses = [
+                network.train_step(X[i : i + self.n], Y[i : i + self.n])
+                for i in range(0, self.rows, self.n)
+            ]
+        return (np.asarray(np.mean(losses)),)
+
+
+@dataclass(frozen=True)
 class Inference(Dense):
     """Raw scores, without softmax, for one batch."""
 
     kernel: ClassVar[str] = "inference"
-    last_activation: ClassVar[str] = "linear"
     calls: ClassVar[int] = 1
     reads: ClassVar[int] = 0
 
@@ -166,6 +259,14 @@ STEPS = [
     TrainingStep(32, (64, 128, 64, 10), "float64"),
     TrainingStep(128, (64, 128, 64, 10), "float64"),
     TrainingStep(32, (784, 256, 128, 10), momentum=0.9),
+    TrainingStep(200, (24, 8, 2), "float64", "tanh", error="l2"),
+]
+EPOCHS = [
+    Epochs(25, (4, 32, 16, 3), rows=150, at_once=100),
+    Epochs(32, (64, 128, 64, 10), rows=1500, at_once=10),
+    Epochs(200, (16, 100, 26), rows=20_000, at_once=2),
+    Epochs(128, (784, 256, 128, 10), rows=60_000),
+    Epochs(10_000, (4, 32, 16, 4), hidden="tanh", rows=10_000, at_once=20, optimizer="Adam"),
 ]
 INFERENCES = [
     Inference(1, (4, 16, 16, 3)),
@@ -174,3 +275,9 @@ INFERENCES = [
     Inference(32, (784, 256, 128, 10)),
     Inference(1024, (784, 256, 128, 10)),
 ]
+
+# Figures that others have published, by case; on other machines, so no part of any ratio.
+PUBLISHED = {
+    STEPS[-1].key: "SimpleChains.jl, loss and gradient without an update: 5.66 us, processor unnamed",
+    EPOCHS[-1].key: "SimpleChains.jl: 41 us an epoch on 18 cores, 54 GFLOP/s a core",
+}

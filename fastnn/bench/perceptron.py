@@ -18,11 +18,11 @@ class SklearnMLP(Contestant):
         set_config(assume_finite=True, skip_parameter_validation=True)
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, TrainingStep):
+        if not isinstance(case, TrainingStep) or case.loss != "cross_entropy":
             return None
         network = MLPClassifier(
-            case.widths[1:-1], solver="sgd", alpha=0, batch_size=case.n, learning_rate_init=LR,
-            momentum=case.momentum, nesterovs_momentum=False, shuffle=False,
+            case.widths[1:-1], case.hidden, solver="sgd", alpha=0, batch_size=case.n,
+            learning_rate_init=LR, momentum=case.momentum, nesterovs_momentum=False, shuffle=False,
         )  # fmt: skip
         X, labels = case.batch()
         classes = np.arange(case.widths[-1])

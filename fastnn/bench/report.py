@@ -8,12 +8,15 @@ from rich.text import Text
 
 from fastnn._writing import write_atomically
 from fastnn.bench.bounds import Bounds
+from fastnn.bench.contestants import COMPILING
 from fastnn.bench.isa import WITHOUT_SWITCH
 from fastnn.bench.machine import busy
-from fastnn.bench.record import ABSENT, Change, Record
+from fastnn.bench.networks import PUBLISHED
+from fastnn.bench.record import ABSENT, BOUND, Change, Record
 from fastnn.bench.tables import Table, tables
 
 _WIDTH = 190  # of tables that go to a file
+_NOISE = 0.9  # of a bound's time: who takes less shows that the bound is none
 
 
 def show(run: Record, console: Console) -> None:
@@ -40,7 +43,7 @@ def notes(run: Record) -> list[str]:
     """Return who was absent or free, what failed, and whether the machine was busy."""
     lines = [
         f"absent: {name} is not installed"
-        + (" or has no C++ compiler" if name == "torch.compile" else "")
+        + (" or has no C++ compiler" if name in COMPILING else "")
         + " (pip install 'fastnn-cpu[peers]')"
         for name, version in run.contestants.items()
         if version == ABSENT
@@ -50,6 +53,16 @@ def notes(run: Record) -> list[str]:
         lines.append(f"not held to {run.isa.upper()}, for they have no switch: {', '.join(free)}")
     for result in run.results:
         lines += [f"failed: {name}, {result.case}: {why}" for name, why in result.failed.items()]
+    for result in run.results:
+        ours, bound = result.median("fastnn"), result.median(BOUND)
+        if ours and bound and ours < _NOISE * bound:
+            lines.append(f"faster than its bound: {result.case}, in {ours / bound:.0%} of that time")
+    timed = dict.fromkeys(result.case for result in run.results)
+    lines += [
+        f"published, not measured here: {case}: {PUBLISHED[case]}"
+        for case in timed
+        if case in PUBLISHED
+    ]
     warning = busy(run.machine.get("load"))
     return lines + ([f"warning: {warning}"] if warning else [])
 

@@ -26,6 +26,7 @@ KINDS = {
     "training_step": Kind(
         "Training step, microseconds", 1, ("best peer / fastnn", "fastnn / BLAS", "share of bound")
     ),
+    "epoch": Kind("Epoch, microseconds", 1, ("best peer / fastnn", "share of bound")),
     "inference": Kind("Inference, microseconds", 1, ("best peer / fastnn", "share of bound")),
     "whole_run": Kind("Whole runs, seconds", 1e6, ("best peer / fastnn",)),
     "startup": Kind("Start-up, seconds", 1e6, ("best peer / fastnn", "fastnn / numba")),

@@ -6,6 +6,7 @@ itself. Compiled, forward, backward and update are one graph behind a C++ wrappe
 its weights as ``(d, k)``: for small batches ``addmm`` is faster than ``linear``.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,22 +14,27 @@ import torch
 from torch.nn import functional as F
 
 from fastnn.bench.contestants import Call
-from fastnn.bench.networks import LR, Dense, TrainingStep
+from fastnn.bench.networks import LR, Dense, Epochs, TrainingStep
 
 
-def eager(case: Dense) -> Call:
-    """Return a training step or a forward pass, operator by operator."""
-    return _eager_step(case) if isinstance(case, TrainingStep) else _inference(case, _forward)
+def eager(case: Dense) -> Call | None:
+    """Return a training step or a forward pass, operator by operator; None for epochs."""
+    if isinstance(case, Epochs):
+        return None
+    return _eager_step(case) if isinstance(case, TrainingStep) else _inference(case, forward)
 
 
-def compiled(case: Dense) -> Call:
+def compiled(case: Dense) -> Call | None:
     """Return the same compiled as a whole."""
+    if isinstance(case, Epochs):
+        return None
     if isinstance(case, TrainingStep):
         return _compiled_step(case)
-    return _inference(case, torch.compile(_forward, fullgraph=True, dynamic=False))
+    return _inference(case, torch.compile(forward, fullgraph=True, dynamic=False))
 
 
-def _forward(X: Any, parameters: list[Any]) -> Any:
+def forward(X: Any, parameters: list[Any]) -> Any:
+    """Return a forward pass's scores, relu between layers."""
     A = X
     for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         A = torch.addmm(b, A, W).relu_()
@@ -42,11 +48,17 @@ def _inference(case: Dense, forward: Callable[..., Any]) -> Call:
     return whole
 
 
-def _loss(parameters: list[Any], X: Any, labels: Any) -> Any:
+_HIDDEN = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+def _loss(case: TrainingStep, parameters: list[Any], X: Any, labels: Any) -> Any:
     A = X
     for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-        A = torch.relu(F.linear(A, W, b))
-    return F.cross_entropy(F.linear(A, parameters[-2], parameters[-1]), labels)
+        A = _HIDDEN[case.hidden](F.linear(A, W, b))
+    scores = F.linear(A, parameters[-2], parameters[-1])
+    if case.loss == "l2":
+        return F.mse_loss(scores, labels, reduction="sum") * (0.5 / case.n)
+    return F.cross_entropy(scores, labels)
 
 
 def _update(parameters: list[Any], velocities: list[Any], gradients: Any, momentum: float) -> None:
@@ -60,6 +72,8 @@ def _update(parameters: list[Any], velocities: list[Any], gradients: Any, moment
 def _state(case: TrainingStep) -> tuple[Any, ...]:
     """Return batch, labels, parameters as in ``torch.nn.Linear``, W ``(k, d)``, and zeros like them."""
     X, labels = map(torch.from_numpy, case.batch())
+    if case.loss == "l2":
+        labels = torch.from_numpy(case.one_hot())
     parameters = [torch.from_numpy(array.T.copy()) for array in case.parameters()]
     return X, labels, parameters, [torch.zeros_like(p) for p in parameters]
 
@@ -72,7 +86,7 @@ def _eager_step(case: TrainingStep) -> Call:
 
     def call() -> Any:
         with torch.enable_grad():
-            loss = _loss(parameters, X, labels)
+            loss = _loss(case, parameters, X, labels)
         _update(parameters, velocities, torch.autograd.grad(loss, parameters), case.momentum)
         return loss.detach(), as_cases_have_them
 
@@ -83,10 +97,12 @@ def _compiled_step(case: TrainingStep) -> Call:
     X, labels, parameters, velocities = _state(case)
     as_cases_have_them = [p.T if p.ndim == 2 else p for p in parameters]
 
+    loss = functools.partial(_loss, case)
+
     def step(parameters: Any, velocities: Any, X: Any, labels: Any) -> Any:
-        gradients, loss = torch.func.grad_and_value(_loss)(parameters, X, labels)
+        gradients, value = torch.func.grad_and_value(loss)(parameters, X, labels)
         _update(parameters, velocities, gradients, case.momentum)
-        return loss
+        return value
 
     options = {"cpp_wrapper": True}
     whole = torch.compile(step, fullgraph=True, dynamic=False, options=options)

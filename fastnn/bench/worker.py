@@ -29,7 +29,7 @@ def answers(name: str, threads: int, requests: Any) -> Any:
                 yield {"none": True} if call is None else {"wrong": wrong} if wrong else {}
             else:
                 assert call is not None
-                yield {"us": 1e6 * timing.measure(call, request["seconds"])}
+                yield {"us": 1e6 * timing.measure(call, request["seconds"]) / case.at_once}
         except Exception as error:
             first_line = next(iter(str(error).splitlines()), "")
             yield {"wrong": f"{type(error).__name__}: {first_line}"}

@@ -6,10 +6,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.networks import LR, Inference, TrainingStep
+from fastnn.bench.networks import (
+    ADAM_LR,
+    BETA_1,
+    BETA_2,
+    EPS,
+    LR,
+    Dense,
+    Epochs,
+    Inference,
+    Training,
+    TrainingStep,
+)
 
 
 class Jax(Contestant):
@@ -25,6 +37,8 @@ class Jax(Contestant):
     def call(self, case: Case) -> Call | None:
         if isinstance(case, TrainingStep):
             return _training_step(case)
+        if isinstance(case, Epochs):
+            return _epochs(case)
         if isinstance(case, Inference):
             return _inference(case)
         assert isinstance(case, KernelCase)
@@ -53,39 +67,106 @@ def _donating(function: Callable[..., Any], inputs: list[Any]) -> Call:
     return call
 
 
-def _scores(parameters: list[Any], X: Any) -> Any:
+_HIDDEN = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+
+
+def _scores(case: Dense, parameters: list[Any], X: Any) -> Any:
     A = X
     for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-        A = jax.nn.relu(A @ W + b)
+        A = _HIDDEN[case.hidden](A @ W + b)
     return A @ parameters[-2] + parameters[-1]
 
 
 def _inference(case: Inference) -> Call:
     X, parameters = jnp.asarray(case.batch()[0]), [*map(jnp.asarray, case.parameters())]
-    jitted = jax.jit(lambda X: _scores(parameters, X))  # constants: XLA may lay them out anew
+    jitted = jax.jit(lambda X: _scores(case, parameters, X))  # constants: XLA may lay them out anew
     return lambda: jax.block_until_ready(jitted(X))
+
+
+def _loss(case: Training, parameters: Any, X: Any, Y: Any) -> Any:
+    scores = _scores(case, parameters, X)
+    if case.error == "l2":
+        return 0.5 * jnp.sum((scores - Y) ** 2) / len(X)
+    return -jnp.sum(Y * jax.nn.log_softmax(scores)) / len(X)
+
+
+def _step(case: Training, parameters: Any, state: Any, X: Any, Y: Any) -> Any:
+    """Return the loss, new parameters, and what the optimiser keeps: velocities, moments, nothing."""
+    value, gradients = jax.value_and_grad(functools.partial(_loss, case))(parameters, X, Y)
+    if case.rule["name"] == "Adam":
+        count, first, second = state
+        count = count + 1
+        first = [BETA_1 * m + (1 - BETA_1) * g for m, g in zip(first, gradients, strict=True)]
+        second = [BETA_2 * v + (1 - BETA_2) * g * g for v, g in zip(second, gradients, strict=True)]
+        size = ADAM_LR * jnp.sqrt(1 - BETA_2**count) / (1 - BETA_1**count)
+        moments = zip(parameters, first, second, strict=True)
+        new = [p - size * m / (jnp.sqrt(v) + EPS) for p, m, v in moments]
+        return value, new, (count, first, second)
+    if case.momentum:
+        state = [case.momentum * v + g for v, g in zip(state, gradients, strict=True)]
+        gradients = state
+    return value, [p - LR * g for p, g in zip(parameters, gradients, strict=True)], state
+
+
+def _begin(case: Training) -> list[Any]:
+    """Return parameters and what the optimiser keeps, as new arrays."""
+    parameters = [*map(jnp.asarray, case.parameters())]
+
+    def zeros() -> list[Any]:
+        return [*map(jnp.zeros_like, parameters)]
+
+    if case.rule["name"] == "Adam":
+        return [parameters, (jnp.asarray(0, case.dtype), zeros(), zeros())]
+    return [parameters, zeros() if case.momentum else []]
 
 
 def _training_step(case: TrainingStep) -> Call:
     X, Y = jnp.asarray(case.batch()[0]), jnp.asarray(case.one_hot())
-
-    def step(parameters: Any, velocities: Any, X: Any, Y: Any) -> Any:
-        def loss(parameters: Any) -> Any:
-            return -jnp.sum(Y * jax.nn.log_softmax(_scores(parameters, X))) / case.n
-
-        value, gradients = jax.value_and_grad(loss)(parameters)
-        if case.momentum:
-            velocities = [case.momentum * v + g for v, g in zip(velocities, gradients, strict=True)]
-            gradients = velocities
-        return value, [p - LR * g for p, g in zip(parameters, gradients, strict=True)], velocities
-
-    jitted = jax.jit(step, donate_argnums=(0, 1))
-    parameters = [*map(jnp.asarray, case.parameters())]
-    state = [parameters, [*map(jnp.zeros_like, parameters)] if case.momentum else []]
+    jitted = jax.jit(functools.partial(_step, case), donate_argnums=(0, 1))
+    state = _begin(case)
 
     def call() -> Any:
         loss, *state[:] = jax.block_until_ready(jitted(*state, X, Y))
         return loss, state[0]
+
+    return call
+
+
+def _epochs(case: Epochs) -> Call:
+    """All epochs as one scan over scans over batches, whose rows are picked inside; none is left out.
+
+    A batch that is all of the data is not picked.
+    """
+    X, labels = case.data()
+    rows, n, whole = case.rows, case.n, case.rows // case.n * case.n
+    X, Y = jnp.asarray(X), jnp.asarray(np.eye(case.widths[-1], dtype=case.dtype)[labels])
+
+    def step(X: Any, Y: Any, state: Any, picked: Any) -> Any:
+        some = (X, Y) if picked is None else (X[picked], Y[picked])
+        loss, parameters, kept = _step(case, state[0], state[1], *some)
+        return [parameters, kept], loss
+
+    def epoch(X: Any, Y: Any, state: Any, order: Any) -> Any:
+        state, losses = jax.lax.scan(functools.partial(step, X, Y), state, order[:whole].reshape(-1, n))
+        if whole < rows:
+            state, last = step(X, Y, state, order[whole:])
+            losses = jnp.append(losses, last)
+        return state, jnp.mean(losses)
+
+    def run(X: Any, Y: Any, state: Any, orders: Any) -> Any:
+        if n >= rows:
+            return jax.lax.scan(lambda s, _: step(X, Y, s, None), state, length=case.at_once)
+        return jax.lax.scan(functools.partial(epoch, X, Y), state, orders)
+
+    jitted = jax.jit(run, donate_argnums=2)
+    rng, state = np.random.default_rng(0), [_begin(case)]
+
+    def call() -> Any:
+        orders = None
+        if n < rows:
+            orders = np.stack([rng.permutation(rows) for _ in range(case.at_once)]).astype(np.int32)
+        state[0], losses = jax.block_until_ready(jitted(X, Y, state[0], orders))
+        return losses[-1]
 
     return call
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.bench.timing import measure
-from fastnn.cli import inspection
+from fastnn.kernels.compiling.jit import VECTOR_BYTES
 from fastnn.kernels.step import probes
 
 
@@ -34,9 +34,8 @@ def bounds(moved: int, elements: int, per_element: tuple[float, float], dtype: s
     found = [Bound("bytes", moved, _copy_rate(moved), "B", "read and written")]
     for i, (what, unit) in enumerate((("FLOPs", "FLOP"), ("divisions", "div"))):
         if per_element[i]:
-            probe = (probes.multiply_add, probes.divide)[i]
-            amount = per_element[i] * elements
-            found.append(Bound(what, amount, _rate(probe, i, dtype), unit, "in the main loop"))
+            rate = (_flop_rate, _division_rate)[i](dtype)
+            found.append(Bound(what, per_element[i] * elements, rate, unit, "in the main loop"))
     return found
 
 
@@ -52,11 +51,16 @@ def _copy_rate(moved: int) -> float:
     return 2 * source.nbytes / min(measure(way, 0.1) for way in ways)
 
 
-def _rate(probe: Any, which: int, dtype: str) -> float:
-    """Return how many FLOPs (0) or divisions (1) a second a probe does, as counted in its own code."""
+def _flop_rate(dtype: str) -> float:
+    """Return how many FLOPs a second one core does."""
+    out = np.full(VECTOR_BYTES, 0.5, dtype)
+    probes.multiply_add(1, out)  # compiles
+    return probes.flops_of_a_turn(out.itemsize) / measure(lambda: probes.multiply_add(1, out), 0.1)
+
+
+def _division_rate(dtype: str) -> float:
+    """Return how many divisions a second one core does."""
     source = np.full(4096, 0.5, dtype)
     target = np.empty_like(source)
-    probe(1, source, target)  # compiles
-    loop = inspection.main_loop(inspection.inspect(probe, 1, source, target))
-    amount = loop.per_element()[which] if loop else 1.0
-    return amount * source.size / measure(lambda: probe(1, source, target), 0.1)
+    probes.divide(1, source, target)  # compiles
+    return source.size / measure(lambda: probes.divide(1, source, target), 0.1)

@@ -5,7 +5,8 @@ first-level cache: the bounds other kernels are held against.
 """
 
 from fastnn._typing import Array
-from fastnn.kernels.compiling.jit import call_job, exact, kernel, muladd
+from fastnn.kernels.compiling.jit import VECTOR_BYTES, call_job, exact, kernel
+from fastnn.kernels.emitted.chains import CHAINS, multiply_add_chains
 from fastnn.kernels.step.plan import PHASE_BYTES, Phase, Step
 from fastnn.kernels.step.threads import parallel_for
 
@@ -36,25 +37,22 @@ def add(times: int, a: Array, b: Array, out: Array) -> None:
             out[i] = a[i] + b[i]
 
 
+_STEPS = 1000
+
+
+def flops_of_a_turn(itemsize: int) -> int:
+    """Return the operations of one turn of :func:`multiply_add`."""
+    return 2 * CHAINS * _STEPS * (VECTOR_BYTES // itemsize)
+
+
 @exact
-def multiply_add(times: int, z: Array, out: Array) -> None:
-    """Iterate ``a = a z + 1`` in eight chains, as many as it takes to keep all units busy."""
-    one = z.dtype.type(1)
+def multiply_add(times: int, out: Array) -> None:
+    """Do fused multiply-adds that depend on no memory, on whole registers, as matrix products do.
+
+    out: a vector's elements at least, finite ones below 1, which also come in.
+    """
     for _ in range(times):
-        for i in range(z.size):
-            x = z[i]
-            a = x
-            b = a + one
-            c = b + one
-            d = c + one
-            e = d + one
-            f = e + one
-            g = f + one
-            h = g + one
-            for _ in range(16):
-                a, b, c, d = muladd(a, x, one), muladd(b, x, one), muladd(c, x, one), muladd(d, x, one)
-                e, f, g, h = muladd(e, x, one), muladd(f, x, one), muladd(g, x, one), muladd(h, x, one)
-            out[i] = (a + b + c + d) + (e + f + g + h)
+        multiply_add_chains(_STEPS, out.ctypes.data, out[0])
 
 
 @exact

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.bench import cases, contestants, timing
 from fastnn.bench.cases import KERNELS, KernelCase
-from fastnn.bench.networks import Inference, TrainingStep
+from fastnn.bench.networks import PUBLISHED, Epochs, Inference, TrainingStep
 from fastnn.reference.formulas import ORACLES
 
 SMALL = [
@@ -18,6 +18,9 @@ SMALL = [
 NETWORKS = [
     TrainingStep(5, (4, 3, 3)),
     TrainingStep(70, (20, 17, 9, 3), "float64", momentum=0.9),
+    TrainingStep(9, (4, 3, 2), "float64", "tanh", error="l2"),
+    Epochs(5, (4, 8, 3), rows=33, at_once=3),
+    Epochs(40, (4, 8, 3), hidden="tanh", rows=40, at_once=5, optimizer="Adam"),
     Inference(1, (4, 3, 2)),
     Inference(70, (20, 17, 9, 3), "float64"),
 ]
@@ -84,10 +87,11 @@ def test_results_are_right(name, case):
     contestant = contestants.load(name, 1)
     call = contestant.call(case)
     if call is None:
-        assert (name, case.kernel) not in REQUIRED
+        ordinary = getattr(case, "hidden", "relu") == "relu"
+        assert (name, case.kernel) not in REQUIRED or not ordinary
         return
     assert contestant.verify(case, call) is None
-    if not isinstance(case, TrainingStep):  # which goes on from where it is
+    if not isinstance(case, TrainingStep | Epochs):  # which goes on from where it is
         assert contestant.verify(case, call) is None
 
 
@@ -97,6 +101,7 @@ REQUIRED = {
     *((name, kernel) for name in ("naive", "fastnn") for kernel in ("softmax", "softmax_backward")),
     *((name, kernel) for name in ("naive", "fastnn") for kernel in cases.ACTIVATIONS),
     *((name, kind) for name in ("naive", "numpy", "fastnn") for kind in ("training_step", "inference")),
+    ("fastnn", "epoch"),
     ("scipy", "softmax"),
     ("naive", "softmax_cross_entropy"),
     ("fastnn", "softmax_jvp"),
@@ -123,7 +128,11 @@ def test_the_naive_loop_is_spared_what_takes_minutes():
     assert naive.call(KernelCase("softmax_backward", 1024, 1000, "float32")) is None
 
 
-@pytest.mark.parametrize("name", ["torch", "jax", "sklearn", "onnxruntime"])
+PARTIAL = ("sklearn", "onnxruntime", "openvino", "emlearn", "torch.jit", "AOTInductor")
+
+
+@pytest.mark.filterwarnings("default")  # what a peer warns of is no fault of ours
+@pytest.mark.parametrize("name", ["torch", "jax", *PARTIAL])
 def test_peers_are_right_where_they_are_installed(name):
     if contestants.version(name) is None:
         pytest.skip(f"{name} is not installed")
@@ -132,11 +141,12 @@ def test_peers_are_right_where_they_are_installed(name):
     for case in [*SMALL, *NETWORKS]:
         call = contestant.call(case)
         if call is None:
-            assert name in ("sklearn", "onnxruntime") or case.kernel in cases.ACTIVATIONS
+            kinds = (*cases.ACTIVATIONS, "epoch")
+            assert name in PARTIAL or case.kernel in kinds
             continue
         assert contestant.verify(case, call) is None, case.key
         verified += 1
-    assert verified >= 2
+    assert verified >= 1
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p[0], lambda p: -p[-1]])
@@ -153,7 +163,20 @@ def test_blas_does_the_products_of_a_step_and_of_a_forward_pass():
     blas = contestants.load("blas", 1)
     assert blas.call(SMALL[0]) is None
     for case in NETWORKS:
-        assert blas.verify(case, blas.call(case)) is None
+        call = blas.call(case)
+        assert (call is None) == isinstance(case, Epochs)
+        assert call is None or blas.verify(case, call) is None
+
+
+def test_an_epochs_time_and_work_are_those_of_one():
+    case = Epochs(5, (4, 8, 3), rows=33, at_once=3)
+    assert case.batches == 7
+    assert case.flops == 2 * 33 * (3 * (4 * 8 + 8 * 3) - 4 * 8)
+    assert case.key == "epoch 33 rows, batch 5 4-8-3 float32"
+
+
+def test_published_figures_belong_to_cases():
+    assert set(PUBLISHED) <= set(cases.by_key())
 
 
 def test_plans_fill_the_budget():

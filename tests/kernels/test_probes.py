@@ -1,6 +1,7 @@
-"""The loop that times a step's phases does that step."""
+"""The loop that times a step's phases does that step; no product exceeds the peak."""
 
 import ctypes
+import re
 import time
 
 import numpy as np
@@ -9,7 +10,11 @@ import pytest
 import fastnn
 from fastnn.bench.networks import TrainingStep
 from fastnn.engine.training import TrainingPlan
-from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.compiling import target
+from fastnn.kernels.compiling.jit import COMPILED, assembly, exact
+from fastnn.kernels.emitted.chains import CHAINS
+from fastnn.kernels.emitted.gemm import gemm
+from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.step import probes
 
 TIMES = 5
@@ -36,3 +41,38 @@ def test_timed_phases_are_the_steps():
         plain.train_step(X, Y)
     for mine, other in zip(timed.layers, plain.layers, strict=True):
         np.testing.assert_array_equal(mine.parameters["W"], other.parameters["W"])
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+def test_the_peak_is_that_of_whole_registers(dtype):
+    code = assembly(probes.multiply_add, 1, np.ones(64, dtype))
+    fused = [line for line in code.splitlines() if re.search(r"\tv?fn?m(add|la)", line)]
+    if not target.FUSED:
+        assert fused == []
+        return
+    register = {64: "%zmm", 32: "%ymm"}.get(target.VECTOR_BYTES, "")
+    assert len([line for line in fused if register in line]) >= CHAINS
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+def test_no_product_exceeds_the_peak(dtype):
+    """By the best of many times, taken in turns, so that a busy machine slows both."""
+    m, n, k = 48, 96, 256
+    A, B, C = (np.ones(shape, dtype) for shape in ((m, k), (k, n), (m, n)))
+    vector, one, size = np.full(64, 0.5, dtype), dtype.type(1), dtype.itemsize
+    places = A.ctypes.data, k, 1, B.ctypes.data, n, C.ctypes.data, n
+
+    @exact
+    def product(*arguments):
+        gemm(*arguments)
+
+    best = {"peak": np.inf, "product": np.inf}
+    for _ in range(40):
+        start = time.perf_counter()
+        probes.multiply_add(1, vector)
+        peak = time.perf_counter()
+        product(*places, m, n, k, 0, 0, PLAIN, size, (one, one))
+        end = time.perf_counter()
+        best = {"peak": min(best["peak"], peak - start), "product": min(best["product"], end - peak)}
+    peak = probes.flops_of_a_turn(size) / best["peak"]
+    assert 2 * m * n * k / best["product"] < 1.1 * peak
