@@ -7,11 +7,11 @@ writes the gradient of its input.
 import math
 
 from fastnn._typing import Array
-from fastnn.kernels.compiling.jit import exact, muladd
+from fastnn.kernels.compiling.jit import exact, exact_light, muladd
 from fastnn.kernels.elementary import math as m
 
 
-@exact
+@exact_light
 def relu(z: Array, out: Array) -> None:
     """``out = max(z, 0)``; NaN stays NaN."""
     zero = z.dtype.type(0)
@@ -19,7 +19,7 @@ def relu(z: Array, out: Array) -> None:
         out[i] = zero if z[i] < zero else z[i]
 
 
-@exact
+@exact_light
 def relu_backward(z: Array, dy: Array, out: Array) -> None:
     """``out = dy * (z >= 0)``: the gradient at 0 is 1."""
     zero = z.dtype.type(0)
@@ -28,7 +28,7 @@ def relu_backward(z: Array, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (one if z[i] >= zero else zero)
 
 
-@exact
+@exact_light
 def relu_gradient(y: Array, dy: Array, out: Array) -> None:
     """``out = dy`` times 0 where ``y`` has a minus sign, as :func:`gemm` leaves negative inputs."""
     one, zero = y.dtype.type(1), y.dtype.type(0)
@@ -36,7 +36,7 @@ def relu_gradient(y: Array, dy: Array, out: Array) -> None:
         out[i] = dy[i] * (zero if math.copysign(one, y[i]) < zero else one)
 
 
-@exact
+@exact_light
 def leaky_relu(z: Array, slope: float, out: Array) -> None:
     """``out = z``, times ``slope`` where it is negative."""
     zero, slope = z.dtype.type(0), z.dtype.type(slope)
@@ -44,7 +44,7 @@ def leaky_relu(z: Array, slope: float, out: Array) -> None:
         out[i] = slope * z[i] if z[i] < zero else z[i]
 
 
-@exact
+@exact_light
 def leaky_relu_backward(z: Array, slope: float, dy: Array, out: Array) -> None:
     """``out = dy``, times ``slope`` where z is negative: the gradient at 0 is 1."""
     zero, one, slope = z.dtype.type(0), z.dtype.type(1), z.dtype.type(slope)

@@ -48,7 +48,7 @@ def report() -> str:
 def _vectors(kernels: dict[str, Any]) -> str:
     if not kernels["jit"]:
         return "none: nothing is compiled"
-    return f"{kernels['vector bytes']} bytes, {kernels['loop bytes']} in LLVM's loops"
+    return f"{kernels['vector bytes']} bytes, {kernels['loop bytes']} in loops that wait for memory"
 
 
 def _version(distribution: str) -> str:

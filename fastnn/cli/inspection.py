@@ -5,8 +5,8 @@ from the jumps: where a jump returns to a block that every way to it has passed,
 a loop (A. Aho, M. Lam, R. Sethi, J. Ullman, "Compilers", 2nd ed., 9.6.6); an innermost one has no other
 inside.
 
-LLVM chooses the width of vectors in loops by the processor, and not always the largest
-(:func:`~fastnn.kernels.compiling.target.loop_bytes`). That is the default of ``width``.
+The default of ``width`` is that of the machine's registers. Some kernels use less of them
+(:func:`~fastnn.kernels.compiling.jit.loop_bytes`).
 
 LLVM makes several loops of one in the source: the main one over whole vectors, often unrolled, and
 narrower or scalar ones over what is left, or for arrays that overlap. So a scalar loop is no fault by
@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from fastnn.kernels.compiling import jit
-from fastnn.kernels.compiling.target import loop_bytes
+from fastnn.kernels.compiling.target import VECTOR_BYTES
 
 _LABEL = re.compile(r"([^\s#/;:]+):")
 _INSTRUCTION = re.compile(r"\s+([a-z][\w.]*)(?:\s+(.*))?$")
@@ -205,9 +205,9 @@ def main_loop(functions: list[Function], width: int | None = None) -> Loop | Non
     """Return the loop with the most arithmetic for each element, at full width if there is one.
 
     A loop without arithmetic is returned only if no loop has any: copies and transpositions use the
-    machine's widest vectors, which may be wider than those of LLVM's loops.
+    machine's widest vectors, which may be wider than those of the loop.
     """
-    width = width or loop_bytes()
+    width = width or VECTOR_BYTES
 
     def weight(loop: Loop) -> tuple[bool, bool, int, int, float, int]:
         flops, _ = loop.per_element()
@@ -220,7 +220,7 @@ def main_loop(functions: list[Function], width: int | None = None) -> Loop | Non
 
 def problems(functions: list[Function], width: int | None = None) -> list[str]:
     """Say what keeps a kernel from vectors of ``width`` bytes; nothing if all its loops use them."""
-    width = width or loop_bytes()
+    width = width or VECTOR_BYTES
     looping = {function.name for function in functions if function.loops}
     found, vectors = [], False
     for function in functions:

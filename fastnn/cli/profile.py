@@ -20,7 +20,6 @@ from fastnn.bench.timing import measure
 from fastnn.cli import inspection, sources
 from fastnn.cli.bounds import bounds
 from fastnn.kernels.compiling import jit
-from fastnn.kernels.compiling.target import loop_bytes
 from fastnn.reference.arguments import Case, Twin
 from fastnn.reference.twins import kernels, twin
 
@@ -49,12 +48,12 @@ def show(console: Console, kernel: str, n: int, k: int, dtype: str, helpers: boo
     function, naive = kernels()[kernel], twin(kernel)
     wide = console.width >= _SIDE_BY_SIDE
     case = naive.case(function, n, k, dtype) if naive else None
-    code = _machine_code(function, case, dtype)
+    code, width = _machine_code(function, case, dtype), jit.loop_bytes(function)
     _section(console, kernel, _sources(function, naive, dtype, helpers, wide))
     if naive and case:
-        loop = inspection.main_loop(code)
+        loop = inspection.main_loop(code, width)
         _section(console, f"time, {n} x {k} {dtype}", _times(naive, case, loop, dtype))
-    _section(console, "machine code", _machine_code_view(code, wide))
+    _section(console, "machine code", _machine_code_view(code, wide, width))
     if naive and case:
         _section(console, "where the naive version's time goes", _line_profile(naive, case))
 
@@ -139,11 +138,11 @@ def _times(naive: Twin, case: Case, loop: inspection.Loop | None, dtype: str) ->
     return Group(table, closing)
 
 
-def _machine_code_view(code: list[inspection.Function], wide: bool) -> RenderableType:
+def _machine_code_view(code: list[inspection.Function], wide: bool, width: int) -> RenderableType:
     if not code:
         reason = "NUMBA_DISABLE_JIT is set, or it takes arguments of other types"
         return Text(f"none: {reason}", style="dim")
-    loop = inspection.main_loop(code)
+    loop = inspection.main_loop(code, width)
     whole = [i for function in code for i in function.instructions]
     inner = list(loop.instructions) if loop else []
     vectors = Counter(i.mnemonic for i in inner if i.register_bytes)
@@ -154,10 +153,10 @@ def _machine_code_view(code: list[inspection.Function], wide: bool) -> Renderabl
     summary.add_row("calls out", _listed(calls))
     if any(name.startswith("NRT_") for name in calls):
         summary.add_row("", Text("NRT_: numba counts the references to an array", style="dim"))
-    problems = inspection.problems(code)
+    problems = inspection.problems(code, width)
     verdict = Text("\n".join(f"✗ {problem}" for problem in problems), style="red")
     if not problems:
-        verdict = Text(f"✓ every loop works on vectors of {loop_bytes()} bytes", style="green")
+        verdict = Text(f"✓ every loop works on vectors of {width} bytes", style="green")
     facts = Group(_counts(whole, inner), "", summary, "", verdict)
     return facts if loop is None else _beside([facts], [_listing(loop)], wide)
 

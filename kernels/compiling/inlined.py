@@ -18,8 +18,35 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.registry import CPUDispatcher
 
+from fastnn.kernels.compiling.target import VECTOR_BYTES
 
-class _Library(JITCodeLibrary):
+_FULL_WIDTH = f'"prefer-vector-width"="{8 * VECTOR_BYTES}"'
+
+
+class _Wide(JITCodeLibrary):
+    """Code whose loops LLVM turns into vectors of the machine's full width.
+
+    For Intel's processors with AVX-512 it prefers half of that. Loops that wait for memory gain
+    nothing from more; loops with arithmetic do.
+    """
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        for function in ir_module.functions:
+            if not function.is_declaration:
+                set.add(function.attributes, _FULL_WIDTH)  # llvmlite's own `add` knows no such names
+        super().add_ir_module(ir_module)
+
+
+class WidePipeline(Compiler):
+    """Numba's steps, for a :class:`_Wide` library."""
+
+    def __init__(self, typing_context: Any, target_context: Any, *rest: Any) -> None:
+        super().__init__(typing_context, target_context, *rest)
+        self.state.library = _Wide(target_context.codegen(), "kernel")
+        self.state.library.enable_object_caching()
+
+
+class _Library(_Wide):
     """Code to link into others, of which LLVM has seen each function but not what they call."""
 
     def _optimize_final_module(self) -> None:
@@ -41,6 +68,8 @@ class _Pipeline(Compiler):
 
 class Inlined(CPUDispatcher):
     """What stands for such a function in those that call it."""
+
+    wide = True
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         options = {**options, "nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -74,7 +103,15 @@ def uncollected() -> Iterator[None]:
 
 
 class Kernel(CPUDispatcher):
-    """A function that Python calls compiled; into compiled functions it is :class:`Inlined`."""
+    """A function that Python calls compiled; into compiled functions it is :class:`Inlined`.
+
+    ``wide``: whether its loops use vectors of the full width.
+    """
+
+    def __init__(self, function: Any, options: dict[str, Any], wide: bool) -> None:
+        pipeline = WidePipeline if wide else Compiler
+        super().__init__(function, targetoptions=options, pipeline_class=pipeline)
+        self.wide = wide
 
     def compile(self, sig: Any) -> Any:
         with uncollected():

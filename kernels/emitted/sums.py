@@ -19,7 +19,7 @@ from numba.extending import lower_builtin, type_callable
 
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import emit_muladd
-from fastnn.kernels.compiling.target import loop_bytes
+from fastnn.kernels.compiling.target import VECTOR_BYTES
 
 BLOCK = 1024
 _TOGETHER, _FEW = 16, 4
@@ -133,7 +133,7 @@ def _sums(
     builder: Any, count: Any, numbers: int, add: Callable[[list[Any], Any, int], list[Any]]
 ) -> list[Any]:
     """Return so many sums of ``count`` terms; ``add(sums, index, lanes)`` adds the next to each."""
-    lanes = max(loop_bytes() // 8, _FEW)  # of which there are 16 in any case, in one vector or more
+    lanes = max(VECTOR_BYTES // 8, _FEW)  # of which there are 16 in any case, in one vector or more
 
     def zeros(size: int) -> list[Any]:
         zero = _spread(builder, _DOUBLE(0.0), size)

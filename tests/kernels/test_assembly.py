@@ -9,7 +9,7 @@ import pytest
 from fastnn.cli import inspection
 from fastnn.kernels import activations, softmax
 from fastnn.kernels.compiling import target
-from fastnn.kernels.compiling.jit import kernel
+from fastnn.kernels.compiling.jit import exact_light, kernel, loop_bytes
 from fastnn.kernels.emitted.transposition import transpose
 
 pytestmark = pytest.mark.skipif(
@@ -45,14 +45,22 @@ def _double(z, out):
 
 @pytest.fixture
 def width():
-    """Width of the vectors that LLVM uses here in loops."""
-    return target.loop_bytes()
+    """Width of the machine's vectors."""
+    return target.VECTOR_BYTES
 
 
-def test_llvm_uses_the_widest_vectors_or_half_of_512_bits(width):
+@exact_light
+def _double_lightly(z, out):
+    for i in range(z.size):
+        out[i] = z[i] + z[i]
+
+
+def test_kernels_use_the_widest_vectors_and_light_ones_those_that_llvm_prefers(width):
     assert inspection.main_loop(compiled(_double, np.float32)).vector_bytes == width
+    light = inspection.main_loop(compiled(_double_lightly, np.float32), loop_bytes(_double_lightly))
+    assert light.vector_bytes == target.loop_bytes()
     # For Intel's CPUs with AVX-512, LLVM prefers vectors of 256 bits.
-    assert width == target.VECTOR_BYTES or (target.VECTOR_BYTES, width) == (64, 32)
+    assert target.loop_bytes() == width or (width, target.loop_bytes()) == (64, 32)
 
 
 @kernel
@@ -71,8 +79,9 @@ def test_the_main_loop_does_arithmetic_if_one_does(dtype):
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise_kernels_use_full_vectors(name, dtype, width):
-    assert inspection.problems(compiled(ELEMENTWISE[name], dtype), width) == []
+def test_elementwise_kernels_use_full_vectors(name, dtype):
+    kernel = ELEMENTWISE[name]
+    assert inspection.problems(compiled(kernel, dtype), loop_bytes(kernel)) == []
 
 
 @pytest.mark.parametrize("name", ROWS)

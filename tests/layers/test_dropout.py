@@ -227,4 +227,4 @@ def test_all_loops_use_full_vectors(dtype):
     from fastnn.cli import inspection
 
     code = inspection.inspect(kernels.dropout, np.ones(4, dtype), 0.5, 1, 2, 0, np.ones(4, dtype))
-    assert inspection.problems(code, target.loop_bytes()) == []
+    assert inspection.problems(code) == []
