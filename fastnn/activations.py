@@ -21,7 +21,7 @@ from fastnn._validation import (
 from fastnn.kernels import activations as kernels
 from fastnn.kernels import softmax as softmax_kernels
 from fastnn.kernels.emitted.tile import PLAIN, RELU
-from fastnn.kernels.parallel import by_rows, elementwise
+from fastnn.kernels.parallel import SMALL, by_rows, elementwise
 
 
 class Activation(ABC):
@@ -82,15 +82,21 @@ class _Elementwise(Activation):
 
     def forward(self, Z: ArrayLike) -> Array:
         z = as_float(Z, "Z", unlock=True)
-        out = np.empty_like(z)
-        elementwise(self.kernel, z, out, parameter=self._parameter)
-        return restore(out, Z)
+        out = np.empty(z.shape, z.dtype)
+        if z.nbytes < SMALL and self._parameter is None:
+            self.kernel(z.ravel(), out.ravel())  # what `elementwise` comes to, in half the time
+        else:
+            elementwise(self.kernel, z, out, parameter=self._parameter)
+        return out if out.ndim and z is Z else restore(out, Z)
 
     def backward(self, Z: ArrayLike, dY: ArrayLike) -> Array:
         z, dy = as_float_pair(Z, dY, ("Z", "dY"))
-        out = np.empty_like(z)
-        elementwise(self.gradient_kernel, z, dy, out, parameter=self._parameter)
-        return restore(out, Z, dY)
+        out = np.empty(z.shape, z.dtype)
+        if z.nbytes < SMALL and self._parameter is None:
+            self.gradient_kernel(z.ravel(), dy.ravel(), out.ravel())
+        else:
+            elementwise(self.gradient_kernel, z, dy, out, parameter=self._parameter)
+        return out if out.ndim and z is Z else restore(out, Z, dY)
 
 
 class Linear(Activation):

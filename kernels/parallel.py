@@ -178,9 +178,10 @@ def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -
     A parameter comes second: ``function(input, parameter, ..., out)``.
     """
     if arrays[0].ndim != 1:
-        arrays = tuple([array.reshape(-1) for array in arrays])
+        arrays = tuple([array.ravel() for array in arrays])
     first = arrays[0]
-    if first.nbytes < (SMALL_PLAIN if function in _PLAIN else SMALL) or not jit.COMPILED:
+    small = first.nbytes < SMALL or (first.nbytes < SMALL_PLAIN and function in _PLAIN)
+    if small or not jit.COMPILED:
         function(*arrays) if parameter is None else function(first, parameter, *arrays[1:])
         return
     m = first.size

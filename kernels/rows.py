@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.kernels.compiling.jit import COMPILED, inlined, inner
+from fastnn.kernels.compiling.jit import COMPILED, by_dtype, inlined, inner
 from fastnn.kernels.compiling.memory import array_at, stack
 from fastnn.kernels.elementary.shifted_exp import cut_of, halves, scale_of, scaled_exp
 from fastnn.kernels.emitted.sums import BLOCK, sum_of, sum_of_products
@@ -154,3 +154,27 @@ def exp_lanes(t: Array, tops: Array, rests: Array, lows: Array) -> None:
             lows[r] += low
     for r in range(lanes):
         rests[r] += lows[r]
+
+
+@inner
+def _exp_lanes_32(t: Array, tops: Array, totals: Array, lows: Array) -> None:
+    lanes = lanes_in(t)
+    for r in range(lanes):
+        totals[r] = 0.0
+    for j in range(t.shape[0]):
+        row = t[j]
+        for r in range(lanes):
+            row[r] = scaled_exp(row[r], tops[r])
+        for r in range(lanes):
+            totals[r] += np.float64(row[r])  # which has bits to spare
+
+
+@inner
+def _exp_lanes_64(t: Array, tops: Array, totals: Array, lows: Array) -> None:
+    exp_lanes(t, tops, totals, lows)
+    for r in range(lanes_in(t)):
+        totals[r] += scale_of(t)
+
+
+# (t, tops, totals, lows): `exp_lanes` with the lanes' whole sums
+exp_lanes_and_totals = by_dtype(_exp_lanes_32, _exp_lanes_64)

@@ -26,10 +26,10 @@ def _scale_row(p: Array, total: float) -> None:
 
 
 @inner
-def _scale_lanes(t: Array, rests: Array, highs: Array, lows: Array) -> None:
+def _scale_lanes(t: Array, totals: Array, highs: Array, lows: Array) -> None:
     lanes = rows.lanes_in(t)
     for r in range(lanes):
-        highs[r], lows[r] = reciprocal(t, rests[r] + scale_of(t), 0.0)
+        highs[r], lows[r] = reciprocal(t, totals[r], 0.0)
     for j in range(t.shape[0]):
         row = t[j]
         for r in range(lanes):
@@ -50,7 +50,7 @@ def softmax(z: Array, out: Array) -> None:
         t, own, sums = rows.first(k, lanes, like), rows.values(lanes, like), rows.sums(lanes)
         rows.load_lanes(z, start, t)
         rows.lane_tops(t, own[0])
-        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        rows.exp_lanes_and_totals(t, own[0], sums[0], sums[1])
         _scale_lanes(t, sums[0], own[1], own[2])
         rows.store_lanes(t, start, out)
 
@@ -65,12 +65,12 @@ def _jvp_row(p: Array, dy: Array, total: float, dot: float) -> None:
 
 
 @inner
-def _jvp_lanes(p: Array, dy: Array, rests: Array, dots: Array, highs: Array, lows: Array) -> None:
+def _jvp_lanes(p: Array, dy: Array, totals: Array, dots: Array, highs: Array, lows: Array) -> None:
     """As :func:`_jvp_row`."""
     lanes = rows.lanes_in(p)
     for r in range(lanes):
         dots[r] = 0.0
-        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p), 0.0)
+        highs[r], lows[r] = reciprocal(p, totals[r], 0.0)
     for j in range(p.shape[0]):
         p_row, dy_row = p[j], dy[j]
         for r in range(lanes):
@@ -111,7 +111,7 @@ def softmax_backward(z: Array, dy: Array, out: Array) -> None:
         rows.load_lanes(z, start, t)
         rows.load_lanes(dy, start, d)
         rows.lane_tops(t, own[0])
-        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        rows.exp_lanes_and_totals(t, own[0], sums[0], sums[1])
         _jvp_lanes(t, d, sums[0], sums[1], own[1], own[2])
         rows.store_lanes(t, start, out)
 
@@ -166,13 +166,13 @@ def _log_gradient_row(p: Array, dy: Array, total: float, weight: float) -> None:
 
 
 @inner
-def _log_gradient_lanes(p: Array, dy: Array, rests: Array, sums: Array, own: Array) -> None:
+def _log_gradient_lanes(p: Array, dy: Array, totals: Array, sums: Array, own: Array) -> None:
     """As :func:`_log_gradient_row`; sums, and own, three numbers a lane, are scratch."""
     lanes = rows.lanes_in(p)
     highs, lows, weights = own[0], own[1], own[2]
     for r in range(lanes):
         sums[r] = 0.0
-        highs[r], lows[r] = reciprocal(p, rests[r] + scale_of(p), 0.0)
+        highs[r], lows[r] = reciprocal(p, totals[r], 0.0)
     for j in range(p.shape[0]):
         dy_row = dy[j]
         for r in range(lanes):
@@ -202,6 +202,6 @@ def log_softmax_backward(z: Array, dy: Array, out: Array) -> None:
         rows.load_lanes(z, start, t)
         rows.load_lanes(dy, start, d)
         rows.lane_tops(t, own[0])
-        rows.exp_lanes(t, own[0], sums[0], sums[1])
+        rows.exp_lanes_and_totals(t, own[0], sums[0], sums[1])
         _log_gradient_lanes(t, d, sums[0], sums[1], own)
         rows.store_lanes(t, start, out)

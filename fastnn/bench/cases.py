@@ -171,11 +171,17 @@ class KernelCase:
 
 
 _DTYPES = ("float32", "float64")
-_SMALL = [(64, 10), (128, 10), (1024, 10), (256, 1000), (1024, 1000)]
+_SMALL = [(64, 10), (128, 10), (200, 37), (1024, 10), (256, 1000), (1024, 1000)]
+# At these sizes calls by themselves, short rows, and caches show; for activations used most.
+_ACTIVATED = [(50, 7), (200, 37), (700, 333)]
+_USED_MOST = ("relu", "sigmoid", "tanh")
 
 
 def _ordinary() -> list[Case]:
     sizes = dict.fromkeys(SOFTMAX, _SMALL) | {kernel: [(256, 1000)] for kernel in ACTIVATIONS}
+    for name in _USED_MOST:
+        for kernel in (name, f"{name}_backward"):
+            sizes[kernel] = [*_ACTIVATED, (256, 1000)]
     kernels: list[Case] = [
         KernelCase(kernel, n, k, dtype)
         for kernel in KERNELS
