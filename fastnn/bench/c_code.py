@@ -1,5 +1,6 @@
 """emlearn: a network as C source, compiled with all optimisations, and called through ctypes."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -64,7 +65,7 @@ def _compiled(network: Any) -> Any:
     """Return ``run`` of the compiled source."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or "cc"
     headers = Path(emlearn.__file__).parent
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it writes to ./tmp
         code = emlearn.convert(network, return_type="regressor")
         code.save(name="network", file=str(Path(folder, "network.h")))
         source, library = Path(folder, "run.c"), Path(folder, "run.so")

@@ -8,7 +8,7 @@ import pytest
 import fastnn
 from fastnn import engine
 from fastnn._changes import Changes, WatchedDict
-from fastnn.engine import plans
+from fastnn.engine import plans, stretches
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import dense as kernels
 from fastnn.layers import dense
@@ -113,6 +113,46 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
         assert history.error[epoch] == pytest.approx(error, rel=1e-14)
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def fitted(optimizer, shuffle, callbacks, monkeypatch):
+    """Return a network trained on a few rows for many epochs, and how many passes each call had."""
+    rng, passes = np.random.default_rng(0), []
+    X, Y = batch(rng, np.float32, 37)
+    layers = [fastnn.FullyConnected(6, "tanh"), fastnn.FullyConnected(3, "softmax")]
+    net = fastnn.NeuralNetwork("cross_entropy", layers, optimizer, seed=3, dtype="float32")
+    train = stretches.train
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            stretches, "train", lambda s, pool: passes.append(len(s[0].means)) or train(s, pool)
+        )
+        net.fit(X, Y, 60, 10, shuffle=shuffle, verbose=False, callbacks=callbacks)
+    return net, passes
+
+
+@compiled_step
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *OPTIMIZERS[1:3],
+        {"name": "SGD", "lr": 0.1, "lr_scheduler": "exponential", "lr_decay": 0.5, "stage_length": 9},
+    ],
+    ids=["SGD", "Adam", "decaying"],
+)
+def test_several_epochs_in_a_call_are_one_a_call(optimizer, shuffle, monkeypatch):
+    """Callbacks are told of every epoch, so that with one there is a call each."""
+    together, many = fitted(optimizer, shuffle, [], monkeypatch)
+    alone, ones = fitted(optimizer, shuffle, [fastnn.Callback()], monkeypatch)
+    assert max(many) > 1
+    assert sum(many) == 60
+    assert set(ones) == {1}
+    assert together.history.loss == alone.history.loss
+    assert together.history.error == alone.history.error
+    assert len(together.history.loss) == 60
+    for a, b in zip(parameters(together), parameters(alone), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert together.rng.random() == alone.rng.random()
 
 
 def test_without_momentum_fit_leaves_the_last_step_in_the_cache(rng):
@@ -276,6 +316,28 @@ def test_detours_change_no_bit(thresholds, expected, rule, dtype, rng, monkeypat
         assert detours(net, X) == expected
     for a, b in zip(other + parameters(net), found + parameters(plain), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@compiled_step
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_narrow_layers_go_backward_by_rows_with_the_same_bits(activation, dtype, rng, monkeypatch):
+    """Rows are many, columns few: also with a last batch that has no row in the last blocks."""
+    X, Y = rng.normal(size=(1700, 5)).astype(dtype), rng.normal(size=(1700, 3)).astype(dtype)
+    found = []
+    for threads, least in ((3, plans._BY_ROWS), (1, plans._BY_ROWS), (3, 10**9)):
+        monkeypatch.setattr(plans, "_BY_ROWS", least)
+        widths = [fastnn.FullyConnected(k, activation) for k in (33, 17)]
+        layers = [*widths, fastnn.FullyConnected(3, "linear")]
+        net = fastnn.NeuralNetwork("l2", layers, OPTIMIZERS[2], seed=1, dtype=dtype)
+        with fastnn.set_num_threads(threads):
+            net.fit(X, Y, 2, 1000, verbose=False)
+            contents = net.engine._training.get((1000, 5)).to.contents
+        jobs = [job for phase in contents for job, _ in phase]
+        assert (kernels.backward_rows in jobs) == (least < 10**9)
+        found.append([*parameters(net), np.array(net.history.loss)])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS, ids=lambda rule: "-".join(map(str, rule.values())))
