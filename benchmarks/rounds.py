@@ -76,7 +76,9 @@ def rounds(run, threads, count, chosen, folder):
 def read(out, done, name, threads):
     """Return the results of one process; what failed in it, by pytest's summary."""
     if done.returncode not in (0, 1, 5):  # passed, failed, nothing to run
-        raise SystemExit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
+        lost = f"{name} ended with code {done.returncode}, and what it timed in this round is lost"
+        print(f"{done.stdout}{done.stderr}\n{lost}", file=sys.stderr)
+        return []
     results = []
     # Neither is written where nothing was timed.
     timed = out.read_text(encoding="utf-8") if out.exists() else ""

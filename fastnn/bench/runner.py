@@ -7,11 +7,14 @@ memory lies is luck that stays with it, every round tries anew.
 """
 
 import contextlib
+import getpass
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from fastnn.bench import record
@@ -38,6 +41,9 @@ def environment(threads: int, isa: str = "") -> dict[str, str]:
     BLAS is free to choose its kernels within that.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SLOWER_BLAS}
+    # What torch.compile keeps of one such process may end another: it is looked up by the source alone.
+    own = f"fastnn_bench_{getpass.getuser()}_{isa or 'native'}_{threads}"
+    kept["TORCHINDUCTOR_CACHE_DIR"] = str(Path(tempfile.gettempdir(), own))
     return kept | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | VARIABLES.get(isa, {})
 
 
