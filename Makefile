@@ -4,10 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full \
-        bench-train bench-inference bench-runs bench-many bench-estimators bench-record bench-compare \
+        bench-train bench-epochs bench-inference bench-avx2 bench-runs bench-many bench-estimators \
+        bench-record bench-compare \
         crossover docs products roofline step-profile study kill-and-resume clean
 help:            ## list the targets
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/'
+	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/'
 
 # One stamp per set of extras: `make demo` installs no test tools.
 $(VENV)/.demo: pyproject.toml
@@ -78,8 +79,14 @@ bench-full: $(VENV)/.dev  ## the same with slow cases and peers, at one thread a
 bench-train: $(VENV)/.dev  ## training steps against every peer, at one thread and at all
 	$(BIN)/python benchmarks/rounds.py --full -- -k test_training_step
 
+bench-epochs: $(VENV)/.dev  ## epochs of fit against JAX's scan, likewise
+	$(BIN)/python benchmarks/rounds.py --full -- -k test_epoch
+
 bench-inference: $(VENV)/.dev  ## forward passes, likewise
 	$(BIN)/python benchmarks/rounds.py --full -- -k test_inference
+
+bench-avx2: $(VENV)/.dev  ## all three, every library held to AVX2
+	$(BIN)/python benchmarks/rounds.py --full --isa avx2 -- -k test_networks
 
 bench-runs: $(VENV)/.dev  ## MNIST from process start to finish, and start-up, likewise
 	$(BIN)/python benchmarks/runs.py

@@ -89,6 +89,7 @@ def markdown(run: Record, title: str = "Benchmarks") -> str:
             f"{head} {versions}.\n",
             *(table.markdown() for table in tables(run)),
             *(f"- {note}" for note in notes(run)),
+            "",
         ]
     )
 

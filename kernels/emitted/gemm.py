@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import stack
-from fastnn.kernels.emitted.tile import HEIGHTS, VECTORS, tile
+from fastnn.kernels.emitted.tile import HEIGHTS, ROW, VECTORS, tile
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
 # A panel's rows that lie far apart fall into the same few sets of the first-level cache, and each is on
@@ -48,14 +48,22 @@ def _pack(context, b, b_row, k, out, like):
 
 @inner
 def _height(left):
-    """Return how many rows the next tile has: a high one, but no low one in the end if two will do."""
-    if left >= _HIGHEST and left != 8:
+    """Return how many rows the next tile has. Eight are two of 4 where the highest has 6."""
+    if left >= _HIGHEST and (left != 8 or _HIGHEST == 8):
         return _HIGHEST
-    if left == 8:
-        return 8 if _HIGHEST == 8 else 4
     if left >= 4:
         return 4
     return 2 if left >= 2 else 1
+
+
+@inner
+def _width(rows, left, lanes):
+    """Return how many columns the next panel has."""
+    if rows == 1 and left > (ROW - 1) * lanes:
+        return min(left, ROW * lanes)
+    if left == 4 * lanes:  # two panels of two, not one of three and one of one
+        return 2 * lanes
+    return min(left, VECTORS * lanes)
 
 
 @inner
@@ -87,9 +95,7 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     lanes = VECTOR_BYTES // size
     j = 0
     while j < columns:
-        width = min(columns - j, VECTORS * lanes)
-        if columns - j == 4 * lanes:  # two panels of two, not one of three and one of one
-            width = 2 * lanes
+        width = _width(rows, columns - j, lanes)
         S = start + j * size if start != 0 else start
         B = b + j * size
         C = c + j * size

@@ -31,8 +31,7 @@ from fastnn.kernels.emitted.vectors import I64, Emitter
 
 PLAIN, RELU, RELU_GRADIENT, DESCENT, SGD, RULE = range(6)  # what is done to a tile before it is stored
 MASKS = VECTOR_BYTES == 64  # whether a mask costs nothing
-HEIGHTS, VECTORS = ((6, 4, 2, 1), 2) if VECTOR_REGISTERS == 16 else ((8, 4, 2, 1), 3)
-STEPS = 1  # of k, done in one round of the loop
+ROW = 8  # vectors of the widest tile of one row, whose sums would wait for one another if they were few
 AHEAD = 8  # rows
 _LINE = 64  # bytes
 
@@ -302,15 +301,16 @@ def emit_tile(
 
 def _shapes() -> list[tuple[int, int, bool]]:
     """Return the tiles that there are: height, vectors, and whether all lanes are columns of C."""
-    shapes = [(rows, vectors, False) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
-    return shapes if MASKS else shapes + [(rows, VECTORS, True) for rows in HEIGHTS[:2]]
+    masked = [(rows, vectors, False) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
+    whole = [] if MASKS else [(rows, VECTORS, True) for rows in HEIGHTS[:2]]
+    return [*masked, (1, ROW, False), *whole]
 
 
 @intrinsic
 def tile(
     context, height, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, rates
 ):
-    """``C = start + A B`` for ``height`` rows and up to ``VECTORS`` vectors of columns."""
+    """``C = start + A B``: up to ``VECTORS`` vectors of columns, or, of one row, ``ROW``."""
 
     def codegen(context, builder, signature, arguments):
         height, *rest = arguments

@@ -8,6 +8,7 @@ from rich.console import Console
 from fastnn.bench import bounds, history, record, report, roofline
 from fastnn.bench.bounds import SIZES, Bounds
 from fastnn.bench.cases import QUICK
+from fastnn.bench.networks import PUBLISHED
 from fastnn.bench.record import Record, Result
 
 BOUNDS = Bounds(
@@ -151,6 +152,30 @@ def test_the_absent_and_the_failed_are_named():
     assert "absent: torch is not installed" in printed
     assert f"failed: jax, {CASE}: off by 1" in printed
     assert next(line for line in printed.splitlines() if CASE in line).count("failed") == 1
+
+
+def test_who_is_not_held_to_an_instruction_set_is_named():
+    run = made_up(timed(fastnn=[10.0], onnxruntime=[20.0], jax=[30.0]), openvino=record.ABSENT)
+    run.isa = "avx2"
+    assert "2 threads, AVX2" in text(run)
+    assert "not held to AVX2, for they have no switch: onnxruntime\n" in text(run)
+    run.isa = ""
+    assert "AVX2" not in text(run)
+
+
+def test_a_published_figure_is_a_note_and_no_column():
+    case = next(iter(PUBLISHED))
+    run = made_up(timed(case, fastnn=[10.0], jax=[30.0]))
+    notes = [note for note in report.notes(run) if note.startswith("published, not measured here")]
+    assert notes == [f"published, not measured here: {case}: {PUBLISHED[case]}"]
+    assert notes[0] in report.markdown(run)
+    assert "3.00 jax" in report.markdown(run)
+
+
+@pytest.mark.parametrize(("us", "told"), [(10.0, False), (4.0, True)])
+def test_who_is_faster_than_a_bound_shows_that_it_is_none(us, told):
+    notes = report.notes(made_up(timed(fastnn=[us], bound=[5.0])))
+    assert any("faster than its bound" in note for note in notes) == told
 
 
 def test_a_busy_machine_is_doubted():

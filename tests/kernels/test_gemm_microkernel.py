@@ -16,7 +16,10 @@ from fastnn.kernels.emitted import rules, transposition
 from fastnn.kernels.emitted.tile import DESCENT, PLAIN, RELU, RELU_GRADIENT, RULE, SGD
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
-SHAPES = tuple(itertools.product(range(1, 18), range(1, 66), (1, 2, 37)))
+SHAPES = (
+    *itertools.product(range(1, 18), range(1, 66), (1, 2, 37)),
+    *itertools.product((1, 2), (112, 113, 127, 128, 129, 250), (1, 37)),  # one row has wider tiles
+)
 LARGEST = {4: 2**23, 8: 2**28}  # integers whose sums of 37 products int64 holds, and no float does
 FORMS = ("x w", "x^T dz", "dz w^T")
 
