@@ -36,11 +36,10 @@ which processes for either take turns. "Ratio" is BLAS's time over the micro-ker
 micro-kernel is faster. Left out are steps of more than {slowest:.0e} operations.
 
 BLAS always copies blocks of both matrices to where they lie well. The micro-kernel reads them where
-they are, and takes a detour only from sizes on where that was measured to pay (they are in
-`kernels/emitted/gemm.py`, `fastnn/layers/dense.py`, `fastnn/engine/plans.py`): panels whose rows lie far
-apart are copied, a large X is transposed before `X^T dZ`, and a prediction goes through large layers one
-after the other. Detours change no bit of a
-result.
+they are, and takes a detour only from sizes on where that was measured to pay: panels whose rows lie
+far apart are copied (`kernels/emitted/gemm.py`), a large X is transposed before `X^T dZ`
+(`fastnn/layers/dense.py`), and a prediction goes through large layers one after the other
+(`fastnn/engine/plans.py`). Detours change no bit of a result.
 
 {verdict}
 
