@@ -85,7 +85,7 @@ bench-epochs: $(VENV)/.dev  ## epochs of fit against JAX's scan, likewise
 bench-inference: $(VENV)/.dev  ## forward passes, likewise
 	$(BIN)/python benchmarks/rounds.py --full -- -k test_inference
 
-bench-avx2: $(VENV)/.dev  ## all three, every library held to AVX2
+bench-avx2: $(VENV)/.dev  ## all three, held to AVX2
 	$(BIN)/python benchmarks/rounds.py --full --isa avx2 -- -k test_networks
 
 bench-runs: $(VENV)/.dev  ## MNIST from process start to finish, and start-up, likewise

@@ -193,10 +193,10 @@ class _Member:
         self.plan.clear(self.net)
         means = np.concatenate(self._results, axis=1).transpose(2, 0, 1)
         figures = weighted_mean(np.ascontiguousarray(means), self._data.batch_sizes())
-        for loss, error in zip(*figures, strict=True):
-            self.net.history.loss.append(float(loss))
-            self.net.history.error.append(float(error))
-            warn_if_lost(self.net.history, f"the training loss of {self._name}")
+        losses, errors = figures.tolist()
+        self.net.history.loss += losses
+        self.net.history.error += errors
+        warn_if_lost(self.net.history, f"the training loss of {self._name}", len(losses))
         self._orders, self._done, self._results = [], 0, []
 
 

@@ -106,7 +106,7 @@ class Meter:
     def flops(self, dtype: str) -> float:
         """Return the operations a second."""
         itemsize = np.dtype(dtype).itemsize
-        seconds = self._seconds(probes.multiply_add, 1, VECTOR_BYTES // itemsize, dtype)
+        seconds = self._seconds(probes.multiply_add, 1, 2 * VECTOR_BYTES // itemsize, dtype)
         return self.threads * probes.flops_of_a_turn(itemsize) / seconds
 
     def divisions(self, dtype: str) -> float:

@@ -11,14 +11,15 @@ _AVX2 = {
     "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+popcnt",
     "OPENBLAS_CORETYPE": "Haswell",  # NumPy's and SciPy's
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
-    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's
+    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's, and what its compiler writes
+    "TORCHINDUCTOR_CPP_MARCH": "haswell",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",  # JAX's
     "FASTNN_BENCH_MARCH": "haswell",  # of emlearn's C
 }
 VARIABLES = {"avx2": _AVX2}
-WITHOUT_SWITCH = ("onnxruntime", "openvino")
+WITHOUT_SWITCH = {"onnxruntime": "it has no switch", "openvino": "only its oneDNN kernels are"}
 
 
 def require(name: str) -> None:

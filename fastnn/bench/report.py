@@ -49,8 +49,12 @@ def notes(run: Record) -> list[str]:
         if version == ABSENT
     ]
     present = [name for name, version in run.contestants.items() if version != ABSENT]
-    if run.isa and (free := [name for name in present if name in WITHOUT_SWITCH]):
-        lines.append(f"not held to {run.isa.upper()}, for they have no switch: {', '.join(free)}")
+    if run.isa:
+        lines += [
+            f"not held to {run.isa.upper()}: {name}; {why}"
+            for name, why in WITHOUT_SWITCH.items()
+            if name in present
+        ]
     for result in run.results:
         lines += [f"failed: {name}, {result.case}: {why}" for name, why in result.failed.items()]
     for result in run.results:

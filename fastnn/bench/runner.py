@@ -7,7 +7,6 @@ memory lies is luck that stays with it, every round tries anew.
 """
 
 import contextlib
-import getpass
 import json
 import os
 import subprocess
@@ -42,7 +41,8 @@ def environment(threads: int, isa: str = "") -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SLOWER_BLAS}
     # What torch.compile keeps of one such process may end another: it is looked up by the source alone.
-    own = f"fastnn_bench_{getpass.getuser()}_{isa or 'native'}_{threads}"
+    user = getattr(os, "getuid", int)()  # 0 where there are none
+    own = f"fastnn_bench_{user}_{isa or 'native'}_{threads}"
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(Path(tempfile.gettempdir(), own))
     return kept | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | VARIABLES.get(isa, {})
 

@@ -157,11 +157,6 @@ class Data:
         fits = X.shape[1] == n_features and Y.shape[1] == n_outputs
         return ready and fits and X.dtype == dtype and Y.dtype.kind in "fiub"
 
-    @property
-    def weighted(self) -> bool:
-        """Whether rows have weights."""
-        return self._weights is not None
-
     def batch_sizes(self) -> Array:
         """Return how many rows each batch of a pass has."""
         sizes = np.full(self.samples_per_epoch, self.batch_size)
@@ -200,6 +195,19 @@ class Data:
         assert self._labels is not None
         order = np.arange(self.n_samples, dtype=np.int64) if self._order is None else self._order
         return self._data, self._labels, self._weights, order
+
+    def start_passes(
+        self, count: int, shuffle: bool, rng: np.random.Generator | None
+    ) -> tuple[Array, Array, Array] | None:
+        """Return data, labels, and the orders ``(count, n)`` of whole passes.
+
+        None, having done nothing, in the middle of a pass, and if rows have weights.
+        """
+        if self.iteration != 0 or self._weights is not None:
+            return None
+        started = [self.start_pass(shuffle, rng) for _ in range(count)]
+        X, Y, *_ = started[0]
+        return X, Y, np.stack([order for *_, order in started])
 
     def _shuffle_at_start(self, shuffle: bool, rng: np.random.Generator | None) -> None:
         if self.iteration != 0 or not shuffle:

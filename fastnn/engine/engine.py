@@ -154,12 +154,11 @@ class Engine:
         if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
             return None
         count = min(most, plan.at_once // data.samples_per_epoch)
-        if count < 2 or data.iteration or data.weighted:
-            return None
         plan.check_writable()
-        started = [data.start_pass(shuffle, model.rng) for _ in range(count)]
-        X, Y, *_ = started[0]
-        rows = np.stack([order for *_, order in started])
+        started = data.start_passes(count, shuffle, model.rng) if count > 1 else None
+        if started is None:
+            return None
+        X, Y, rows = started
         means = _timed(plan, model, X, np.ascontiguousarray(Y, X.dtype), rows, epoch)
         return np.ascontiguousarray(means.transpose(2, 0, 1))
 

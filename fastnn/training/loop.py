@@ -16,7 +16,7 @@ from fastnn._validation import as_real, require_count
 from fastnn.callbacks import Callback, Run
 from fastnn.datasets import Data, Dataset
 from fastnn.logs import History
-from fastnn.schedulers import Exponential
+from fastnn.schedulers import SCHEDULERS, Exponential
 from fastnn.training.interrupt import deferred_interrupt
 from fastnn.training.roads import Trainable
 
@@ -48,18 +48,20 @@ def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
 
     Short epochs take less time than what is done between them.
     """
-    train = run.dataset.train
+    train, scheduler = run.dataset.train, getattr(net.optimizer, "lr_scheduler", None)
     if _own.part(run.dataset, "validate") is not None or net.logger is not None or run.losses:
+        return False
+    if type(scheduler) not in SCHEDULERS.values():  # one that may look at what has been trained
         return False
     means = net.train_passes(train, shuffle, run.epoch, run.epochs - run.epoch)
     if means is None:
         return False
     weights = train.batch_sizes() if run.by_rows else np.ones(means.shape[2])
-    for loss, error in zip(*weighted_mean(means, weights), strict=True):
-        run.history.loss.append(float(loss))
-        run.history.error.append(float(error))
-        warn_if_lost(run.history, "the training loss", stacklevel=6)
-        run.epoch += 1
+    losses, errors = weighted_mean(means, weights).tolist()
+    run.history.loss += losses
+    run.history.error += errors
+    run.epoch += len(losses)
+    warn_if_lost(run.history, "the training loss", len(losses), stacklevel=6)
     return True
 
 
@@ -147,12 +149,15 @@ def _epoch(
     run.losses, run.errors = [], []
 
 
-def warn_if_lost(history: History, what: str, stacklevel: int = 4) -> None:
-    """Warn of the first epoch whose loss is not finite."""
+def warn_if_lost(history: History, what: str, new: int = 1, stacklevel: int = 4) -> None:
+    """Warn of the first epoch whose loss is not finite, if it is among the last, so many, new ones."""
     losses = history.loss
-    if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):
+    if all(map(math.isfinite, losses[-new:])):
+        return
+    lost = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
+    if lost >= len(losses) - new:
         warnings.warn(
-            f"{what} is {losses[-1]} in epoch {len(losses)}: the network has diverged, or its data are "
+            f"{what} is {losses[lost]} in epoch {lost + 1}: the network has diverged, or its data are "
             "not finite. Train again with a lower learning rate, clip_norm, or smaller features",
             RuntimeWarning,
             stacklevel=stacklevel,

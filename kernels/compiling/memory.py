@@ -28,6 +28,27 @@ def stack(size: int) -> Any:
     return address
 
 
+@intrinsic
+def allocate(context, size):
+    """Return the address of so many new bytes, to be given to :func:`release`; 0 if there are none."""
+
+    def codegen(context, builder, signature, values):
+        return builder.ptrtoint(context.nrt.allocate(builder, values[0]), _I64)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def release(context, address):
+    """Give back what :func:`allocate` gave."""
+
+    def codegen(context, builder, signature, values):
+        context.nrt.free(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def _values(dtype: Any) -> Any:
     @intrinsic
     def pointer(context, address):

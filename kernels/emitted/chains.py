@@ -6,14 +6,14 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastnn.kernels.emitted.vectors import Emitter
+from fastnn.kernels.emitted.vectors import I64, Emitter
 
 CHAINS = 12  # more than units times their latency, and few enough for 16 registers
 
 
 @intrinsic
 def _multiply_add_chains(context, steps, at, like):
-    """Iterate ``a = a x + x`` in so many chains; x: the vector at an address, where their sum goes."""
+    """Iterate ``a = a x + x`` in so many chains; x is at an address, their sum goes behind it."""
 
     def codegen(context, builder, signature, arguments):
         steps, at, _ = arguments
@@ -30,7 +30,7 @@ def _multiply_add_chains(context, steps, at, like):
         total = emit.zero
         for chain in chains:
             total = builder.fadd(total, builder.load(chain))
-        emit.store(total, pointer, None)
+        emit.store(total, builder.gep(pointer, [I64(1)]), None)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, like), codegen

@@ -15,7 +15,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
-from fastnn.kernels.compiling.memory import stack
+from fastnn.kernels.compiling.memory import allocate, release
 from fastnn.kernels.emitted.tile import HEIGHTS, ROW, VECTORS, tile
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
@@ -23,8 +23,7 @@ from fastnn.kernels.emitted.vectors import I64, Emitter
 # a page of its own if they are farther still. From so many bytes apart, and for so many rows of C, a
 # panel is copied before it is used; measured. Narrow panels use less of every line.
 _FAR, _OFTEN = (512, 96) if VECTOR_BYTES < 64 else (4096, 512)
-_ROOM = 1024  # rows of a panel at most, to be copied to the stack
-_panel_at = stack(_ROOM * VECTORS * VECTOR_BYTES)
+_LINE = 64  # bytes
 _HIGHEST = HEIGHTS[0]
 
 
@@ -92,7 +91,9 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
     in bytes from C to each of the optimiser's arrays, whose rows are as far apart as those of C, and of
     the rule's numbers; and which rule it is. The other two ways to update are left out then.
     """
-    lanes = VECTOR_BYTES // size
+    lanes, space = VECTOR_BYTES // size, 0
+    if rows >= _OFTEN and b_row * size >= _FAR and columns >= VECTORS * lanes:
+        space = allocate(k * VECTORS * VECTOR_BYTES + _LINE)  # a thread's stack may be small
     j = 0
     while j < columns:
         width = _width(rows, columns - j, lanes)
@@ -100,9 +101,11 @@ def gemm(a, a_row, a_col, b, b_row, c, c_row, rows, columns, k, start, start_row
         B = b + j * size
         C = c + j * size
         B_row = b_row
-        if rows >= _OFTEN and b_row * size >= _FAR and width == VECTORS * lanes and k <= _ROOM:
-            at = _panel_at()
+        if space != 0 and width == VECTORS * lanes:
+            at = (space + _LINE - 1) & -_LINE
             _pack(B, b_row, k, at, rates[0])
             B, B_row = at, width
         _panel(a, a_row, a_col, B, B_row, C, c_row, rows, k, width, S, start_row, mode, size, rates)
         j += width
+    if space != 0:
+        release(space)

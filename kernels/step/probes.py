@@ -49,7 +49,7 @@ def flops_of_a_turn(itemsize: int) -> int:
 def multiply_add(times: int, out: Array) -> None:
     """Do fused multiply-adds that depend on no memory, on whole registers, as matrix products do.
 
-    out: a vector's elements at least, finite ones below 1, which also come in.
+    out: two vectors' elements at least. The first holds finite numbers below 1, the second is written.
     """
     for _ in range(times):
         multiply_add_chains(_STEPS, out.ctypes.data, out[0])

@@ -1,6 +1,8 @@
 """The engine's step against the same step over the layers' methods."""
 
 import copy
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -153,6 +155,55 @@ def test_several_epochs_in_a_call_are_one_a_call(optimizer, shuffle, monkeypatch
     for a, b in zip(parameters(together), parameters(alone), strict=True):
         np.testing.assert_array_equal(a, b)
     assert together.rng.random() == alone.rng.random()
+
+
+@compiled_step
+def test_a_schedule_of_ones_own_is_asked_after_the_epochs_before(rng):
+    X, Y = batch(rng, np.float32, 37)
+    layers = [fastnn.FullyConnected(3, "softmax")]
+    seen = []
+
+    def schedule(epoch):
+        seen.append((epoch, len(net.history.loss)))
+        return 0.1
+
+    schedule.lr = 0.1
+    optimizer = fastnn.SGD(lr_scheduler=schedule)
+    net = fastnn.NeuralNetwork("cross_entropy", layers, optimizer, seed=3, dtype="float32")
+    net.fit(X, Y, 60, 10, verbose=False)
+    assert {epoch for epoch, _ in seen} == set(range(60))
+    assert all(epoch == done for epoch, done in seen)
+
+
+@compiled_step
+def test_a_warning_raised_as_an_error_leaves_history_and_parameters_together(rng):
+    X, Y = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(1, "linear")], fastnn.SGD(lr=20.0), seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises(RuntimeWarning, match=r"in epoch \d+: the network has diverged"):
+            net.fit(X, Y, 1000, 10, verbose=False)
+    assert net.optimizer.epoch == len(net.history.loss) - 1
+
+
+@compiled_step
+def test_threads_with_small_stacks_multiply_large_matrices(dtype, rng):
+    X = rng.normal(size=(700, 700)).astype(dtype)
+    net = fastnn.NeuralNetwork(
+        "l2", [fastnn.FullyConnected(k, "linear") for k in (1100, 1)], fastnn.SGD(), seed=1, dtype=dtype
+    )
+    net.predict(X)  # makes the parameters
+    found = []
+    with fastnn.set_num_threads(1):
+        expected = net.predict(X)  # compiles, which takes a larger stack
+        before = threading.stack_size(128 * 1024)
+        try:
+            thread = threading.Thread(target=lambda: found.append(net.predict(X)))
+            thread.start()
+            thread.join()
+        finally:
+            threading.stack_size(before)
+    np.testing.assert_array_equal(found[0], expected)
 
 
 def test_without_momentum_fit_leaves_the_last_step_in_the_cache(rng):
