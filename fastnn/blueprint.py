@@ -178,7 +178,7 @@ class Blueprint:
         self.forward_loops: list[Loop] = []
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
-        self.row_tasks: list[int] = []
+        self.row_jobs: list[tuple[Any, int]] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -235,9 +235,9 @@ class Blueprint:
         """Add a phase backward over blocks of rows."""
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
 
-    def before_rows(self, task: int) -> None:
-        """Add a task that is done once, before a step whose phases backward go by rows."""
-        self.row_tasks.append(task)
+    def before_rows(self, job: Any, row: int) -> None:
+        """Add a job that is done once, before a step whose phases backward go by rows."""
+        self.row_jobs.append((job, row))
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""

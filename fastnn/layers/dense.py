@@ -212,7 +212,7 @@ class FullyConnected(Layer):
         if source.gradient:
             work = to.n * d * k
             to.backward(kernels.backward, row, source.blocks, work, kernels.backward_rows)
-            to.before_rows(to.task(kernels.transpose_weights, row))
+            to.before_rows(kernels.transpose_weights, row)
         if self._transposes(to):
             to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
         for thread in range(to.threads):
