@@ -19,7 +19,7 @@ from fastnn.engine.stretches import Stretch
 from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.step import threads
 from fastnn.logs import History
-from fastnn.training import check_rates, warn_if_lost, weighted_mean
+from fastnn.training import add_epochs, check_rates
 from fastnn.training.interrupt import deferred_interrupt
 from fastnn.training.roads import Trainable
 
@@ -191,12 +191,9 @@ class _Member:
 
     def end_epochs(self) -> None:
         self.plan.clear(self.net)
-        means = np.concatenate(self._results, axis=1).transpose(2, 0, 1)
-        figures = weighted_mean(np.ascontiguousarray(means), self._data.batch_sizes())
-        losses, errors = figures.tolist()
-        self.net.history.loss += losses
-        self.net.history.error += errors
-        warn_if_lost(self.net.history, f"the training loss of {self._name}", len(losses))
+        means, sizes = np.concatenate(self._results, axis=1), self._data.batch_sizes()
+        what = f"the training loss of {self._name}"
+        add_epochs(self.net.history, means, sizes, what, stacklevel=6)
         self._orders, self._done, self._results = [], 0, []
 
 

@@ -137,6 +137,12 @@ def lane_tops(t: Array, tops: Array) -> None:
 
 
 @inner
+def _exp_row(row: Array, tops: Array, lanes: int) -> None:
+    for r in range(lanes):
+        row[r] = scaled_exp(row[r], tops[r])
+
+
+@inner
 def exp_lanes(t: Array, tops: Array, rests: Array, lows: Array) -> None:
     """``t = SCALE exp(t - tops)``, and the lanes' sums but for one largest term; lows is scratch."""
     scale, cut = scale_of(t), cut_of(t)
@@ -146,8 +152,7 @@ def exp_lanes(t: Array, tops: Array, rests: Array, lows: Array) -> None:
         lows[r] = 0.0
     for j in range(t.shape[0]):
         row = t[j]
-        for r in range(lanes):
-            row[r] = scaled_exp(row[r], tops[r])
+        _exp_row(row, tops, lanes)
         for r in range(lanes):
             high, low = halves(row[r], cut)
             rests[r] += high
@@ -163,8 +168,7 @@ def _exp_lanes_32(t: Array, tops: Array, totals: Array, lows: Array) -> None:
         totals[r] = 0.0
     for j in range(t.shape[0]):
         row = t[j]
-        for r in range(lanes):
-            row[r] = scaled_exp(row[r], tops[r])
+        _exp_row(row, tops, lanes)
         for r in range(lanes):
             totals[r] += np.float64(row[r])  # which has bits to spare
 

@@ -144,10 +144,10 @@ class Engine:
     def passes(
         self, model: LayerStack, data: Data, shuffle: bool, epoch: int, most: int
     ) -> Array | None:
-        """Train on up to so many whole passes over a dataset's part in one call.
+        """Train on several whole passes over a dataset's part, at most so many, in one compiled call.
 
-        Returns the batches' mean losses and errors, ``(2, passes, batches)``; or None, having done
-        nothing, if it cannot, or if there would be one pass only. That is in :meth:`epoch`'s hands.
+        Returns the batches' mean losses and errors, ``(passes, batches, 2)``. Returns None, having done
+        nothing, if it cannot, or if a call has time for one pass only: see :meth:`epoch`.
         """
         n = min(data.batch_size, data.n_samples)
         plan = self._training_plan(model, n) if n else None
@@ -159,8 +159,7 @@ class Engine:
         if started is None:
             return None
         X, Y, rows = started
-        means = _timed(plan, model, X, np.ascontiguousarray(Y, X.dtype), rows, epoch)
-        return np.ascontiguousarray(means.transpose(2, 0, 1))
+        return _timed(plan, model, X, np.ascontiguousarray(Y, X.dtype), rows, epoch)
 
     def _epoch(
         self, model: LayerStack, data: Data, shuffle: bool, epoch: int, steps: int
@@ -332,9 +331,10 @@ def _timed(
     epoch: int,
     weights: Array | None = None,
 ) -> Array:
-    """Train on a stretch of batches, given by row numbers ``(passes, m)``; say how many come next.
+    """Train on a stretch of batches, given by row numbers ``(passes, m)``, and time it.
 
-    Returns their mean losses and errors, ``(passes, batches, 2)``.
+    Sets how many batches the plan's next stretch has. Returns the batches' mean losses and errors,
+    ``(passes, batches, 2)``.
     """
     start = time.perf_counter()
     stretch, pool = Stretch(plan, model.optimizer, X, Y, rows, epoch, weights), plan.pool()

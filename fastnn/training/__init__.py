@@ -1,6 +1,6 @@
 """The training loop."""
 
 from fastnn.callbacks import Run
-from fastnn.training.loop import check_rates, one_pass, run, under_way, warn_if_lost, weighted_mean
+from fastnn.training.loop import add_epochs, check_rates, one_pass, run, under_way
 
-__all__ = ["Run", "check_rates", "one_pass", "run", "under_way", "warn_if_lost", "weighted_mean"]
+__all__ = ["Run", "add_epochs", "check_rates", "one_pass", "run", "under_way"]

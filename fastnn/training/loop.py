@@ -44,25 +44,33 @@ def run(
 
 
 def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
-    """Train on several whole epochs, which nobody wants to be told of; return whether that was done.
+    """Train on several whole epochs in one compiled call, if nothing has to happen between them.
 
-    Short epochs take less time than what is done between them.
+    Returns whether that was done. The work between two short epochs takes longer than the epochs.
     """
     train, scheduler = run.dataset.train, getattr(net.optimizer, "lr_scheduler", None)
     if _own.part(run.dataset, "validate") is not None or net.logger is not None or run.losses:
         return False
-    if type(scheduler) not in SCHEDULERS.values():  # one that may look at what has been trained
+    if type(scheduler) not in SCHEDULERS.values():  # a user's own may read the history so far
         return False
     means = net.train_passes(train, shuffle, run.epoch, run.epochs - run.epoch)
     if means is None:
         return False
-    weights = train.batch_sizes() if run.by_rows else np.ones(means.shape[2])
-    losses, errors = weighted_mean(means, weights).tolist()
-    run.history.loss += losses
-    run.history.error += errors
-    run.epoch += len(losses)
-    warn_if_lost(run.history, "the training loss", len(losses), stacklevel=6)
+    run.epoch += len(means)
+    weights = train.batch_sizes() if run.by_rows else np.ones(means.shape[1])
+    add_epochs(run.history, means, weights, "the training loss", stacklevel=7)
     return True
+
+
+def add_epochs(history: History, means: Array, weights: Array, what: str, stacklevel: int) -> None:
+    """Add epochs to a history, by their batches' mean losses and errors ``(epochs, batches, 2)``.
+
+    ``weights``: of the batches. Warns as :func:`warn_if_lost`.
+    """
+    losses, errors = weighted_mean(np.ascontiguousarray(means.transpose(2, 0, 1)), weights).tolist()
+    history.loss += losses
+    history.error += errors
+    warn_if_lost(history, what, stacklevel, len(losses))
 
 
 def _check_data(net: Trainable, dataset: Dataset) -> None:
@@ -149,8 +157,8 @@ def _epoch(
     run.losses, run.errors = [], []
 
 
-def warn_if_lost(history: History, what: str, new: int = 1, stacklevel: int = 4) -> None:
-    """Warn of the first epoch whose loss is not finite, if it is among the last, so many, new ones."""
+def warn_if_lost(history: History, what: str, stacklevel: int, new: int = 1) -> None:
+    """Warn of the first epoch whose loss is not finite, if it is one of the last ``new`` epochs."""
     losses = history.loss
     if all(map(math.isfinite, losses[-new:])):
         return

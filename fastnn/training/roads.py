@@ -84,10 +84,10 @@ class Trainable(LayerStack):
             yield [loss], [error]
 
     def train_passes(self, data: Data, shuffle: bool, epoch: int, most: int) -> Array | None:
-        """Train on up to so many whole passes over a dataset, in one call of compiled code.
+        """Train on several whole passes over a dataset, at most so many, in one compiled call.
 
-        Returns the batches' mean losses and errors, ``(2, passes, batches)``; or None, having done
-        nothing, if a pass takes as long as a call may, or it is none for the engine.
+        Returns the batches' mean losses and errors, ``(passes, batches, 2)``. Returns None, having done
+        nothing, if the engine cannot train on the data, or a call has time for one pass only.
         """
         if not isinstance(data, Data) or type(data).sample is not Data.sample or not self.is_made:
             return None

@@ -18,9 +18,8 @@ class _ArgMax:
 
     def __init__(self, emit: Emitter, first: Any) -> None:
         self.emit = emit
-        self._indices = ir.VectorType(ir.IntType(8 * emit.size), emit.lanes)
         self._top = cgutils.alloca_once_value(emit.builder, first)
-        zeros = ir.Constant(self._indices, [0] * emit.lanes)
+        zeros = ir.Constant(emit.integers, [0] * emit.lanes)
         self._index = cgutils.alloca_once_value(emit.builder, zeros)
 
     @property
@@ -31,9 +30,7 @@ class _ArgMax:
         """Take the entries of an index, a later one only if it is larger."""
         builder = self.emit.builder
         larger = builder.fcmp_ordered(">", values, builder.load(self._top))
-        if self.emit.size == 4:
-            index = builder.trunc(index, ir.IntType(32))
-        indices = self.emit.broadcast(index, self._indices)
+        indices = self.emit.broadcast_integer(index)
         builder.store(builder.select(larger, values, builder.load(self._top)), self._top)
         builder.store(builder.select(larger, indices, self.index), self._index)
 
@@ -53,8 +50,8 @@ def _arg_maxes_apart(context, d, t, row, k, like):
         def read(block: Any, j: Any) -> Any:
             return emit.load(emit.pointer(block, j, row, 0), None)
 
-        ours, theirs = _ArgMax(emit, read(d, I64(0))), _ArgMax(emit, read(t, I64(0)))
         first = read(t, I64(0))
+        ours, theirs = _ArgMax(emit, read(d, I64(0))), _ArgMax(emit, first)
         unknown = cgutils.alloca_once_value(builder, builder.fcmp_unordered("uno", first, first))
         with cgutils.for_range_slice(builder, I64(1), k, I64(1), I64) as (j, _):
             values = read(t, j)

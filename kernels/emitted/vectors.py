@@ -20,6 +20,8 @@ class Emitter:
         self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.element, self.lanes)
         self.flags = ir.VectorType(ir.IntType(1), self.lanes)
+        self.integer = ir.IntType(8 * self.size)
+        self.integers = ir.VectorType(self.integer, self.lanes)
         self.suffix = f"v{self.lanes}f{8 * self.size}"
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
 
@@ -45,12 +47,13 @@ class Emitter:
 
     def mask(self, count: Any) -> Any:
         """Return which lanes are below ``count``."""
-        as_wide = ir.IntType(8 * self.size)  # as an element: so the comparison is the mask
-        integers = ir.VectorType(as_wide, self.lanes)
-        if self.size < 8:
-            count = self.builder.trunc(count, as_wide)
-        lane = ir.Constant(integers, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lane, self.broadcast(count, integers))
+        lane = ir.Constant(self.integers, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lane, self.broadcast_integer(count))
+
+    def broadcast_integer(self, value: Any) -> Any:
+        """Return a 64-bit integer in every lane, with as many bits as an element has."""
+        narrow = value if self.size == 8 else self.builder.trunc(value, self.integer)
+        return self.broadcast(narrow, self.integers)
 
     def load(self, pointer: Any, mask: Any) -> Any:
         if mask is None:
@@ -73,7 +76,7 @@ class Emitter:
         self.builder.call(function, [pointer, I32(int(write)), keep, data])
 
     def opaque(self, integer: Any) -> Any:
-        """Return the integer; LLVM does not know that, and cannot make it from another one."""
+        """Return the integer, by a statement that hides from LLVM where it comes from."""
         same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
         return self.builder.call(same, [integer])
 
@@ -92,9 +95,8 @@ class Emitter:
 
     def relu_gradient(self, dy: Any, y: Any) -> Any:
         """Return ``dy`` times 0 where :meth:`relu` gave y a minus sign, else times 1."""
-        integers = ir.VectorType(ir.IntType(8 * self.size), self.lanes)
-        bits = self.builder.bitcast(y, integers)
-        positive = self.builder.icmp_signed(">=", bits, ir.Constant(integers, [0] * self.lanes))
+        bits = self.builder.bitcast(y, self.integers)
+        positive = self.builder.icmp_signed(">=", bits, ir.Constant(self.integers, [0] * self.lanes))
         one = ir.Constant(self.vector, [1.0] * self.lanes)
         return self.builder.fmul(dy, self.builder.select(positive, one, self.zero))
 

@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 import fastnn
 from fastnn import engine
 from fastnn._changes import Changes, WatchedDict
-from fastnn.engine import plans, stretches
+from fastnn.engine import plans
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import dense as kernels
 from fastnn.layers import dense
@@ -115,75 +114,6 @@ def test_stretches_of_an_epoch_are_the_same_steps(n, optimizer, dtype, rng):
         assert history.error[epoch] == pytest.approx(error, rel=1e-14)
     for a, b in zip(parameters(fast), parameters(slow), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def fitted(optimizer, shuffle, callbacks, monkeypatch):
-    """Return a network trained on a few rows for many epochs, and how many passes each call had."""
-    rng, passes = np.random.default_rng(0), []
-    X, Y = batch(rng, np.float32, 37)
-    layers = [fastnn.FullyConnected(6, "tanh"), fastnn.FullyConnected(3, "softmax")]
-    net = fastnn.NeuralNetwork("cross_entropy", layers, optimizer, seed=3, dtype="float32")
-    train = stretches.train
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            stretches, "train", lambda s, pool: passes.append(len(s[0].means)) or train(s, pool)
-        )
-        net.fit(X, Y, 60, 10, shuffle=shuffle, verbose=False, callbacks=callbacks)
-    return net, passes
-
-
-@compiled_step
-@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        *OPTIMIZERS[1:3],
-        {"name": "SGD", "lr": 0.1, "lr_scheduler": "exponential", "lr_decay": 0.5, "stage_length": 9},
-    ],
-    ids=["SGD", "Adam", "decaying"],
-)
-def test_several_epochs_in_a_call_are_one_a_call(optimizer, shuffle, monkeypatch):
-    """Callbacks are told of every epoch, so that with one there is a call each."""
-    together, many = fitted(optimizer, shuffle, [], monkeypatch)
-    alone, ones = fitted(optimizer, shuffle, [fastnn.Callback()], monkeypatch)
-    assert max(many) > 1
-    assert sum(many) == 60
-    assert set(ones) == {1}
-    assert together.history.loss == alone.history.loss
-    assert together.history.error == alone.history.error
-    assert len(together.history.loss) == 60
-    for a, b in zip(parameters(together), parameters(alone), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert together.rng.random() == alone.rng.random()
-
-
-@compiled_step
-def test_a_schedule_of_ones_own_is_asked_after_the_epochs_before(rng):
-    X, Y = batch(rng, np.float32, 37)
-    layers = [fastnn.FullyConnected(3, "softmax")]
-    seen = []
-
-    def schedule(epoch):
-        seen.append((epoch, len(net.history.loss)))
-        return 0.1
-
-    schedule.lr = 0.1
-    optimizer = fastnn.SGD(lr_scheduler=schedule)
-    net = fastnn.NeuralNetwork("cross_entropy", layers, optimizer, seed=3, dtype="float32")
-    net.fit(X, Y, 60, 10, verbose=False)
-    assert {epoch for epoch, _ in seen} == set(range(60))
-    assert all(epoch == done for epoch, done in seen)
-
-
-@compiled_step
-def test_a_warning_raised_as_an_error_leaves_history_and_parameters_together(rng):
-    X, Y = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
-    net = fastnn.NeuralNetwork("l2", [fastnn.FullyConnected(1, "linear")], fastnn.SGD(lr=20.0), seed=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        with pytest.raises(RuntimeWarning, match=r"in epoch \d+: the network has diverged"):
-            net.fit(X, Y, 1000, 10, verbose=False)
-    assert net.optimizer.epoch == len(net.history.loss) - 1
 
 
 @compiled_step
