@@ -44,7 +44,7 @@ def main():
         for count in threads:
             run.bounds.append(runner.measure_bounds(count, run.isa))
             run.results += rounds(run, count, options.rounds, chosen, Path(folder))
-            if options.full and not options.pytest and not run.isa:  # processes that are not held
+            if options.full and not options.pytest and not run.isa:  # whole runs cannot be held
                 run.results += runs.measure(count, options.rounds)
     report.show(run, Console())
     report.save(run, options.json, options.markdown, options.title)
@@ -75,7 +75,7 @@ def rounds(run, threads, count, chosen, folder):
 
 def read(out, done, name, threads):
     """Return the results of one process; what failed in it, by pytest's summary."""
-    if done.returncode > 1 and done.returncode != 5:  # neither passed, nor failed, nor nothing to run
+    if done.returncode > 1 and done.returncode != 5:  # not passed, not failed, not empty
         raise SystemExit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
     if done.returncode < 0:  # killed by a signal
         lost = f"{name} ended with code {done.returncode}, and what it timed in this round is lost"

@@ -28,7 +28,7 @@ def bench(
             show=lambda text: status.update(f"timing: {text}"),
             isa=isa,
         )
-        if not (quick or isa):  # start-up is that of processes that are not held
+        if not (quick or isa):  # start-up cannot be held
             run.results += startup.measure(threads, show=status.update)
     report.show(run, console)
     report.save(run, json, markdown)

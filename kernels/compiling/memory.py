@@ -30,7 +30,7 @@ def stack(size: int) -> Any:
 
 @intrinsic
 def allocate(context, size):
-    """Return the address of so many new bytes, to be given to :func:`release`; 0 if there are none."""
+    """Return the address of ``size`` new bytes, for :func:`release` to free; 0 if memory is short."""
 
     def codegen(context, builder, signature, values):
         return builder.ptrtoint(context.nrt.allocate(builder, values[0]), _I64)
@@ -40,7 +40,7 @@ def allocate(context, size):
 
 @intrinsic
 def release(context, address):
-    """Give back what :func:`allocate` gave."""
+    """Free what :func:`allocate` returned."""
 
     def codegen(context, builder, signature, values):
         context.nrt.free(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()))

@@ -19,9 +19,9 @@ from fastnn.kernels.compiling.memory import allocate, release
 from fastnn.kernels.emitted.tile import HEIGHTS, ROW, VECTORS, tile
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
-# A panel's rows that lie far apart fall into the same few sets of the first-level cache, and each is on
-# a page of its own if they are farther still. From so many bytes apart, and for so many rows of C, a
-# panel is copied before it is used; measured. Narrow panels use less of every line.
+# Rows of a panel that lie far apart fall into the same few sets of the first-level cache, or each on a
+# page of its own. A panel is copied first if its rows are at least _FAR bytes apart and C has at least
+# _OFTEN rows. Both were measured; narrow panels use less of every cache line.
 _FAR, _OFTEN = (512, 96) if VECTOR_BYTES < 64 else (4096, 512)
 _LINE = 64  # bytes
 _HIGHEST = HEIGHTS[0]

@@ -166,7 +166,7 @@ class _Factors:
         self.emit.prefetch(of_a)
 
     def whole(self) -> Any:
-        """Return how many steps may load whole vectors of B: no row after them lies within B."""
+        """Return how many steps may load whole vectors of B; later ones would end beyond it."""
         builder, missing = self.builder, self.tile.missing
         in_one_row = builder.icmp_signed("<=", missing, self.b_elements)
         few = builder.zext(builder.icmp_signed(">", missing, I64(0)), I64)

@@ -14,8 +14,8 @@ def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
     """Read a square as rows, shuffle it log2(lanes) times, write it as columns.
 
     A shuffle deals row i and row i + lanes / 2 into one another; done log2(lanes) times, element j of
-    row i has come to element i of row j. Whole squares do without masks, which only AVX-512 has for
-    nothing.
+    row i has come to element i of row j. Whole squares are read and written without masks, which are
+    slow before AVX-512.
     """
     a, a_row, c, c_row, rows, columns = arguments
     emit = Emitter(builder, like)
