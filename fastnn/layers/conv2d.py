@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
-from fastnn.activations import Activation, initialize_activation
+from fastnn.activations import Activation, Linear, initialize_activation
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
@@ -28,10 +29,11 @@ from fastnn.layers.windows import padding, pair
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 _WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
+_FULL = 64  # bytes of a pixel's channels from which on they fill vectors
 _LANES = 128  # columns that are summed side by side for the bias
 
 
-@cache
+@cache  # addresses of tables are in records of steps, so they are kept
 def _tables(
     shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, size: int
 ) -> tuple[Array, Array]:
@@ -247,8 +249,6 @@ class Conv2D(Layer):
                 "product": to.product,
                 "one": to.one,
             }
-        for table in self._table_arrays(source.shape, to.itemsize):
-            to.keep(table)
         row = to.record(kernels.Conv2D, **fields)
         to.forward_rows(kernels.forward, row)
         if learning:
@@ -297,17 +297,36 @@ class Conv2D(Layer):
             "d_bias": array(blocks, groups, outputs),
             "pixel_groups": groups,
         }
-        if input_gradient:
-            row = columns * self.kernel_shape[1] * shape[2]
+        if not input_gradient:
+            return fields
+        fields["transposed"] = array(outputs, W.size // outputs)
+        fields["transposition"] = parts.transposition.address(W.dtype)
+        if self._turned(shape):
+            bordered = self._turned_shape(shape)
+            fields |= {"turned": 1, "image": array(blocks, *bordered), "image_size": math.prod(bordered)}
+            tables = _tables(bordered, self.kernel_shape, 1, W.itemsize)
+            fields["d_pixels"], fields["d_taps"] = (table.ctypes.data for table in tables)
+        else:
+            bordered, row = self._bordered_shape(shape), columns * self.kernel_shape[1] * shape[2]
             window_rows = max(1, min(rows, _WINDOWS // W.itemsize // row))
-            fields |= {
-                "transposed": array(outputs, W.size // outputs),
-                "transposition": parts.transposition.address(W.dtype),
-                "image": array(blocks, *self._bordered_shape(shape)),
-                "windows": array(blocks, window_rows, row),
-                "window_rows": window_rows,
-            }
+            fields |= {"image": array(blocks, *bordered), "image_size": math.prod(bordered)}
+            fields |= {"windows": array(blocks, window_rows, row), "window_rows": window_rows}
         return fields
+
+    def _turned(self, shape: tuple[int, ...]) -> bool:
+        """Return whether the input's gradient is a convolution with the kernels turned round."""
+        inside = all(p < k for p, k in zip(self._border, self.kernel_shape, strict=True))
+        return self.stride == 1 and inside and shape[2] * self._itemsize >= _FULL
+
+    @property
+    def _itemsize(self) -> int:
+        return self.parameters["W"].itemsize
+
+    def _turned_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return the shape of ``dZ`` with the border that the input's gradient needs."""
+        assert self.n_out is not None
+        kernel = self.kernel_shape
+        return shape[0] + kernel[0] - 1, shape[1] + kernel[1] - 1, self.n_out
 
     # The layer by itself.
 
@@ -334,7 +353,7 @@ class Conv2D(Layer):
             self._forward(x, Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1
-        return restore(self.activation.forward(Z), X)
+        return restore(Z if type(self.activation) is Linear else self.activation.forward(Z), X)
 
     def _forward(self, x: Array, Z: Array) -> None:
         W, b = map(unlocked, self.checked_parameters())
@@ -381,7 +400,8 @@ class Conv2D(Layer):
         dy = as_float(dLdY, "dLdY", W.dtype)
         if dy.shape != Z.shape or self.check_input(x.shape) != Z.shape:
             raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
-        dZ = unlocked(as_float(self.activation.backward(Z, dy), "dZ", W.dtype))
+        dZ = dy if type(self.activation) is Linear else self.activation.backward(Z, dy)
+        dZ = unlocked(as_float(dZ, "dZ", W.dtype))
         if dZ.shape != Z.shape:
             raise ValueError(f"the activation's backward gave {dZ.shape} for {Z.shape}")
         dX = np.zeros(x.shape, W.dtype)

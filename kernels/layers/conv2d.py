@@ -6,9 +6,11 @@ Forward and for the weights' gradient the windows are gathered where they lie
 there; both are tables of distances in bytes. Images are copied into ones with a border of zeros first,
 if there is to be one.
 
-The input's gradient goes the other way: for each row of the kernel, the gradient of some rows of output
-pixels times the transposed weights is what every pixel's window gets, and is added there. Each image is
-done by itself, in scratch memory that stays in the first-level cache.
+The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round, if
+windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other way: for
+each row of the kernel, the gradient of some rows of output pixels times the transposed weights is what
+every pixel's window gets, and is added there. Each image is done by itself, in scratch memory that stays
+in a near cache.
 
 A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
 added in the order of the blocks.
@@ -24,6 +26,7 @@ from fastnn.kernels.compiling.jit import call_job, exact, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.gathered import gather_multiply
+from fastnn.kernels.emitted.overlaps import add_rows_at
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers.layer_norm import add_blocks
 from fastnn.kernels.step.calls import Gathered, Product, Transposition
@@ -44,8 +47,10 @@ class Conv2D(Record):
     - ``pixels``, ``taps``: the tables.
     - ``W`` (taps, outputs), ``b``: addresses of the parameters' values; ``transposed``: W^T, for the
       input's gradient.
-    - ``d_input``, or 0; for each block of images: ``image``, a gradient with its border, ``windows``, of
-      ``window_rows`` rows of pixels, ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+    - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient with
+      its border, that of the input or, if it is ``turned``, that of z; ``windows``, of ``window_rows``
+      rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+    - ``d_pixels``, ``d_taps``: the tables for the input's gradient, if ``turned``.
     - ``weights``, ``bias``: records of the parameters; ``product``, ``gathered``,
       ``transposition``: addresses of parts; ``one``: address of a 1.
     """
@@ -74,6 +79,10 @@ class Conv2D(Record):
     transposed: int
     d_input: int
     image: int
+    image_size: int
+    turned: int
+    d_pixels: int
+    d_taps: int
     windows: int
     window_rows: int
     d_weights: int
@@ -113,18 +122,12 @@ def place_rows(x: Array, first: int, out: Array) -> None:
 
 @exact
 def add_windows(windows: Array, step: int, out: Array) -> None:
-    """Add windows that overlap: ``out[i * step + j] += windows[i, j]``.
+    """Add windows that overlap: ``out[i * step + j] += windows[i, j]``, in the order of i.
 
-    windows ``(m, width)``, out ``((m - 1) * step + width,)``. With ``s = ceil(width / step)`` windows 0,
-    s, 2 s, ... come first, then 1, 1 + s, ...: none of these overlap, so no addition waits for another.
+    windows ``(m, width)``, out ``((m - 1) * step + width,)``.
     """
     m, width = windows.shape
-    apart = -(-width // step)
-    for first in range(min(apart, m)):
-        for i in range(first, m, apart):
-            begin = i * step
-            for j in range(width):
-                out[begin + j] += windows[i, j]
+    add_rows_at(windows.ctypes.data, m, width, out.ctypes.data, step, out.itemsize, out[0])
 
 
 _kernel: Any = None  # as in `step/parts.py`
@@ -139,11 +142,12 @@ def _image_bytes(layer, size):
 
 
 @inner
-def _gather(layer, x, rows, steps, b, c, count, k, repeats, distance, start, mode):
+def _gather(layer, x, rows, steps, b, c, count, columns, k, repeats, distance, start, mode):
+    """A product of matrices B and C without gaps."""
     call = Gathered()
     call.x, call.rows, call.steps, call.k = x, rows, steps, k
-    call.b, call.b_row, call.c, call.c_row = b, layer.outputs, c, layer.outputs
-    call.count, call.columns = count, layer.outputs
+    call.b, call.b_row, call.c, call.c_row = b, columns, c, columns
+    call.count, call.columns = count, columns
     call.repeats, call.distance, call.start, call.mode = repeats, distance, start, mode
     call_job(layer.gathered, call.address, 0)
 
@@ -196,8 +200,8 @@ def _forward(at: int, index: int) -> None:
             _place_image(layer, i, size, _like)
         z = layer.z + i * pixels * layer.outputs * size
         _gather(
-            layer, x, layer.pixels, layer.taps, layer.W, z, pixels, _taps(layer), 1, 0, layer.b,
-            layer.tile,
+            layer, x, layer.pixels, layer.taps, layer.W, z, pixels, layer.outputs, _taps(layer), 1, 0,
+            layer.b, layer.tile,
         )  # fmt: skip
     if layer.activation != 0:
         activation = Activation(layer.activation)
@@ -205,12 +209,26 @@ def _forward(at: int, index: int) -> None:
 
 
 @inner
-def _input_gradient(layer, dz, windows, image, size, like):
-    """Write the gradient of one image with its border."""
+def _turned_gradient(layer, dz, dx, image, size, like):
+    """Write the gradient of an image: dZ in its border convolved with the kernels turned round."""
+    outputs = layer.outputs
+    row = (layer.width + layer.kernel_columns - 1) * outputs
+    top, left = layer.kernel_rows - 1 - layer.top, layer.kernel_columns - 1 - layer.left
+    source = array_at(dz, layer.rows, layer.columns * outputs, like)
+    place_rows(source, left * outputs, array_at(image + top * row * size, layer.rows, row, like))
+    k = layer.kernel_rows * layer.kernel_columns * outputs
+    _gather(
+        layer, image, layer.d_pixels, layer.d_taps, layer.transposed, dx, layer.height * layer.width,
+        layer.channels, k, 1, 0, 0, PLAIN,
+    )  # fmt: skip
+
+
+@inner
+def _scattered_gradient(layer, dz, dx, image, windows, size, like):
+    """Write the gradient of an image: what windows get, added where they lie."""
     width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
     columns, outputs, stride = layer.columns, layer.outputs, layer.stride
-    length = ((columns - 1) * stride + layer.kernel_columns) * layer.channels
-    array_at(image, 1, (layer.height + 2 * layer.top) * row, like)[0][:] = 0
+    array_at(image, 1, layer.image_size, like)[0][:] = 0
     for i in range(layer.kernel_rows):
         b = layer.transposed + i * width * size
         for begin in range(0, layer.rows, layer.window_rows):
@@ -219,8 +237,14 @@ def _input_gradient(layer, dz, windows, image, size, like):
             _multiply(layer, a, outputs, 1, b, _taps(layer), windows, rows * columns, width, outputs)
             for r in range(rows):
                 at = image + ((begin + r) * stride + i) * row * size
-                some = array_at(windows + r * columns * width * size, columns, width, like)
-                add_windows(some, stride * layer.channels, array_at(at, 1, length, like)[0])
+                some = windows + r * columns * width * size
+                add_rows_at(some, columns, width, at, stride * layer.channels, size, like)
+    inside = image + (layer.top * row + layer.left * layer.channels) * size
+    out = array_at(dx, layer.height, layer.width * layer.channels, like)
+    for r in range(layer.height):
+        source = array_at(inside + r * row * size, 1, out.shape[1], like)[0]
+        for j in range(out.shape[1]):
+            out[r, j] = source[j]
 
 
 def _backward(at: int, index: int) -> None:
@@ -235,8 +259,8 @@ def _backward(at: int, index: int) -> None:
     image = _image_bytes(layer, size)
     dw = layer.d_weights + index * taps * outputs * size
     _gather(
-        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, dw, taps, pixels, images,
-        image, 0, PLAIN,
+        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, dw, taps, outputs, pixels,
+        images, image, 0, PLAIN,
     )  # fmt: skip
     groups = layer.pixel_groups
     db = layer.d_bias + index * groups * outputs * size
@@ -245,18 +269,15 @@ def _backward(at: int, index: int) -> None:
     )
     if layer.d_input == 0:
         return
-    height, width = layer.height, layer.width * layer.channels
-    padded_row = width + 2 * layer.left * layer.channels
-    space = layer.image + index * image
     windows = layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
-    inside = space + (layer.top * padded_row + layer.left * layer.channels) * size
+    space = layer.image + index * layer.image_size * size
     for i in range(images):
-        _input_gradient(layer, dz + i * pixels * outputs * size, windows, space, size, _like)
-        out = array_at(layer.d_input + (first + i) * height * width * size, height, width, _like)
-        for r in range(height):
-            row = array_at(inside + r * padded_row * size, 1, width, _like)[0]
-            for j in range(width):
-                out[r, j] = row[j]
+        dz_i = dz + i * pixels * outputs * size
+        dx = layer.d_input + (first + i) * layer.height * layer.width * layer.channels * size
+        if layer.turned != 0:
+            _turned_gradient(layer, dz_i, dx, space, size, _like)
+        else:
+            _scattered_gradient(layer, dz_i, dx, space, windows, size, _like)
 
 
 def _update(at: int, _: int) -> None:
@@ -280,12 +301,25 @@ def _update(at: int, _: int) -> None:
 
 
 def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights."""
-    layer = Conv2D(Task(at).row)
+    """Write the transposed weights; if they are to be turned round, for each tap by itself."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
     call = Transposition()
-    call.a, call.a_row, call.c, call.c_row = layer.W, layer.outputs, layer.transposed, _taps(layer)
-    call.rows, call.columns = _taps(layer), layer.outputs
-    call_job(layer.transposition, call.address, 0)
+    if layer.turned == 0:
+        call.a, call.a_row, call.c, call.c_row = layer.W, layer.outputs, layer.transposed, _taps(layer)
+        call.rows, call.columns = _taps(layer), layer.outputs
+        call_job(layer.transposition, call.address, 0)
+        return
+    count, each = layer.kernel_rows * layer.kernel_columns, layer.channels * layer.outputs * step.itemsize
+    call.a_row, call.c_row, call.rows, call.columns = (
+        layer.outputs,
+        layer.channels,
+        layer.channels,
+        layer.outputs,
+    )
+    for i in range(count):
+        call.a, call.c = layer.W + i * each, layer.transposed + (count - 1 - i) * each
+        call_job(layer.transposition, call.address, 0)
 
 
 add_border = Part(_add_border, place_rows)
