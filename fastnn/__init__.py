@@ -85,6 +85,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
+    "Conv2D",
     "CrossEntropy",
     "Data",
     "Dataset",
