@@ -225,6 +225,8 @@ def _cut_border(at: int, index: int) -> None:
     )  # fmt: skip
 
 
+POOL = {"max": max_pool, "average": average_pool}
+POOL_BACKWARD = {"max": max_pool_backward, "average": average_pool_backward}
 forward = {"max": Part(_forward, max_pool), "average": Part(_forward, average_pool)}
 backward = {
     "max": Part(_max_backward, max_pool_backward),
