@@ -44,8 +44,8 @@ class Embedding(Layer):
     weight_init : str or WeightInitializer, default="normal"
         A name for ``initialize_weights``, or a function of a shape; by default standard normal numbers.
     axis : {-1, 1}, default=-1
-        Where the features of ``X (n, t)`` go: -1 gives ``(n, t, n_out)``, and 1 ``(n, n_out, t)``, which
-        recurrent layers take.
+        Where the features go: for ``X (n, t)``, -1 gives ``(n, t, n_out)``, 1 gives ``(n, n_out, t)``,
+        which recurrent layers take.
     padding_index : int, optional
         A number whose row is zeros and stays so: it gets no gradient.
 
@@ -181,7 +181,7 @@ class Embedding(Layer):
         if parameters.keys() != {"W"}:
             names = ", ".join(map(repr, parameters)) or "nothing"
             raise ValueError(f"parameters must hold 'W'; it holds {names}")
-        W = parameters["W"]
+        W: Array = parameters["W"]
         if W.shape != self._size or W.dtype != (self.dtype or W.dtype):
             raise ValueError(
                 f"parameters['W'] is {W.dtype} of shape {W.shape}; "

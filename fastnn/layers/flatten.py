@@ -119,4 +119,3 @@ class Flatten(Layer):
         if dy.shape != (shape := self.check_input(in_dims)):
             raise ValueError(f"dLdY must have the output's shape {shape}, got {dy.shape}")
         return restore(dy.copy().reshape(in_dims), dLdY)
-

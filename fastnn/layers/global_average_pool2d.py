@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from fastnn._changes import Changes
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore

@@ -33,7 +33,7 @@ class Pool2D(Layer):
         Y[n, i, j, c] = f(X_pad[n, i s : i s + kh, j s : j s + kw, c])    s the stride, f max or mean
 
     for images ``X (n, height, width, channels)`` with ``pad = (ph, pw)`` rows and columns of zeros on
-    each side. There are ``(height + 2 ph - kh) // s + 1`` rows of windows, and as many columns likewise.
+    each side. There are ``(height + 2 ph - kh) // s + 1`` rows of windows, and columns likewise.
     Pixels that are left over at the bottom and right are in no window; their gradient is 0.
 
     The zeros take part: they are the maximum of a window of negative numbers, whose gradient is then

@@ -100,7 +100,7 @@ class Windows:
         return dx
 
     def compile(self, to: Blueprint, mode: str, pad: tuple[int, int] = (0, 0)) -> None:
-        """Write the step of a layer; the images have a border of ``pad`` pixels that the input lacks."""
+        """Write the step of a layer; a border of ``pad`` pixels is added to its input."""
         source = to.input
         port = to.output = to.port(self.out, gradient=source.gradient != 0)
         x: Any = source

@@ -23,9 +23,7 @@ def _sizes(size: int, height: int, width: int, kh: int, kw: int, stride: int) ->
 
 
 @exact
-def max_pool(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, out: Array
-) -> None:
+def max_pool(x: Array, height: int, width: int, kh: int, kw: int, stride: int, out: Array) -> None:
     """Write the maximum of each window, NaN if it holds one.
 
     x ``(n, height * width * channels)``; out ``(n, rows * columns * channels)``.
@@ -39,9 +37,7 @@ def max_pool(
 
 
 @exact
-def average_pool(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, out: Array
-) -> None:
+def average_pool(x: Array, height: int, width: int, kh: int, kw: int, stride: int, out: Array) -> None:
     """Write the mean of each window; arrays as in :func:`max_pool`."""
     channels, rows, columns = _sizes(x.shape[1], height, width, kh, kw, stride)
     line, out_line = width * channels, columns * channels
@@ -225,8 +221,8 @@ def _cut_border(at: int, index: int) -> None:
     )  # fmt: skip
 
 
-POOL = {"max": max_pool, "average": average_pool}
-POOL_BACKWARD = {"max": max_pool_backward, "average": average_pool_backward}
+POOL: dict[str, Any] = {"max": max_pool, "average": average_pool}
+POOL_BACKWARD: dict[str, Any] = {"max": max_pool_backward, "average": average_pool_backward}
 forward = {"max": Part(_forward, max_pool), "average": Part(_forward, average_pool)}
 backward = {
     "max": Part(_max_backward, max_pool_backward),

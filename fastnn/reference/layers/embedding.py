@@ -12,7 +12,7 @@ from fastnn.weights import initialize_weights
 
 def rows_of(x: Array, rows: int) -> Array:
     """Numbers as integers; what is not in the table becomes the nearest, NaN 0."""
-    return np.clip(np.nan_to_num(x, nan=0.0), 0, rows - 1).astype(int)
+    return np.asarray(np.clip(np.nan_to_num(x, nan=0.0), 0, rows - 1), int)
 
 
 def embed(x: Array, table: Array, last: bool) -> Array:
@@ -21,9 +21,7 @@ def embed(x: Array, table: Array, last: bool) -> Array:
     return (out if last else out.transpose(0, 2, 1)).reshape(len(x), -1)
 
 
-def embed_backward(
-    x: Array, rows: int, first: int, padding: int, last: bool, dy: Array
-) -> Array:
+def embed_backward(x: Array, rows: int, first: int, padding: int, last: bool, dy: Array) -> Array:
     """Sum the gradients of each row's uses; here for a table of five rows, from ``first`` on."""
     numbers = rows_of(x, rows)
     n, t = x.shape

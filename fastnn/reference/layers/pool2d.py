@@ -19,13 +19,13 @@ def windows(x: Array, kh: int, kw: int, stride: int) -> Array:
 def max_pool(x: Array, height: int, width: int, kh: int, kw: int, stride: int) -> Array:
     """Maxima of windows; an image is a row of x."""
     images = x.reshape(len(x), height, width, -1)
-    return windows(images, kh, kw, stride).max(axis=3).reshape(len(x), -1)
+    return np.reshape(windows(images, kh, kw, stride).max(axis=3), (len(x), -1))
 
 
 def average_pool(x: Array, height: int, width: int, kh: int, kw: int, stride: int) -> Array:
     """Means of windows."""
     images = x.reshape(len(x), height, width, -1)
-    return windows(images, kh, kw, stride).mean(axis=3).reshape(len(x), -1)
+    return np.reshape(windows(images, kh, kw, stride).mean(axis=3), (len(x), -1))
 
 
 def max_pool_backward(
@@ -42,9 +42,7 @@ def max_pool_backward(
     return dx.reshape(len(x), -1)
 
 
-def average_pool_backward(
-    dy: Array, height: int, width: int, kh: int, kw: int, stride: int
-) -> Array:
+def average_pool_backward(dy: Array, height: int, width: int, kh: int, kw: int, stride: int) -> Array:
     """Give each pixel its share of each window's gradient."""
     rows, columns = (height - kh) // stride + 1, (width - kw) // stride + 1
     shares = dy.reshape(len(dy), rows, columns, -1) / (kh * kw)
@@ -136,9 +134,7 @@ TWINS = {
     "pool2d.max_pool_backward": Twin(
         max_pool_backward, (images, *_POOL, pooled), (windows,), outputs=(images,)
     ),
-    "pool2d.average_pool_backward": Twin(
-        average_pool_backward, (pooled, *_POOL), outputs=(images,)
-    ),
+    "pool2d.average_pool_backward": Twin(average_pool_backward, (pooled, *_POOL), outputs=(images,)),
     "pool2d.add_border": Twin(add_border, (images, *_BORDER), outputs=(bordered,)),
     "pool2d.cut_border": Twin(cut_border, (bordered, *_BORDER), outputs=(images,)),
 }
