@@ -40,6 +40,7 @@ from fastnn.datasets import (
     load_mnist,
 )
 from fastnn.layers import (
+    Conv2D,
     Dropout,
     Embedding,
     Flatten,

@@ -22,7 +22,6 @@ from fastnn.kernels.compiling.jit import inner, kernel
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.rows import LANES, SHORT, add
 from fastnn.kernels.step import threads
-from fastnn.kernels.step.plan import Step, Task
 
 CHUNK = 8192  # elements: a few microseconds of work, and three arrays of it in the first-level cache
 # Bytes of an array from which on several cores are used. A loop on two costs about 2.5 us more than the
@@ -171,30 +170,6 @@ def _share(n: int, k: int, together: int) -> int:
     threads_ = threads.pool().n_threads
     chunks = -(-n * k // (CHUNK * threads_)) * threads_
     return -(-n // (chunks * together)) * together
-
-
-@kernel
-def _run_task(control, job, task, count):
-    threads.parallel_for(control, job, task, count)
-
-
-def is_small(array: Array) -> bool:
-    """Return whether one call does an array's rows; for others there is :func:`phase`."""
-    return array.nbytes < SMALL or not jit.COMPILED
-
-
-def phase(part: Any, row: Array, n: int, width: int, dtype: np.dtype[Any]) -> None:
-    """Do a layer's phase over blocks of rows, as a compiled step does, for ``n`` rows of ``width``.
-
-    ``part``: a :class:`fastnn.kernels.step.parts.Part`; ``row``: the record that it works on.
-    """
-    pool = threads.pool()
-    rows = _share(n, width, 1)
-    step = Step.make(n=n, itemsize=dtype.itemsize, block_rows=rows)
-    task = Task.make(step=step.ctypes.data, row=row.ctypes.data)
-    job = part.address(dtype)
-    pool.wake()
-    _run_task(pool.control, job, task.ctypes.data, -(-n // rows))
 
 
 def elementwise(function: Any, *arrays: Array, parameter: float | None = None) -> None:

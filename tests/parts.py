@@ -33,6 +33,14 @@ SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
         (3,),
         [{"name": "embedding", "n_in": 6, "n_out": 4, "padding_index": 2}, {"name": "flatten"}],
     ),
+    "conv2d": (
+        (6, 7, 2),
+        [
+            {"name": "conv2d", "n_out": 3, "kernel_shape": (3, 2)},
+            {"name": "conv2d", "n_out": 2, "kernel_shape": 3, "stride": 2, "pad": "valid"},
+            {"name": "flatten"},
+        ],
+    ),
 }
 
 

@@ -1,10 +1,12 @@
 """Layers. One file a layer; a new one gets a row in the table below."""
 
+import inspect
 from typing import Any
 
 from fastnn._own import call
 from fastnn._validation import choose
 from fastnn.layers.base import Layer
+from fastnn.layers.conv2d import Conv2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
 from fastnn.layers.embedding import Embedding
@@ -14,6 +16,7 @@ from fastnn.layers.layer_norm import LayerNorm
 from fastnn.layers.pool2d import Pool2D
 
 __all__ = [
+    "Conv2D",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -29,6 +32,7 @@ LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "conv2d": Conv2D,
     "pool2d": Pool2D,
     "flatten": Flatten,
     "global_average_pool2d": GlobalAveragePool2D,
@@ -45,17 +49,17 @@ def initialize_layer(
     stride: int | None = None,
     pad: str | int | tuple[int, int] | None = None,
     mode: str | None = None,
-    keep_dim: str | int | None = None,
-    l2: float = 0.0,
-    eps: float = 1e-5,
-    rate: float = 0.5,
+    keep_dim: Any = None,
+    l2: float | None = None,
+    eps: float | None = None,
+    rate: float | None = None,
     n_in: int | None = None,
     axis: int | None = None,
     padding_index: int | None = None,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
-    None stands for the constructor's default.
+    None stands for the default of the layer's class.
 
     Raises
     ------
@@ -63,24 +67,24 @@ def initialize_layer(
         If no layer has that name; the message lists those there are.
     """
     kind = choose("layer", name, LAYERS)
-    optional = {
+    given: dict[str, Any] = {
+        "activation": activation,
         "weight_init": weight_init,
+        "n_out": n_out,
+        "kernel_shape": kernel_shape,
         "stride": stride,
         "pad": pad,
         "mode": mode,
         "keep_dim": keep_dim,
+        "l2": l2,
+        "eps": eps,
+        "rate": rate,
+        "n_in": n_in,
         "axis": axis,
+        "padding_index": padding_index,
     }
+    required = {n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty}
     layer: Layer = call(
-        kind,
-        activation=activation,
-        n_out=n_out,
-        kernel_shape=kernel_shape,
-        l2=l2,
-        eps=eps,
-        rate=rate,
-        n_in=n_in,
-        padding_index=padding_index,
-        **{argument: value for argument, value in optional.items() if value is not None},
+        kind, **{name: x for name, x in given.items() if x is not None or name in required}
     )
     return layer

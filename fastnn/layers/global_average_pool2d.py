@@ -10,8 +10,8 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore
 from fastnn.blueprint import Blueprint
 from fastnn.layers.base import Layer
+from fastnn.layers.pooling import Windows
 from fastnn.layers.state import Parameters
-from fastnn.layers.windows import Windows
 
 
 class GlobalAveragePool2D(Layer):

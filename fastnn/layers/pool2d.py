@@ -13,8 +13,9 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
 from fastnn.blueprint import Blueprint
 from fastnn.layers.base import Layer
+from fastnn.layers.pooling import Windows
 from fastnn.layers.state import Parameters
-from fastnn.layers.windows import Windows, padding, pair
+from fastnn.layers.windows import padding, pair
 
 _MODES: dict[str, Callable[..., Any]] = {"max": np.max, "average": np.mean}
 

@@ -8,6 +8,7 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 from fastnn.reference import activations
 from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
 from fastnn.reference.layers import (
+    Conv2D,
     Dropout,
     Embedding,
     Flatten,
@@ -28,6 +29,7 @@ __all__ = [
     "SGD",
     "Adam",
     "BinaryCrossEntropy",
+    "Conv2D",
     "CrossEntropy",
     "Dropout",
     "Embedding",

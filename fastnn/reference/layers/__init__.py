@@ -4,6 +4,7 @@ from typing import Any
 
 from fastnn._validation import choose
 from fastnn.reference.layers.base import Layer
+from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
 from fastnn.reference.layers.embedding import Embedding
@@ -14,6 +15,7 @@ from fastnn.reference.layers.pool2d import Pool2D
 
 __all__ = [
     "LAYERS",
+    "Conv2D",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -29,6 +31,7 @@ LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "conv2d": Conv2D,
     "pool2d": Pool2D,
     "flatten": Flatten,
     "global_average_pool2d": GlobalAveragePool2D,
