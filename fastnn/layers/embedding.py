@@ -86,6 +86,13 @@ class Embedding(Layer):
         self.padding_index = padding_index
         self.init_weights = weight_init if callable(weight_init) else initialize_weights(weight_init)
 
+    @classmethod
+    def of(cls, W: Array, axis: int = -1, padding_index: int | None = None) -> "Embedding":
+        """Return a layer with a copy of a table ``W (n_in, n_out)``."""
+        layer = cls(W.shape[0], W.shape[1], axis=axis, padding_index=padding_index)
+        layer.adopt(Parameters(W=W), W.shape[0], W.dtype)
+        return layer
+
     def __repr__(self) -> str:
         init = self.init_weights
         usual = type(init) is Normal and (init.mean, init.std) == (0.0, 1.0)
