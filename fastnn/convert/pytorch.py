@@ -26,8 +26,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     ----------
     net : NeuralNetwork
         Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded. The
-        module gets copies of its parameters, in their dtype.
+        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
+        The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
         ``torch.nn.BCEWithLogitsLoss`` hold themselves. Without it the outputs are those of ``net``.
@@ -36,7 +36,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     -------
     torch.nn.Sequential
         ``Linear`` and activation by turns; a linear activation is no module. The arc tangent, pooling
-        and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the gradient of torch's ReLU is 0, here it is 1.
+        and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the
+        gradient of torch's ReLU is 0, here it is 1.
 
     Raises
     ------

@@ -69,7 +69,8 @@ def network(
     activations: list[Activation | None] = []
     for step in steps:
         if isinstance(step, Layer):
-            if type(step) is not Flatten or affine:  # first, it is of rows or makes them of what comes
+            # One that nothing but affine maps go before is of rows.
+            if type(step) is not Flatten or any(isinstance(before, Layer) for before in affine):
                 affine.append(step)
                 activations.append(None)
         elif isinstance(step, Affine):
@@ -88,9 +89,10 @@ def network(
         raise TypeError(
             f"parameters must all be float32 or all float64, got {', '.join(sorted(dtypes))}"
         )
-    made, activations[-1] = _loss(activations[-1], loss, logits)
-    if isinstance(affine[-1], Layer):
+    last = activations[-1]
+    if last is None:
         raise TypeError(f"{type(affine[-1]).__name__} comes last; here a linear layer does")
+    made, activations[-1] = _loss(last, loss, logits)
     layers: list[Layer] = []
     for step, activation in zip(affine, activations, strict=True):
         if isinstance(step, Affine):
