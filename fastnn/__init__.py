@@ -44,9 +44,26 @@ from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model, load
-from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    RMSProp,
+    initialize_optimizer,
+)
 from fastnn.saving.tensors import SavedModelError
-from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
+from fastnn.schedulers import (
+    Cosine,
+    Exponential,
+    LinearWarmup,
+    OneCycle,
+    ReduceOnPlateau,
+    Scheduler,
+    StepDecay,
+    initialize_scheduler,
+)
 from fastnn.tables import load_csv
 from fastnn.utils import (
     AttrDict,
@@ -80,11 +97,13 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AdamW",
     "ArcTan",
     "AttrDict",
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
+    "Cosine",
     "CrossEntropy",
     "Data",
     "Dataset",
@@ -103,18 +122,23 @@ __all__ = [
     "LeakyReLU",
     "LearningRateLog",
     "Linear",
+    "LinearWarmup",
     "LiveCurve",
     "LogSoftMax",
     "Logger",
     "Loss",
     "ModelCheckpoint",
+    "Nadam",
     "NeuralNetwork",
     "Normal",
+    "OneCycle",
     "Ones",
     "Optimizer",
     "Preset",
     "ProgressBar",
+    "RMSProp",
     "ReLU",
+    "ReduceOnPlateau",
     "SavedModelError",
     "Scheduler",
     "SiLU",
@@ -122,6 +146,7 @@ __all__ = [
     "SoftMax",
     "Softplus",
     "Sparse",
+    "StepDecay",
     "TanH",
     "Uniform",
     "WeightInitializer",

@@ -20,9 +20,21 @@ MAX_DIMENSION = 2**31 - 1  # BLAS takes 32-bit sizes and would wrap silently
 
 
 def choose(kind: str, name: Any, table: Mapping[str, _T]) -> _T:
-    """Return ``table[name]``, or raise ``NotImplementedError`` listing the names there are."""
-    if isinstance(name, str) and name in table:
-        return table[name]
+    """Return the entry of :func:`canonical`'s name."""
+    return table[canonical(kind, name, table)]
+
+
+def canonical(kind: str, name: Any, table: Mapping[str, Any]) -> str:
+    """Return the table's key that is ``name`` in upper or lower case.
+
+    Raises ``NotImplementedError`` listing the names there are if there is none.
+    """
+    if isinstance(name, str):
+        if name in table:
+            return name
+        found = next((key for key in table if key.casefold() == name.casefold()), None)
+        if found is not None:
+            return found
     known = ", ".join(repr(key) for key in table)
     raise NotImplementedError(f"unknown {kind} {name!r}; known: {known}")
 

@@ -10,13 +10,22 @@ from fastnn.reference.activations import *  # noqa: F403  # all that its __all__
 from fastnn.reference.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
-from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.reference.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    RMSProp,
+    initialize_optimizer,
+)
 
 __all__ = [
     *activations.__all__,
     "L2",
     "SGD",
     "Adam",
+    "AdamW",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Dropout",
@@ -24,8 +33,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Loss",
+    "Nadam",
     "NeuralNetwork",
     "Optimizer",
+    "RMSProp",
     "initialize_layer",
     "initialize_loss",
     "initialize_model",

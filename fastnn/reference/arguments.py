@@ -123,6 +123,11 @@ def positive(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.uniform(0.1, 1, n * k)
 
 
+def large(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n k`` numbers between 2 and 3."""
+    return rng.uniform(2, 3, n * k)
+
+
 def probabilities(rng: np.random.Generator, n: int, k: int) -> Array:
     """Draw ``n`` distributions over ``k`` classes."""
     return rng.dirichlet(np.ones(k), n)

@@ -127,3 +127,34 @@ def adam(
     m = beta_1 * m + (1 - beta_1) * gradient
     v = beta_2 * v + (1 - beta_2) * gradient**2
     return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
+
+
+def nadam(
+    gradient: Array,
+    m: Array,
+    v: Array,
+    gradient_size: float,
+    step_size: float,
+    beta_1: float,
+    beta_2: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Both moments and the step."""
+    m = beta_1 * m + (1 - beta_1) * gradient
+    v = beta_2 * v + (1 - beta_2) * gradient**2
+    return m, v, np.asarray((gradient_size * gradient + step_size * m) / (np.sqrt(v) + eps))
+
+
+def rmsprop(gradient: Array, v: Array, alpha: float, eps: float) -> tuple[Array, Array]:
+    """Mean square and ``gradient / (sqrt(v) + eps)``."""
+    v = alpha * v + (1 - alpha) * gradient**2
+    return v, np.asarray(gradient / (np.sqrt(v) + eps))
+
+
+def rmsprop_centered(
+    gradient: Array, v: Array, mean: Array, alpha: float, eps: float
+) -> tuple[Array, Array, Array]:
+    """Mean square, mean, and the gradient over the standard deviation."""
+    v = alpha * v + (1 - alpha) * gradient**2
+    mean = alpha * mean + (1 - alpha) * gradient
+    return v, mean, np.asarray(gradient / (np.sqrt(np.abs(v - mean**2)) + eps))

@@ -22,6 +22,7 @@ from fastnn.reference.arguments import (
     class_weight,
     flat,
     labels,
+    large,
     many_labels,
     one_hot,
     positive,
@@ -75,6 +76,13 @@ _ROWS: dict[str, Twin] = {
     "optimizers.add_penalty": Twin(naive.add_penalty, (flat, 0.1, flat), updated=(0,)),
     "optimizers.adam": Twin(
         naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8), updated=(1, 2)
+    ),
+    "optimizers.nadam": Twin(
+        naive.nadam, (flat, flat, positive, 0.001, 0.002, 0.9, 0.999, 1e-8), updated=(1, 2)
+    ),
+    "optimizers.rmsprop": Twin(naive.rmsprop, (flat, positive, 0.99, 1e-8), updated=(1,)),
+    "optimizers.rmsprop_centered": Twin(
+        naive.rmsprop_centered, (flat, large, positive, 0.99, 1e-8), updated=(1, 2)
     ),
 }
 
