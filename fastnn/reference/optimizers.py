@@ -103,10 +103,10 @@ class AdamW(Adam):
 
 
 class Nadam(AdamW):
-    """Adam with Nesterov's momentum, which grows: ``mu(t) = beta_1 (1 - 0.96**(t momentum_decay) / 2)``.
+    """Adam with Nesterov's momentum, ``mu(t) = beta_1 (1 - 0.96**(t momentum_decay) / 2)``.
 
-    ``M(t) = mu(1) ... mu(t)``; ``delta = lr(epoch) / (sqrt(v_hat) + eps) times ((1 - mu(t)) / (1 - M(t))
-    gradient + mu(t+1) / (1 - M(t+1)) m)``.
+    ``delta = lr(epoch) / (sqrt(v_hat) + eps)`` times ``(1 - mu(t)) / (1 - M(t)) gradient + mu(t+1) /
+    (1 - M(t+1)) m``, where ``M(t) = mu(1) ... mu(t)``.
     """
 
     def __init__(
