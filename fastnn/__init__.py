@@ -41,7 +41,18 @@ from fastnn.datasets import (
 )
 from fastnn.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.logs import History, Logger
-from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import (
+    L2,
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    initialize_loss,
+)
 from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model, load
 from fastnn.optimizers import (
@@ -94,6 +105,8 @@ __all__ = [
     "ELU",
     "GELU",
     "L2",
+    "MAE",
+    "MSE",
     "SGD",
     "Activation",
     "Adam",
@@ -116,6 +129,7 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "History",
+    "Huber",
     "JSONLog",
     "Layer",
     "LayerNorm",
@@ -134,8 +148,10 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Optimizer",
+    "Poisson",
     "Preset",
     "ProgressBar",
+    "Quantile",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",

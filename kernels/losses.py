@@ -149,7 +149,7 @@ def l2(y: Array, y_hat: Array) -> float:
 
 
 @exact
-def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
+def l2_backward(y: Array, y_hat: Array, n: float, out: Array) -> None:
     """``out = (y_hat - y) / n`` over flat arrays."""
     scale = y.dtype.type(1) / y.dtype.type(n)
     for i in range(y.size):

@@ -45,7 +45,7 @@ LEVELS = [
 KERNELS = [
     ["compiling"],
     ["elementary", "emitted", "formulas", "rows", "random"],
-    ["activations", "softmax", "cross_entropy", "losses", "optimizers"],
+    ["activations", "softmax", "cross_entropy", "losses", "optimizers", "regression"],
     ["step"],
     ["parallel", "layers"],
     ["__init__"],

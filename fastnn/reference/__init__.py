@@ -8,7 +8,18 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 from fastnn.reference import activations
 from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
 from fastnn.reference.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
-from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.reference.losses import (
+    L2,
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    initialize_loss,
+)
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import (
     SGD,
@@ -21,6 +32,11 @@ from fastnn.reference.optimizers import (
 )
 
 __all__ = [
+    "Quantile",
+    "Poisson",
+    "Huber",
+    "MSE",
+    "MAE",
     *activations.__all__,
     "L2",
     "SGD",

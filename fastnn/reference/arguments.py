@@ -158,6 +158,11 @@ def class_weight(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.uniform(0.5, 1.5, k)
 
 
+def quantiles(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``k`` numbers between 0 and 1."""
+    return rng.uniform(0.1, 0.9, k)
+
+
 def square(rng: np.random.Generator, n: int, k: int) -> Array:
     """Draw ``(k, k)`` normal numbers."""
     return rng.normal(size=(k, k))

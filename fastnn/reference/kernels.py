@@ -158,3 +158,43 @@ def rmsprop_centered(
     v = alpha * v + (1 - alpha) * gradient**2
     mean = alpha * mean + (1 - alpha) * gradient
     return v, mean, np.asarray(gradient / (np.sqrt(np.abs(v - mean**2)) + eps))
+
+
+def mae(y: Array, y_hat: Array, n: int) -> tuple[Any, Array]:
+    """``sum(|y - y_hat|)`` and its gradient over n."""
+    return np.sum(np.abs(y - y_hat)), np.asarray(np.sign(y_hat - y) / n)
+
+
+def huber(y: Array, y_hat: Array, delta: float, n: int) -> tuple[Any, Array]:
+    """Sum of ``d**2 / 2`` or ``delta (|d| - delta / 2)``, and its gradient over n."""
+    d = y_hat - y
+    far = delta * (np.abs(d) - delta / 2)
+    return np.sum(np.where(np.abs(d) <= delta, d**2 / 2, far)), np.clip(d, -delta, delta) / n
+
+
+def poisson(y: Array, x: Array, n: int) -> tuple[Any, Array]:
+    """``sum(exp(x) - y x)`` and its gradient over n."""
+    return np.sum(np.exp(x) - y * x), np.asarray((np.exp(x) - y) / n)
+
+
+def poisson_rates(y: Array, rate: Array, n: int) -> tuple[Any, Array]:
+    """``sum(rate - y log(rate + eps))`` and its gradient over n."""
+    eps = 1e-8
+    return np.sum(rate - y * np.log(rate + eps)), np.asarray((1 - y / (rate + eps)) / n)
+
+
+def quantile(y: Array, y_hat: Array, levels: Array, n: int) -> tuple[Any, Array]:
+    """``sum(max(level d, (level - 1) d))`` and its gradient over n, by columns."""
+    d = y - y_hat
+    slope = np.where(d > 0, -levels, np.where(d < 0, 1 - levels, d))
+    return np.sum(np.maximum(levels * d, (levels - 1) * d)), np.asarray(slope / n)
+
+
+def distances(y: Array, y_hat: Array) -> Any:
+    """``sum(|y - y_hat|)``."""
+    return np.sum(np.abs(y - y_hat))
+
+
+def rate_distances(y: Array, x: Array) -> Any:
+    """``sum(|y - exp(x)|)``."""
+    return np.sum(np.abs(y - np.exp(x)))

@@ -17,7 +17,6 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn._validation import require_number
 from fastnn._version import __version__
-from fastnn.losses import CrossEntropy
 from fastnn.optimizers import Moments, Optimizer
 from fastnn.saving import architecture, random_state, tensors
 from fastnn.saving.tensors import SavedModelError
@@ -133,7 +132,7 @@ def _network(description: Mapping[str, Any], arrays: dict[str, Array], kind: typ
             except ValueError as error:
                 raise ValueError(f"layers.{i}: {error}") from None
         width = width if layer.n_out is None and layer.keeps_width else layer.n_out
-    if isinstance(model.loss, CrossEntropy) and width is not None:
+    if width is not None:
         model.loss.check_classes(width)
     gather(model)
     model.optimizer.epoch = int(require_number("epoch", description["epoch"], low=0))
