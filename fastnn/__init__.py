@@ -1,5 +1,6 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
+from fastnn._mlp import mlp
 from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn._warmup import warmup
@@ -30,6 +31,7 @@ from fastnn.callbacks import (
     LiveCurve,
     ModelCheckpoint,
     ProgressBar,
+    ReduceLROnPlateau,
 )
 from fastnn.convert import export_onnx, from_onnx, from_torch, to_torch
 from fastnn.datasets import (
@@ -99,6 +101,8 @@ from fastnn.weights import (
     initialize_weights,
 )
 
+Dense = FullyConnected  # as Keras calls it
+
 # `Constant` is a scheduler and an initialiser, `Identity` an activation and an initialiser: those
 # two are imported from their modules.
 __all__ = [
@@ -120,6 +124,7 @@ __all__ = [
     "CrossEntropy",
     "Data",
     "Dataset",
+    "Dense",
     "Dropout",
     "EarlyStopping",
     "Exponential",
@@ -154,6 +159,7 @@ __all__ = [
     "Quantile",
     "RMSProp",
     "ReLU",
+    "ReduceLROnPlateau",
     "ReduceOnPlateau",
     "SavedModelError",
     "Scheduler",
@@ -190,6 +196,7 @@ __all__ = [
     "load_csv",
     "load_digits",
     "load_mnist",
+    "mlp",
     "normalize",
     "set_num_threads",
     "standardize",

@@ -171,6 +171,21 @@ def as_weights(value: Any, n: int) -> Array:
     return weights
 
 
+def rows_before(validation_split: Any, n: int) -> int:
+    """Return how many of ``n`` rows are left to train on if the last share of them is held out.
+
+    Raises ``ValueError`` for a share that is not between 0 and 1, or leaves one part without rows.
+    """
+    share = require_number("validation_split", validation_split, low=0.0, high=1.0)
+    kept = math.floor(n * (1.0 - share) + 1e-9)
+    if not 0 < kept < n:
+        raise ValueError(
+            f"validation_split={validation_split!r} of {n} rows leaves {kept} to train on and "
+            f"{n - kept} to validate on; both need some"
+        )
+    return kept
+
+
 def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]:
     """Return two arrays of one shape in their common float dtype, for kernels; see :func:`as_float`."""
     first, second = as_float(a, names[0], unlock=True), as_float(b, names[1], unlock=True)

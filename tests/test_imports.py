@@ -36,7 +36,7 @@ LEVELS = [
     ["summary", "callbacks"],
     ["training"],
     ["models", "many"],
-    ["_warmup", "convert", "sklearn", "_csv", "tables"],
+    ["_mlp", "_warmup", "convert", "sklearn", "_csv", "tables"],
     ["reference"],
     ["bench"],
     ["cli"],
