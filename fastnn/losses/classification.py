@@ -1,5 +1,7 @@
 """Cross-entropies."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fastnn._typing import Array, ArrayLike
@@ -12,6 +14,17 @@ from fastnn.kernels.rows import SHORT
 from fastnn.kernels.step import losses as parts
 from fastnn.kernels.step.parts import Part
 from fastnn.losses.base import Loss, batch, target_rows
+
+
+def _class_weights(given: ArrayLike | None) -> Array | None:
+    """Return classes' weights as a read-only array, or None."""
+    if given is None:
+        return None
+    weights = as_float(given, "class_weight", np.dtype(np.float64)).copy()
+    if weights.ndim != 1:
+        raise ValueError(f"class_weight must have shape (classes,), got {weights.shape}")
+    weights.flags.writeable = False
+    return weights
 
 
 class CrossEntropy(Loss):
@@ -43,13 +56,7 @@ class CrossEntropy(Loss):
     ) -> None:
         self.name = name
         self._smoothing = require_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
-        self._class_weight = None
-        if class_weight is not None:
-            weights = as_float(class_weight, "class_weight", np.dtype(np.float64)).copy()
-            if weights.ndim != 1:
-                raise ValueError(f"class_weight must have shape (classes,), got {weights.shape}")
-            weights.flags.writeable = False
-            self._class_weight = weights
+        self._class_weight = _class_weights(class_weight)
 
     @property
     def label_smoothing(self) -> float:
@@ -115,25 +122,57 @@ class BinaryCrossEntropy(Loss):
     For targets and probabilities of any shape ``(n, ...)``; each entry of a row is a question of its
     own. The gradient is ``((1 - Y) / (1 - Y_hat) - Y / Y_hat) / n``, with ``eps`` and quotients 0 / 0
     as in :class:`CrossEntropy`. A model that ends in a sigmoid takes both from the logits, exactly.
+
+    Parameters
+    ----------
+    class_weight : array_like (2,), optional
+        What an error counts where the answer is no, and where it is yes: the factors of ``1 - Y`` and
+        ``Y``. The mean stays one over the rows.
     """
 
     fuses = Sigmoid
 
-    def __init__(self, name: str = "binary_cross_entropy") -> None:
+    def __init__(
+        self, name: str = "binary_cross_entropy", *, class_weight: ArrayLike | None = None
+    ) -> None:
         self.name = name
+        self._class_weight = _class_weights(class_weight)
+        if self._class_weight is not None and self._class_weight.size != 2:
+            raise ValueError(
+                f"class_weight of yes and no must be 2 numbers, got {self._class_weight.size}"
+            )
+
+    @property
+    def class_weight(self) -> Array | None:
+        """The weights of no and yes, read-only, or None."""
+        return self._class_weight
 
     def part(self, fused: bool, n_out: int) -> Part:
+        if self._class_weight is not None:
+            return parts.weighted_sigmoid_loss if fused else parts.weighted_yes_no_loss
         return parts.sigmoid_loss if fused else parts.yes_no_loss
+
+    def parameters(self, n_out: int) -> Sequence[float]:
+        return () if self._class_weight is None else tuple(self._class_weight.tolist())
 
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
         y, y_hat, n = batch(Y, Y_hat)
         y, y_hat = y.reshape(-1), y_hat.reshape(-1)
+        if self._class_weight is not None:
+            no, yes = self.parameters(1)
+            total = kernels.weighted_yes_no_cross_entropy(y, y_hat, no, yes)
+            return float(total) / n if n else np.nan
         return float(kernels.yes_no_cross_entropy(y, y_hat)) / n if n else np.nan
 
     def backward(self, Y: ArrayLike, Y_hat: ArrayLike) -> Array:
         y, y_hat, n = batch(Y, Y_hat)
         out = np.empty_like(y)
-        kernels.yes_no_cross_entropy_backward(y.reshape(-1), y_hat.reshape(-1), n, out.reshape(-1))
+        y, y_hat, flat = y.reshape(-1), y_hat.reshape(-1), out.reshape(-1)
+        if self._class_weight is None:
+            kernels.yes_no_cross_entropy_backward(y, y_hat, n, flat)
+        else:
+            no, yes = self.parameters(1)
+            kernels.weighted_yes_no_cross_entropy_backward(y, y_hat, no, yes, n, flat)
         return restore(out, Y, Y_hat)
 
     def from_logits(self, Y: Array, Z: Array) -> tuple[float, Array]:
@@ -143,5 +182,12 @@ class BinaryCrossEntropy(Loss):
         """
         y, z, n = batch(Y, Z, ("Y", "Z"))
         dZ = np.empty_like(z)
-        total = sum_elementwise(kernels.binary_cross_entropy, z, y, dZ)
+        if self._class_weight is None:
+            total = sum_elementwise(kernels.binary_cross_entropy, z, y, dZ)
+        else:
+            (no, yes), flat = self.parameters(1), z.reshape(-1)
+            found = kernels.weighted_binary_cross_entropy(
+                flat, y.reshape(-1), no, yes, n, dZ.reshape(-1)
+            )
+            total = float(found)
         return (total / n if n else np.nan), dZ

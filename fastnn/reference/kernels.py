@@ -198,3 +198,22 @@ def distances(y: Array, y_hat: Array) -> Any:
 def rate_distances(y: Array, x: Array) -> Any:
     """``sum(|y - exp(x)|)``."""
     return np.sum(np.abs(y - np.exp(x)))
+
+
+def weighted_binary_cross_entropy(
+    z: Array, y: Array, no: float, yes: float, n: int
+) -> tuple[Any, Array]:
+    """Sigmoid, then ``-sum(yes y log(s) + no (1 - y) log(1 - s))``, then the gradient over n."""
+    s = reference.Sigmoid().forward(z)
+    loss = -np.sum(yes * y * np.log(s) + no * (1 - y) * np.log(1 - s))
+    return loss, np.asarray((no * (1 - y) * s - yes * y * (1 - s)) / n)
+
+
+def weighted_yes_no_cross_entropy(y: Array, p: Array, no: float, yes: float) -> Any:
+    """``-sum(yes y log(p + eps) + no (1 - y) log(1 - p + eps))``."""
+    return yes * cross_entropy(y, p) + no * cross_entropy(1 - y, 1 - p)
+
+
+def weighted_yes_no_cross_entropy_backward(y: Array, p: Array, no: float, yes: float, n: int) -> Array:
+    """``(no (1 - y) / (1 - p) - yes y / p) / n``."""
+    return np.asarray((no * (1 - y) / (1 - p) - yes * y / p) / n)

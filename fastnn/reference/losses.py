@@ -57,18 +57,24 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """``-sum(Y log(Y_hat + eps) + (1 - Y) log(1 - Y_hat + eps)) / n``, entry by entry.
+    """``-sum(b Y log(Y_hat + eps) + a (1 - Y) log(1 - Y_hat + eps)) / n``, entry by entry.
 
-    The gradient is ``((1 - Y) / (1 - Y_hat) - Y / Y_hat) / n``.
+    ``a, b`` is ``class_weight``, of no and yes. The gradient is
+    ``(a (1 - Y) / (1 - Y_hat) - b Y / Y_hat) / n``.
     """
 
+    def __init__(self, name: str, class_weight: Any = (1.0, 1.0)) -> None:
+        super().__init__(name)
+        self.class_weight = class_weight
+
     def forward(self, Y: Array, Y_hat: Array) -> float:
-        eps = np.finfo(float).eps
-        yes, no = Y * np.log(Y_hat + eps), (1 - Y) * np.log(1 - Y_hat + eps)
+        eps, (a, b) = np.finfo(float).eps, self.class_weight
+        yes, no = b * Y * np.log(Y_hat + eps), a * (1 - Y) * np.log(1 - Y_hat + eps)
         return float(-np.sum(yes + no) / Y.shape[0])
 
     def backward(self, Y: Array, Y_hat: Array) -> Array:
-        return np.asarray(((1 - Y) / (1 - Y_hat) - Y / Y_hat) / Y.shape[0])
+        a, b = self.class_weight
+        return np.asarray((a * (1 - Y) / (1 - Y_hat) - b * Y / Y_hat) / Y.shape[0])
 
 
 class L2(Loss):

@@ -66,6 +66,17 @@ _ROWS: dict[str, Twin] = {
     "losses.yes_no_cross_entropy_backward": Twin(
         naive.yes_no_cross_entropy_backward, (positive, positive, batch)
     ),
+    "losses.weighted_binary_cross_entropy": Twin(
+        naive.weighted_binary_cross_entropy,
+        (flat, positive, 0.5, 2.0, batch),
+        (reference.Sigmoid.forward,),
+    ),
+    "losses.weighted_yes_no_cross_entropy": Twin(
+        naive.weighted_yes_no_cross_entropy, (positive, positive, 0.5, 2.0)
+    ),
+    "losses.weighted_yes_no_cross_entropy_backward": Twin(
+        naive.weighted_yes_no_cross_entropy_backward, (positive, positive, 0.5, 2.0, batch)
+    ),
     "losses.wrong_answers": Twin(naive.wrong_answers, (positive, flat, 0.0)),
     "losses.target_rows": Twin(naive.target_rows, (one_hot, 0.1, class_weight)),
     "losses.weigh_rows": Twin(naive.weigh_rows, (rows, sample_weight), updated=(0,)),

@@ -55,6 +55,23 @@ def _yes_no_loss(at: int, _: int) -> None:
     losses.yes_no_cross_entropy_backward(y, p, call.batch, _flat(call.gradient, call, _like))
 
 
+def _weighted_sigmoid_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, z = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    no, yes, dz = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
+    stats[0] = _kernel(z, y, no, yes, call.batch, _flat(dz, call, _like))
+    stats[1] = losses.wrong_answers(y, z, 0.0)
+
+
+def _weighted_yes_no_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, p = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    no, yes, dp = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
+    stats[0] = _kernel(y, p, no, yes)
+    stats[1] = losses.wrong_answers(y, p, 0.5)
+    losses.weighted_yes_no_cross_entropy_backward(y, p, no, yes, call.batch, _flat(dp, call, _like))
+
+
 def _l2_loss(at: int, _: int) -> None:
     call = LossRows(at)
     stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
@@ -111,6 +128,8 @@ softmax_loss_long = Part(_softmax_loss, cross_entropy.softmax_cross_entropy_long
 probability_loss = Part(_probability_loss, losses.cross_entropy)
 sigmoid_loss = Part(_sigmoid_loss, losses.binary_cross_entropy)
 yes_no_loss = Part(_yes_no_loss, losses.yes_no_cross_entropy)
+weighted_sigmoid_loss = Part(_weighted_sigmoid_loss, losses.weighted_binary_cross_entropy)
+weighted_yes_no_loss = Part(_weighted_yes_no_loss, losses.weighted_yes_no_cross_entropy)
 l2_loss = Part(_l2_loss, losses.l2)
 mse_loss = Part(_mse_loss, losses.l2)
 mae_loss = Part(_mean_loss, regression.mae)
