@@ -38,13 +38,15 @@ class LayerStack(CheckedLayers):
         self,
         loss: str | Loss,
         layer_args: Sequence[Mapping[str, Any] | Layer],
-        optimizer_args: Mapping[str, Any] | Optimizer,
+        optimizer_args: str | Mapping[str, Any] | Optimizer,
         logger: Logger | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
     ) -> None:
         self.optimizer = _own.as_part(
-            optimizer_args, lambda mapping: initialize_optimizer(**mapping), "update"
+            {"name": optimizer_args} if isinstance(optimizer_args, str) else optimizer_args,
+            lambda mapping: initialize_optimizer(**mapping),
+            "update",
         )
         self.loss = _own.as_part(loss, initialize_loss, "forward", "backward")
         self.layer_args = layer_args
