@@ -96,6 +96,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
+    "Conv2D",
     "CrossEntropy",
     "Data",
     "Dataset",
