@@ -39,7 +39,15 @@ from fastnn.datasets import (
     load_digits,
     load_mnist,
 )
-from fastnn.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Dropout,
+    FullyConnected,
+    Layer,
+    LayerNorm,
+    initialize_layer,
+)
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
@@ -82,6 +90,8 @@ __all__ = [
     "Adam",
     "ArcTan",
     "AttrDict",
+    "BatchNorm1D",
+    "BatchNorm2D",
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",

@@ -5,16 +5,27 @@ from typing import Any
 from fastnn._own import call
 from fastnn._validation import choose
 from fastnn.layers.base import Layer
+from fastnn.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
 from fastnn.layers.layer_norm import LayerNorm
 
-__all__ = ["Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "BatchNorm1D",
+    "BatchNorm2D",
+    "Dropout",
+    "FullyConnected",
+    "Layer",
+    "LayerNorm",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "batchnorm1d": BatchNorm1D,
+    "batchnorm2d": BatchNorm2D,
 }
 
 
@@ -29,10 +40,13 @@ def initialize_layer(
     mode: str | None = None,
     keep_dim: str = "first",
     l2: float = 0.0,
-    eps: float = 1e-5,
+    eps: float | None = None,
     rate: float = 0.5,
+    momentum: float | None = 0.95,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
+
+    None, for ``eps`` and ``momentum``, stands for the default of the layer's constructor.
 
     Raises
     ------
@@ -40,6 +54,7 @@ def initialize_layer(
         If no layer has that name; the message lists those there are.
     """
     kind = choose("layer", name, LAYERS)
+    chosen = {"eps": eps, "momentum": momentum}
     layer: Layer = call(
         kind,
         activation=activation,
@@ -51,7 +66,7 @@ def initialize_layer(
         mode=mode,
         keep_dim=keep_dim,
         l2=l2,
-        eps=eps,
         rate=rate,
+        **{argument: value for argument, value in chosen.items() if value is not None},
     )
     return layer

@@ -4,16 +4,28 @@ from typing import Any
 
 from fastnn._validation import choose
 from fastnn.reference.layers.base import Layer
+from fastnn.reference.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
 from fastnn.reference.layers.layer_norm import LayerNorm
 
-__all__ = ["LAYERS", "Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "LAYERS",
+    "BatchNorm1D",
+    "BatchNorm2D",
+    "Dropout",
+    "FullyConnected",
+    "Layer",
+    "LayerNorm",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "batchnorm1d": BatchNorm1D,
+    "batchnorm2d": BatchNorm2D,
 }
 
 

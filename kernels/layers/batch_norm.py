@@ -1,0 +1,334 @@
+"""Batch normalisation of the columns of ``(m, d)`` arrays, ``d >= 1``, and its gradient.
+
+Rows are samples, or pixels of samples; statistics are those of each column, in float64. Blocks of rows
+are reduced by themselves, then merged in their order, so that no result depends on who reduces them.
+In a block, sums are of deviations from one of its own numbers, of few rows at a time, and the moments
+of these are merged: columns far from zero lose no digits, and constant columns have variance 0.
+
+Narrow rows are taken several at a time, as one long row, so that loops are as long as vectors need.
+
+Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The
+American Statistician 37, 1983. S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network
+training by reducing internal covariate shift", arXiv:1502.03167.
+"""
+
+import numpy as np
+
+from fastnn._typing import Array
+from fastnn.kernels.compiling.jit import exact, inner, muladd
+from fastnn.kernels.emitted.sums import terms
+
+_LANES = 128  # numbers of narrow rows that are taken as one long row
+_WIDE = 512  # numbers of a row that are taken at once
+_TALL = 32  # rows whose deviations are from their first one
+
+
+@inner
+def _together(m: int, d: int) -> int:
+    """Return how many rows are taken as one long row."""
+    return max(1, min(_LANES // d, m))
+
+
+@inner
+def _lanes_in(width: int) -> int:
+    """Return how many lanes of a long row are taken at once: even parts, of whole vectors."""
+    parts = (width + _WIDE - 1) // _WIDE
+    return ((width + parts - 1) // parts + 15) // 16 * 16
+
+
+@inner
+def _merge(count: int, mean: float, square: float, n: int, other: float, other_square: float):
+    """Return the mean and the squares of ``count`` numbers and n others."""
+    share = n / (count + n)
+    gap = other - mean
+    return muladd(gap, share, mean), square + (other_square + gap * gap * (share * count))
+
+
+@inner
+def _tall_sums(x: Array, first: int, rows: int, begin: int, base: Array, totals: Array, squares: Array):
+    """Add deviations of some rows of lanes from ``base``, and their squares; four rows at a time."""
+    lanes, end = base.size, first + rows
+    i = first
+    while i + 4 <= end:
+        p, q = x[i, begin : begin + lanes], x[i + 1, begin : begin + lanes]
+        r, s = x[i + 2, begin : begin + lanes], x[i + 3, begin : begin + lanes]
+        for j in range(lanes):
+            a, b = np.float64(p[j]) - base[j], np.float64(q[j]) - base[j]
+            c, e = np.float64(r[j]) - base[j], np.float64(s[j]) - base[j]
+            totals[j] += (a + b) + (c + e)
+            squares[j] += muladd(a, a, b * b) + muladd(c, c, e * e)
+        i += 4
+    while i < end:
+        p = x[i, begin : begin + lanes]
+        for j in range(lanes):
+            a = np.float64(p[j]) - base[j]
+            totals[j] += a
+            squares[j] = muladd(a, a, squares[j])
+        i += 1
+
+
+@inner
+def _lane_moments(x: Array, begin: int, means: Array, squares: Array) -> None:
+    """Write the means of lanes from ``begin`` on, and the sums of squared deviations from them."""
+    lanes = means.size
+    base, totals, sums = terms(lanes, 0.0), terms(lanes, 0.0), terms(lanes, 0.0)
+    for first in range(0, x.shape[0], _TALL):
+        rows = min(_TALL, x.shape[0] - first)
+        p = x[first, begin : begin + lanes]
+        for j in range(lanes):
+            base[j], totals[j], sums[j] = p[j], 0.0, 0.0
+        _tall_sums(x, first, rows, begin, base, totals, sums)
+        share, each = rows / (first + rows), 1.0 / rows
+        weight = share * first
+        for j in range(lanes):
+            part = totals[j] * each
+            square = sums[j] - totals[j] * part
+            square = 0.0 if square < 0.0 else square
+            mean = base[j] + part
+            gap = mean - (means[j] if first > 0 else mean)
+            means[j] = muladd(gap, share, means[j]) if first > 0 else mean
+            squares[j] = (squares[j] if first > 0 else 0.0) + (square + gap * gap * weight)
+
+
+@exact
+def column_moments(x: Array, means: Array, squares: Array) -> None:
+    """Write ``means = mean(x)`` and ``squares = sum((x - means)**2)`` by columns.
+
+    x ``(m, d)``; means, squares ``(1, d)``, of float64 to keep their digits; 0 for no rows.
+    """
+    m, d = x.shape
+    if m == 0:
+        means[:], squares[:] = 0, 0
+        return
+    group = _together(m, d)
+    tall, width = m // group, group * d
+    wide = x[: tall * group].reshape(tall, width)
+    step = _lanes_in(width)
+    found, found_squares = terms(step, 0.0), terms(step, 0.0)
+    for begin in range(0, width, step):
+        lanes = min(step, width - begin)
+        some, some_squares = found[:lanes], found_squares[:lanes]
+        _lane_moments(wide, begin, some, some_squares)
+        if group == 1:
+            for j in range(lanes):
+                means[0, begin + j], squares[0, begin + j] = some[j], some_squares[j]
+    if group > 1:  # all lanes are found
+        _fold_moments(x, group, found, found_squares, means[0], squares[0])
+
+
+@inner
+def _fold_moments(
+    x: Array, group: int, found: Array, found_squares: Array, means: Array, squares: Array
+) -> None:
+    """Merge the lanes that hold the same column, then the rows that no lane has taken."""
+    m, d = x.shape
+    tall = m // group
+    for j in range(d):
+        mean, square = found[j], found_squares[j]
+        for g in range(1, group):
+            lane = g * d + j
+            mean, square = _merge(g * tall, mean, square, tall, found[lane], found_squares[lane])
+        for i in range(tall * group, m):
+            mean, square = _merge(i, mean, square, 1, np.float64(x[i, j]), 0.0)
+        means[j], squares[j] = mean, square
+
+
+@exact
+def merge_moments(means: Array, squares: Array, rows: int, total: int, mean: Array, var: Array) -> None:
+    """Write the means and biased variances of ``total`` rows, given those of blocks of ``rows``.
+
+    means, squares ``(b, d)``, of each block, as of :func:`column_moments`; the last blocks may have
+    fewer rows, or none. mean, var ``(1, d)``; 0 for no rows.
+    """
+    mean[0], var[0] = means[0], squares[0]
+    for i in range(1, means.shape[0]):
+        n = min(rows, total - i * rows)
+        if n <= 0:
+            break
+        for j in range(means.shape[1]):
+            mean[0, j], var[0, j] = _merge(
+                i * rows, mean[0, j], var[0, j], n, means[i, j], squares[i, j]
+            )
+    for j in range(means.shape[1]):
+        var[0, j] /= max(total, 1)
+
+
+@exact
+def update_running(running: Array, momentum: float, factor: float, batch: Array) -> None:
+    """``running = momentum running + (1 - momentum) factor batch``; arrays ``(1, d)``."""
+    dtype = running.dtype.type
+    for j in range(running.shape[1]):
+        running[0, j] = dtype(momentum * running[0, j] + (1.0 - momentum) * (factor * batch[0, j]))
+
+
+@inner
+def _normalise_rows(x: Array, begin: int, high: Array, low: Array, slope: Array, beta: Array, out: Array):
+    lanes = high.size
+    for i in range(x.shape[0]):
+        p, q = x[i, begin : begin + lanes], out[i, begin : begin + lanes]
+        for j in range(lanes):
+            q[j] = muladd((p[j] - high[j]) - low[j], slope[j], beta[j])
+
+
+@exact
+def batch_norm(
+    x: Array, mean: Array, var: Array, eps: float, gamma: Array, beta: Array, out: Array
+) -> None:
+    """``out = (x - mean) / sqrt(var + eps) * gamma + beta`` by columns.
+
+    x, out ``(m, d)``, which may be the same array; mean, var, gamma, beta ``(1, d)``.
+    """
+    m, d = x.shape
+    like = x.dtype.type(0)
+    group = _together(m, d)
+    tall, width = m // group, group * d
+    step = _lanes_in(width)
+    high, low, slope, shift = terms(step, like), terms(step, like), terms(step, like), terms(step, like)
+    for begin in range(0, width, step):
+        lanes = min(step, width - begin)
+        for j in range(lanes):
+            c = (begin + j) % d
+            high[j] = mean[0, c]
+            low[j] = np.float64(mean[0, c]) - np.float64(high[j])
+            slope[j] = np.float64(gamma[0, c]) / np.sqrt(np.float64(var[0, c]) + eps)
+            shift[j] = beta[0, c]
+        _normalise_rows(
+            x[: tall * group].reshape(tall, width), begin, high[:lanes], low[:lanes], slope[:lanes],
+            shift[:lanes], out[: tall * group].reshape(tall, width),
+        )  # fmt: skip
+    if group > 1:  # rows that are left, of the lanes' first columns
+        _normalise_rows(
+            x[tall * group :], 0, high[:d], low[:d], slope[:d], shift[:d], out[tall * group :]
+        )
+
+
+@inner
+def _gradient_lanes(x: Array, dy: Array, begin: int, mean: Array, totals: Array, dots: Array) -> None:
+    lanes, m = mean.size, x.shape[0]
+    for j in range(lanes):
+        totals[j], dots[j] = 0.0, 0.0
+    i = 0
+    while i + 2 <= m:
+        p, q = x[i, begin : begin + lanes], x[i + 1, begin : begin + lanes]
+        r, s = dy[i, begin : begin + lanes], dy[i + 1, begin : begin + lanes]
+        for j in range(lanes):
+            a, b = np.float64(r[j]), np.float64(s[j])
+            totals[j] += a + b
+            gap, other = np.float64(p[j]) - mean[j], np.float64(q[j]) - mean[j]
+            dots[j] += muladd(a, gap, b * other)
+        i += 2
+    if i < m:
+        p, r = x[i, begin : begin + lanes], dy[i, begin : begin + lanes]
+        for j in range(lanes):
+            a = np.float64(r[j])
+            totals[j] += a
+            dots[j] = muladd(a, np.float64(p[j]) - mean[j], dots[j])
+
+
+@exact
+def gradient_sums(x: Array, mean: Array, dy: Array, totals: Array, dots: Array) -> None:
+    """Write ``totals = sum(dy)`` and ``dots = sum(dy (x - mean))`` by columns.
+
+    x, dy ``(m, d)``; mean, totals, dots ``(1, d)``, of float64 to keep their digits.
+    """
+    m, d = x.shape
+    group = _together(m, d)
+    tall, width = m // group, group * d
+    step = _lanes_in(width)
+    center, some, some_dots = terms(step, 0.0), terms(step, 0.0), terms(step, 0.0)
+    totals[:], dots[:] = 0, 0
+    for begin in range(0, width, step):
+        lanes = min(step, width - begin)
+        for j in range(lanes):
+            center[j] = mean[0, (begin + j) % d]
+        _gradient_lanes(
+            x[: tall * group].reshape(tall, width), dy[: tall * group].reshape(tall, width), begin,
+            center[:lanes], some[:lanes], some_dots[:lanes],
+        )  # fmt: skip
+        for j in range(lanes):
+            c = (begin + j) % d
+            totals[0, c] += some[j]
+            dots[0, c] += some_dots[j]
+    for i in range(tall * group, m):
+        for j in range(d):
+            totals[0, j] += dy[i, j]
+            dots[0, j] += np.float64(dy[i, j]) * (np.float64(x[i, j]) - mean[0, j])
+
+
+@exact
+def parameter_gradients(
+    totals: Array, dots: Array, var: Array, eps: float, total: Array, dot: Array, dgamma: Array,
+    dbeta: Array,
+) -> None:  # fmt: skip
+    """Write ``total = sum(totals)``, ``dot = sum(dots)``, sums over blocks, and the gradients.
+
+    These are ``dgamma = dot / sqrt(var + eps)`` and ``dbeta = total``. totals, dots ``(b, d)``, of each
+    block, as of :func:`gradient_sums`; the others ``(1, d)``.
+    """
+    total[0], dot[0] = totals[0], dots[0]
+    for i in range(1, totals.shape[0]):
+        for j in range(totals.shape[1]):
+            total[0, j] += totals[i, j]
+            dot[0, j] += dots[i, j]
+    for j in range(totals.shape[1]):
+        dgamma[0, j] = dot[0, j] / np.sqrt(np.float64(var[0, j]) + eps)
+        dbeta[0, j] = total[0, j]
+
+
+@inner
+def _input_rows(
+    x: Array, dy: Array, begin: int, high: Array, low: Array, slope: Array, shift: Array, tilt: Array,
+    dx: Array,
+) -> None:  # fmt: skip
+    lanes = high.size
+    for i in range(x.shape[0]):
+        p, r, q = x[i, begin : begin + lanes], dy[i, begin : begin + lanes], dx[i, begin : begin + lanes]
+        for j in range(lanes):
+            gap = (p[j] - high[j]) - low[j]
+            q[j] = slope[j] * muladd(-gap, tilt[j], r[j] - shift[j])
+
+
+@exact
+def input_gradient(
+    x: Array, mean: Array, var: Array, eps: float, gamma: Array, dy: Array, totals: Array, dots: Array,
+    rows: int, dx: Array,
+) -> None:  # fmt: skip
+    """Write the gradient of :func:`batch_norm`'s input, whose statistics are those of ``rows`` rows.
+
+    With ``h = (x - mean) / sqrt(var + eps)``, by columns::
+
+        dx = gamma / sqrt(var + eps) * (dy - totals / rows - h dots / (rows sqrt(var + eps)))
+
+    and without the means, ``gamma / sqrt(var + eps) * dy``, if ``rows`` is 0: the statistics are then
+    constants. x, dy, dx ``(m, d)``, any rows of the batch; the others ``(1, d)``, totals and dots
+    as of :func:`gradient_sums` for the whole batch.
+    """
+    m, d = x.shape
+    like = x.dtype.type(0)
+    group = _together(m, d)
+    tall, width = m // group, group * d
+    step = _lanes_in(width)
+    high, low, slope, shift, tilt = (
+        terms(step, like), terms(step, like), terms(step, like), terms(step, like), terms(step, like)
+    )  # fmt: skip
+    share = 1.0 / rows if rows > 0 else 0.0
+    for begin in range(0, width, step):
+        lanes = min(step, width - begin)
+        for j in range(lanes):
+            c = (begin + j) % d
+            scale = 1.0 / np.sqrt(np.float64(var[0, c]) + eps)
+            high[j] = mean[0, c]
+            low[j] = np.float64(mean[0, c]) - np.float64(high[j])
+            slope[j] = np.float64(gamma[0, c]) * scale
+            shift[j] = totals[0, c] * share if rows > 0 else 0.0
+            tilt[j] = dots[0, c] * share * scale * scale if rows > 0 else 0.0
+        _input_rows(
+            x[: tall * group].reshape(tall, width), dy[: tall * group].reshape(tall, width), begin,
+            high[:lanes], low[:lanes], slope[:lanes], shift[:lanes], tilt[:lanes],
+            dx[: tall * group].reshape(tall, width),
+        )  # fmt: skip
+    if group > 1:
+        left = tall * group
+        _input_rows(
+            x[left:], dy[left:], 0, high[:d], low[:d], slope[:d], shift[:d], tilt[:d], dx[left:]
+        )
