@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -173,16 +174,16 @@ class BatchNorm(Layer):
                 )
         return parameters["gamma"], parameters["beta"]
 
-    def cost(self, n: int) -> int:
-        return 6 * n * (self.n_in or 0)
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        return 6 * math.prod(X_shape)
 
     def write(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
         gamma, beta = self.checked_parameters()
-        source, width, d = to.input, to.input.width, gamma.size
-        to.output = to.port(width, column_blocks(width, to.itemsize, to.threads))
+        source, d = to.input, gamma.size
+        to.output = to.port(source.shape, column_blocks(source.width, to.itemsize, to.threads))
         fields: dict[str, Any] = {
-            "input": source, "output": to.output, "each": width // d, "width": d, "eps": self.eps,
+            "input": source, "output": to.output, "each": source.width // d, "width": d, "eps": self.eps,
             "gamma": gamma.ctypes.data, "beta": beta.ctypes.data,
             "running_mean": self.buffers["running_mu"].ctypes.data,
             "running_var": self.buffers["running_var"].ctypes.data,
