@@ -46,6 +46,7 @@ from fastnn.layers import (
     FullyConnected,
     Layer,
     LayerNorm,
+    Residual,
     initialize_layer,
 )
 from fastnn.logs import History, Logger
@@ -125,6 +126,7 @@ __all__ = [
     "Preset",
     "ProgressBar",
     "ReLU",
+    "Residual",
     "SavedModelError",
     "Scheduler",
     "SiLU",

@@ -1,5 +1,6 @@
 """Layers. One file a layer; a new one gets a row in the table below."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastnn._own import call
@@ -9,6 +10,7 @@ from fastnn.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
 from fastnn.layers.layer_norm import LayerNorm
+from fastnn.layers.residual import Residual
 
 __all__ = [
     "BatchNorm1D",
@@ -17,6 +19,7 @@ __all__ = [
     "FullyConnected",
     "Layer",
     "LayerNorm",
+    "Residual",
     "initialize_layer",
 ]
 
@@ -26,6 +29,7 @@ LAYERS: dict[str, type[Layer]] = {
     "dropout": Dropout,
     "batchnorm1d": BatchNorm1D,
     "batchnorm2d": BatchNorm2D,
+    "residual": Residual,
 }
 
 
@@ -43,10 +47,12 @@ def initialize_layer(
     eps: float | None = None,
     rate: float = 0.5,
     momentum: float | None = 0.95,
+    layers: Sequence[Layer | Mapping[str, Any]] = (),
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
-    None, for ``eps`` and ``momentum``, stands for the default of the layer's constructor.
+    None, for ``eps`` and ``momentum``, stands for the default of the layer's constructor. ``layers``
+    may hold mappings of arguments of this function in the place of layers.
 
     Raises
     ------
@@ -67,6 +73,7 @@ def initialize_layer(
         keep_dim=keep_dim,
         l2=l2,
         rate=rate,
+        layers=[initialize_layer(**x) if isinstance(x, Mapping) else x for x in layers],
         **{argument: value for argument, value in chosen.items() if value is not None},
     )
     return layer

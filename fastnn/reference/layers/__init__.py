@@ -8,6 +8,7 @@ from fastnn.reference.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
 from fastnn.reference.layers.layer_norm import LayerNorm
+from fastnn.reference.layers.residual import Residual
 
 __all__ = [
     "LAYERS",
@@ -17,6 +18,7 @@ __all__ = [
     "FullyConnected",
     "Layer",
     "LayerNorm",
+    "Residual",
     "initialize_layer",
 ]
 
@@ -26,6 +28,7 @@ LAYERS: dict[str, type[Layer]] = {
     "dropout": Dropout,
     "batchnorm1d": BatchNorm1D,
     "batchnorm2d": BatchNorm2D,
+    "residual": Residual,
 }
 
 
