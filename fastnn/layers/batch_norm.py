@@ -77,6 +77,7 @@ class BatchNorm(Layer):
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
     momentum: float = watched(lambda value: require_number("momentum", value, low=0.0, high=1.0))
     _tested: Array | None = None  # the input of the last forward pass by running statistics
+    _rest: tuple[Any, Any] = (None, None)  # the last forward pass's mean, and what it lacks
 
     def __init__(self, eps: float, momentum: float) -> None:
         super().__init__()
@@ -188,11 +189,12 @@ class BatchNorm(Layer):
             "running_mean": self.buffers["running_mu"].ctypes.data,
             "running_var": self.buffers["running_var"].ctypes.data,
         }  # fmt: skip
+        fields |= {"rest": to.array(1, d, dtype=np.float64)}  # zeros, which only batches' means change
         if not to.learning:
             to.forward_rows(jobs.normalise_by_running, to.record(jobs.BatchNorm, **fields))
             return
         blocks = to.row_blocks
-        names = "means", "squares", "totals", "dots"
+        names = "means", "rests", "squares", "totals", "dots"
         fields |= {name: to.array(blocks, d, dtype=np.float64) for name in names}
         fields |= {name: to.array(1, d, dtype=np.float64) for name in ("mean", "var", "total", "dot")}
         row = to.record(
@@ -248,12 +250,12 @@ class BatchNorm(Layer):
         self.check_buffers()
         rows = _rows(x)
         training = self.training if mode is None else mode == "train"
-        mean, var = self._moments(rows) if training else self._constants()
+        mean, rest, var = self._moments(rows) if training else self._constants()
         X_hat, Y = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
         plain = np.ones_like(gamma), np.zeros_like(beta)
-        kernels.batch_norm(rows, mean, var, self.eps, *plain, _rows(X_hat))
-        kernels.batch_norm(rows, mean, var, self.eps, gamma, beta, _rows(Y))
-        self._tested = None if training else x
+        kernels.batch_norm(rows, mean, rest, var, self.eps, *plain, _rows(X_hat))
+        kernels.batch_norm(rows, mean, rest, var, self.eps, gamma, beta, _rows(Y))
+        self._tested, self._rest = None if training else x, (mean, rest)
         for name, array in (("X", x), ("X_hat", X_hat), ("mu", mean), ("var", var)):
             self.cache[name] = array
         for name in RUNNING:
@@ -262,21 +264,21 @@ class BatchNorm(Layer):
         Changes.count += 1
         return restore(Y, X)
 
-    def _moments(self, rows: Array) -> tuple[Array, Array]:
+    def _moments(self, rows: Array) -> tuple[Array, Array, Array]:
         """Return the batch's mean and variance, having moved the running ones towards them."""
         m, d = rows.shape
-        mean, var = np.empty((1, d)), np.empty((1, d))
-        kernels.column_moments(rows, mean, var)
+        mean, rest, var = (np.empty((1, d)) for _ in range(3))
+        kernels.column_moments(rows, mean, rest, var)
         var /= max(m, 1)
         if m:
             factor = m / max(m - 1, 1) if self.unbiased else 1.0
             kernels.update_running(self.buffers["running_mu"], self.momentum, 1.0, mean)
             kernels.update_running(self.buffers["running_var"], self.momentum, factor, var)
-        return mean, var
+        return mean, rest, var
 
-    def _constants(self) -> tuple[Array, Array]:
+    def _constants(self) -> tuple[Array, Array, Array]:
         mean, var = (self.buffers[name].astype(np.float64) for name in RUNNING)
-        return mean, var
+        return mean, np.zeros_like(mean), var
 
     def backward(self, dLdY: ArrayLike) -> Array:
         """Store ``gradients["gamma"]`` and ``gradients["beta"]``; return ``dX``, of the shape of ``X``.
@@ -307,26 +309,29 @@ class BatchNorm(Layer):
         x = as_float(found["X"], "X", gamma.dtype)
         self.check_input(x.shape)
         mean, var = (self._statistic(name, found[name]) for name in ("mu", "var"))
+        rest = self._rest[1] if found["mu"] is self._rest[0] else np.zeros_like(mean)
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
         rows, dX = _rows(x), np.empty(x.shape, x.dtype)
         totals, dots = np.empty((1, gamma.size)), np.empty((1, gamma.size))
-        kernels.gradient_sums(rows, mean, _rows(dy), totals, dots)
+        kernels.gradient_sums(rows, mean, rest, _rows(dy), totals, dots)
         for name in ("gamma", "beta"):
             self.gradients[name] = np.empty_like(gamma)
         gradients = self.gradients["gamma"], self.gradients["beta"]
         kernels.parameter_gradients(totals, dots, var, self.eps, totals, dots, *gradients)
         m = 0 if found["X"] is self._tested else len(rows)
         kernels.input_gradient(
-            rows, mean, var, self.eps, unlocked(gamma), _rows(dy), totals, dots, m, _rows(dX)
+            rows, mean, rest, var, self.eps, unlocked(gamma), _rows(dy), totals, dots, m, _rows(dX)
         )
         return restore(dX, dLdY)
 
     def _statistic(self, name: str, value: Any) -> Array:
         array = as_float(value, f"cache[{name!r}]", np.dtype(np.float64))
         if array.size != self.n_in:
-            raise ValueError(f"cache[{name!r}] has shape {array.shape}, the layer needs (1, {self.n_in})")
+            raise ValueError(
+                f"cache[{name!r}] has shape {array.shape}, the layer needs (1, {self.n_in})"
+            )
         return unlocked(array).reshape(1, -1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn._arrays import unlocked
 from fastnn._changes import watched
+from fastnn._own import says
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore
 from fastnn.blueprint import Blueprint
@@ -135,8 +136,8 @@ class Residual(Layer):
         i, own = place_of(name, len(self.layers))
         return self.layers[i].penalty(own)
 
-    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the output's shape, the input's, None if unknown; ``ValueError`` if it cannot be."""
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the output's shape, which is the input's, or raise ``ValueError``."""
         shape: tuple[int, ...] | None = X_shape
         for i, layer in enumerate(self.layers):
             assert shape is not None
@@ -145,8 +146,11 @@ class Residual(Layer):
             except ValueError as error:
                 raise ValueError(f"layers[{i}] ({type(layer).__name__}): {error}") from None
             if shape is None:
-                return None
-        if shape != X_shape:
+                raise ValueError(
+                    f"layers[{i}] ({type(layer).__name__}) does not say its output's shape, which a block "
+                    "needs: give its class a check_input(X_shape) that returns it"
+                )
+        if shape is None or shape != X_shape:
             raise ValueError(
                 f"the block's input has shape {X_shape} and its output {shape}; "
                 "they are added, so give the last layers the input's shape"
@@ -193,6 +197,8 @@ class Residual(Layer):
         self.n_in = self.n_out = n_in
         self.dtype = dtype
         for layer, own, width in self._with_widths(parameters, n_in):
+            if not (says(layer, "initial_parameters") or says(layer, "compile")):
+                continue  # it makes its parameters when it goes forward
             if not layer.is_initialized or own.keys() != layer.parameters.keys():
                 layer.adopt(Parameters(own), width, dtype)
             else:
@@ -273,9 +279,7 @@ class Residual(Layer):
         to.backward_rows(kernels.assign_rows, row)
         to.backward_block(block)
         if source.gradient:
-            row = to.record(
-                kernels.Sum, x=d_output, y=inner.gradient, out=source.gradient, width=width
-            )
+            row = to.record(kernels.Sum, x=d_output, y=inner.gradient, out=source.gradient, width=width)
             to.backward_rows(kernels.add_rows, row)
 
     @contextmanager

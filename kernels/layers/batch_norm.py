@@ -3,7 +3,8 @@
 Rows are samples, or pixels of samples; statistics are those of each column, in float64. Blocks of rows
 are reduced by themselves, then merged in their order, so that no result depends on who reduces them.
 In a block, sums are of deviations from one of its own numbers, of few rows at a time, and the moments
-of these are merged: columns far from zero lose no digits, and constant columns have variance 0.
+of these are merged. A mean is two numbers, the second one what rounding has taken from the first.
+Columns far from zero therefore lose no digits, and constant columns have variance 0.
 
 Narrow rows are taken several at a time, as one long row, so that loops are as long as vectors need.
 
@@ -37,11 +38,23 @@ def _lanes_in(width: int) -> int:
 
 
 @inner
-def _merge(count: int, mean: float, square: float, n: int, other: float, other_square: float):
-    """Return the mean and the squares of ``count`` numbers and n others."""
+def _two_sum(a: float, b: float) -> tuple[float, float]:
+    """Return a sum and its rounding error."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
+
+
+@inner
+def _merge(
+    count: int, mean: float, rest: float, square: float, n: int, other: float, other_rest: float,
+    other_square: float,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Return the mean, in two numbers, and the squares of ``count`` numbers and n others."""
     share = n / (count + n)
-    gap = other - mean
-    return muladd(gap, share, mean), square + (other_square + gap * gap * (share * count))
+    gap = (other - mean) + (other_rest - rest)
+    mean, lost = _two_sum(mean, muladd(gap, share, rest))
+    return mean, lost, square + (other_square + gap * gap * (share * count))
 
 
 @inner
@@ -68,9 +81,10 @@ def _tall_sums(x: Array, first: int, rows: int, begin: int, base: Array, totals:
 
 
 @inner
-def _lane_moments(x: Array, begin: int, means: Array, squares: Array) -> None:
+def _lane_moments(x: Array, begin: int, means: Array, rests: Array, squares: Array) -> None:
     """Write the means of lanes from ``begin`` on, and the sums of squared deviations from them."""
     lanes = means.size
+    origin = x[0, begin : begin + lanes]  # of the means, until all rows are in
     base, totals, sums = terms(lanes, 0.0), terms(lanes, 0.0), terms(lanes, 0.0)
     for first in range(0, x.shape[0], _TALL):
         rows = min(_TALL, x.shape[0] - first)
@@ -84,70 +98,65 @@ def _lane_moments(x: Array, begin: int, means: Array, squares: Array) -> None:
             part = totals[j] * each
             square = sums[j] - totals[j] * part
             square = 0.0 if square < 0.0 else square
-            mean = base[j] + part
+            mean = (base[j] - np.float64(origin[j])) + part
             gap = mean - (means[j] if first > 0 else mean)
             means[j] = muladd(gap, share, means[j]) if first > 0 else mean
             squares[j] = (squares[j] if first > 0 else 0.0) + (square + gap * gap * weight)
+    for j in range(lanes):
+        means[j], rests[j] = _two_sum(np.float64(origin[j]), means[j])
 
 
 @exact
-def column_moments(x: Array, means: Array, squares: Array) -> None:
-    """Write ``means = mean(x)`` and ``squares = sum((x - means)**2)`` by columns.
+def column_moments(x: Array, means: Array, rests: Array, squares: Array) -> None:
+    """Write ``means + rests = mean(x)`` and ``squares = sum((x - means - rests)**2)`` by columns.
 
-    x ``(m, d)``; means, squares ``(1, d)``, of float64 to keep their digits; 0 for no rows.
+    x ``(m, d)``; the others ``(1, d)``, of float64 to keep their digits; 0 for no rows.
     """
     m, d = x.shape
+    means[:], rests[:], squares[:] = 0, 0, 0
     if m == 0:
-        means[:], squares[:] = 0, 0
         return
     group = _together(m, d)
     tall, width = m // group, group * d
     wide = x[: tall * group].reshape(tall, width)
     step = _lanes_in(width)
-    found, found_squares = terms(step, 0.0), terms(step, 0.0)
+    found, found_rests, found_squares = terms(step, 0.0), terms(step, 0.0), terms(step, 0.0)
     for begin in range(0, width, step):
         lanes = min(step, width - begin)
-        some, some_squares = found[:lanes], found_squares[:lanes]
-        _lane_moments(wide, begin, some, some_squares)
-        if group == 1:
-            for j in range(lanes):
-                means[0, begin + j], squares[0, begin + j] = some[j], some_squares[j]
-    if group > 1:  # all lanes are found
-        _fold_moments(x, group, found, found_squares, means[0], squares[0])
-
-
-@inner
-def _fold_moments(
-    x: Array, group: int, found: Array, found_squares: Array, means: Array, squares: Array
-) -> None:
-    """Merge the lanes that hold the same column, then the rows that no lane has taken."""
-    m, d = x.shape
-    tall = m // group
-    for j in range(d):
-        mean, square = found[j], found_squares[j]
-        for g in range(1, group):
-            lane = g * d + j
-            mean, square = _merge(g * tall, mean, square, tall, found[lane], found_squares[lane])
-        for i in range(tall * group, m):
-            mean, square = _merge(i, mean, square, 1, np.float64(x[i, j]), 0.0)
-        means[j], squares[j] = mean, square
+        _lane_moments(wide, begin, found[:lanes], found_rests[:lanes], found_squares[:lanes])
+        for j in range(lanes if group == 1 else 0):
+            means[0, begin + j], rests[0, begin + j] = found[j], found_rests[j]
+            squares[0, begin + j] = found_squares[j]
+    for j in range(d if group > 1 else 0):  # all lanes are found: merge those of the same column
+        mean, rest, square = found[j], found_rests[j], found_squares[j]
+        for lane in range(d + j, width, d):
+            mean, rest, square = _merge(
+                lane // d * tall, mean, rest, square,
+                tall, found[lane], found_rests[lane], found_squares[lane],
+            )  # fmt: skip
+        for i in range(tall * group, m):  # the rows that no lane has taken
+            mean, rest, square = _merge(i, mean, rest, square, 1, np.float64(x[i, j]), 0.0, 0.0)
+        means[0, j], rests[0, j], squares[0, j] = mean, rest, square
 
 
 @exact
-def merge_moments(means: Array, squares: Array, rows: int, total: int, mean: Array, var: Array) -> None:
+def merge_moments(
+    means: Array, rests: Array, squares: Array, rows: int, total: int, mean: Array, rest: Array,
+    var: Array,
+) -> None:  # fmt: skip
     """Write the means and biased variances of ``total`` rows, given those of blocks of ``rows``.
 
-    means, squares ``(b, d)``, of each block, as of :func:`column_moments`; the last blocks may have
-    fewer rows, or none. mean, var ``(1, d)``; 0 for no rows.
+    means, rests, squares ``(b, d)``, of each block, as of :func:`column_moments`; the last blocks may
+    have fewer rows, or none. mean, rest, var ``(1, d)``; 0 for no rows.
     """
-    mean[0], var[0] = means[0], squares[0]
+    mean[0], rest[0], var[0] = means[0], rests[0], squares[0]
     for i in range(1, means.shape[0]):
         n = min(rows, total - i * rows)
         if n <= 0:
             break
         for j in range(means.shape[1]):
-            mean[0, j], var[0, j] = _merge(
-                i * rows, mean[0, j], var[0, j], n, means[i, j], squares[i, j]
+            mean[0, j], rest[0, j], var[0, j] = _merge(
+                i * rows, mean[0, j], rest[0, j], var[0, j], n, means[i, j], rests[i, j], squares[i, j]
             )
     for j in range(means.shape[1]):
         var[0, j] /= max(total, 1)
@@ -162,7 +171,9 @@ def update_running(running: Array, momentum: float, factor: float, batch: Array)
 
 
 @inner
-def _normalise_rows(x: Array, begin: int, high: Array, low: Array, slope: Array, beta: Array, out: Array):
+def _normalise_rows(
+    x: Array, begin: int, high: Array, low: Array, slope: Array, beta: Array, out: Array
+):
     lanes = high.size
     for i in range(x.shape[0]):
         p, q = x[i, begin : begin + lanes], out[i, begin : begin + lanes]
@@ -172,11 +183,11 @@ def _normalise_rows(x: Array, begin: int, high: Array, low: Array, slope: Array,
 
 @exact
 def batch_norm(
-    x: Array, mean: Array, var: Array, eps: float, gamma: Array, beta: Array, out: Array
+    x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, beta: Array, out: Array
 ) -> None:
-    """``out = (x - mean) / sqrt(var + eps) * gamma + beta`` by columns.
+    """``out = (x - mean - rest) / sqrt(var + eps) * gamma + beta`` by columns.
 
-    x, out ``(m, d)``, which may be the same array; mean, var, gamma, beta ``(1, d)``.
+    x, out ``(m, d)``, which may be the same array; the others ``(1, d)``.
     """
     m, d = x.shape
     like = x.dtype.type(0)
@@ -189,7 +200,7 @@ def batch_norm(
         for j in range(lanes):
             c = (begin + j) % d
             high[j] = mean[0, c]
-            low[j] = np.float64(mean[0, c]) - np.float64(high[j])
+            low[j] = (np.float64(mean[0, c]) - np.float64(high[j])) + rest[0, c]
             slope[j] = np.float64(gamma[0, c]) / np.sqrt(np.float64(var[0, c]) + eps)
             shift[j] = beta[0, c]
         _normalise_rows(
@@ -226,10 +237,10 @@ def _gradient_lanes(x: Array, dy: Array, begin: int, mean: Array, totals: Array,
 
 
 @exact
-def gradient_sums(x: Array, mean: Array, dy: Array, totals: Array, dots: Array) -> None:
-    """Write ``totals = sum(dy)`` and ``dots = sum(dy (x - mean))`` by columns.
+def gradient_sums(x: Array, mean: Array, rest: Array, dy: Array, totals: Array, dots: Array) -> None:
+    """Write ``totals = sum(dy)`` and ``dots = sum(dy (x - mean - rest))`` by columns.
 
-    x, dy ``(m, d)``; mean, totals, dots ``(1, d)``, of float64 to keep their digits.
+    x, dy ``(m, d)``; the others ``(1, d)``, of float64 to keep their digits.
     """
     m, d = x.shape
     group = _together(m, d)
@@ -253,6 +264,8 @@ def gradient_sums(x: Array, mean: Array, dy: Array, totals: Array, dots: Array) 
         for j in range(d):
             totals[0, j] += dy[i, j]
             dots[0, j] += np.float64(dy[i, j]) * (np.float64(x[i, j]) - mean[0, j])
+    for j in range(d):
+        dots[0, j] -= rest[0, j] * totals[0, j]
 
 
 @exact
@@ -282,7 +295,11 @@ def _input_rows(
 ) -> None:  # fmt: skip
     lanes = high.size
     for i in range(x.shape[0]):
-        p, r, q = x[i, begin : begin + lanes], dy[i, begin : begin + lanes], dx[i, begin : begin + lanes]
+        p, r, q = (
+            x[i, begin : begin + lanes],
+            dy[i, begin : begin + lanes],
+            dx[i, begin : begin + lanes],
+        )
         for j in range(lanes):
             gap = (p[j] - high[j]) - low[j]
             q[j] = slope[j] * muladd(-gap, tilt[j], r[j] - shift[j])
@@ -290,12 +307,12 @@ def _input_rows(
 
 @exact
 def input_gradient(
-    x: Array, mean: Array, var: Array, eps: float, gamma: Array, dy: Array, totals: Array, dots: Array,
-    rows: int, dx: Array,
+    x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, dy: Array,
+    totals: Array, dots: Array, rows: int, dx: Array,
 ) -> None:  # fmt: skip
     """Write the gradient of :func:`batch_norm`'s input, whose statistics are those of ``rows`` rows.
 
-    With ``h = (x - mean) / sqrt(var + eps)``, by columns::
+    With ``h = (x - mean - rest) / sqrt(var + eps)``, by columns::
 
         dx = gamma / sqrt(var + eps) * (dy - totals / rows - h dots / (rows sqrt(var + eps)))
 
@@ -318,7 +335,7 @@ def input_gradient(
             c = (begin + j) % d
             scale = 1.0 / np.sqrt(np.float64(var[0, c]) + eps)
             high[j] = mean[0, c]
-            low[j] = np.float64(mean[0, c]) - np.float64(high[j])
+            low[j] = (np.float64(mean[0, c]) - np.float64(high[j])) + rest[0, c]
             slope[j] = np.float64(gamma[0, c]) * scale
             shift[j] = totals[0, c] * share if rows > 0 else 0.0
             tilt[j] = dots[0, c] * share * scale * scale if rows > 0 else 0.0

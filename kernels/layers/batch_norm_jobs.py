@@ -20,8 +20,8 @@ from fastnn.kernels.step.plan import Step, Task, row_block
 class BatchNorm(Record):
     """A layer of ``(n, each * width)`` arrays: of ``each`` pixels a row, of ``width`` channels.
 
-    ``mean``, ``var``, ``total``, ``dot``: addresses of the statistics and of the gradient's sums,
-    ``(1, width)`` float64; ``means``, ``squares``, ``totals``, ``dots``: of each block's, ``(blocks,
+    ``mean``, ``rest``, ``var``, ``total``, ``dot``: addresses of the statistics and of the gradient's sums,
+    ``(1, width)`` float64; ``means``, ``rests``, ``squares``, ``totals``, ``dots``: of each block's, ``(blocks,
     width)`` float64; ``gamma``, ``beta``: of the
     parameters' values; ``gamma_row``, ``beta_row``: of their records; ``running_mean``,
     ``running_var``: of the running statistics, in the step's dtype; ``unbiased``: whether the running
@@ -48,7 +48,9 @@ class BatchNorm(Record):
     running_var: int
     mean: int
     var: int
+    rest: int
     means: int
+    rests: int
     squares: int
     totals: int
     dots: int
@@ -74,7 +76,8 @@ def _moments(at: int, index: int) -> None:
     x = layer.input + first * layer.each * layer.width * step.itemsize
     _kernel(
         array_at(x, n * layer.each, layer.width, _like),
-        _statistics(layer, layer.means, index), _statistics(layer, layer.squares, index),
+        _statistics(layer, layer.means, index), _statistics(layer, layer.rests, index),
+        _statistics(layer, layer.squares, index),
     )  # fmt: skip
 
 
@@ -84,8 +87,9 @@ def _merge(at: int, _: int) -> None:
     blocks, d, total = layer.blocks, layer.width, step.n * layer.each
     mean, var = _statistics(layer, layer.mean, 0), _statistics(layer, layer.var, 0)
     kernels.merge_moments(
-        array_at(layer.means, blocks, d, _DOUBLE), array_at(layer.squares, blocks, d, _DOUBLE),
-        step.block_rows * layer.each, total, mean, var,
+        array_at(layer.means, blocks, d, _DOUBLE), array_at(layer.rests, blocks, d, _DOUBLE),
+        array_at(layer.squares, blocks, d, _DOUBLE), step.block_rows * layer.each, total,
+        mean, _statistics(layer, layer.rest, 0), var,
     )  # fmt: skip
     if total > 0:
         factor = total / max(total - 1, 1) if layer.unbiased != 0 else 1.0
@@ -108,7 +112,8 @@ def _normalise(at: int, index: int) -> None:
     offset = first * layer.each * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, m, d, _like),
-        _statistics(layer, layer.mean, 0), _statistics(layer, layer.var, 0), layer.eps,
+        _statistics(layer, layer.mean, 0), _statistics(layer, layer.rest, 0),
+        _statistics(layer, layer.var, 0), layer.eps,
         array_at(layer.gamma, 1, d, _like), array_at(layer.beta, 1, d, _like),
         array_at(layer.output + offset, m, d, _like),
     )  # fmt: skip
@@ -122,7 +127,8 @@ def _normalise_by_running(at: int, index: int) -> None:
     offset = first * layer.each * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, m, d, _like),
-        array_at(layer.running_mean, 1, d, _like), array_at(layer.running_var, 1, d, _like), layer.eps,
+        array_at(layer.running_mean, 1, d, _like), _statistics(layer, layer.rest, 0),
+        array_at(layer.running_var, 1, d, _like), layer.eps,
         array_at(layer.gamma, 1, d, _like), array_at(layer.beta, 1, d, _like),
         array_at(layer.output + offset, m, d, _like),
     )  # fmt: skip
@@ -136,7 +142,7 @@ def _gradient_sums(at: int, index: int) -> None:
     offset = first * layer.each * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, m, d, _like), _statistics(layer, layer.mean, 0),
-        array_at(layer.d_output + offset, m, d, _like),
+        _statistics(layer, layer.rest, 0), array_at(layer.d_output + offset, m, d, _like),
         _statistics(layer, layer.totals, index), _statistics(layer, layer.dots, index),
     )  # fmt: skip
 
@@ -161,7 +167,8 @@ def _input_gradient(at: int, index: int) -> None:
     offset = first * layer.each * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, m, d, _like),
-        _statistics(layer, layer.mean, 0), _statistics(layer, layer.var, 0), layer.eps,
+        _statistics(layer, layer.mean, 0), _statistics(layer, layer.rest, 0),
+        _statistics(layer, layer.var, 0), layer.eps,
         array_at(layer.gamma, 1, d, _like), array_at(layer.d_output + offset, m, d, _like),
         _statistics(layer, layer.total, 0), _statistics(layer, layer.dot, 0),
         0 if layer.constant != 0 else step.n * layer.each,

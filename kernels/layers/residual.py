@@ -53,9 +53,7 @@ def _assign(at: int, index: int) -> None:
     step, row = Step(task.step), Sum(task.row)
     first, n = row_block(step, index)
     offset, size = first * row.width * step.itemsize, n * row.width
-    _kernel(
-        array_at(row.x + offset, 1, size, _like)[0], array_at(row.out + offset, 1, size, _like)[0]
-    )
+    _kernel(array_at(row.x + offset, 1, size, _like)[0], array_at(row.out + offset, 1, size, _like)[0])
 
 
 add_rows = Part(_add, add)

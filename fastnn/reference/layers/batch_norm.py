@@ -11,18 +11,23 @@ from fastnn.reference.layers.base import Layer
 from fastnn.weights import initialize_weights
 
 
-def column_moments(x: Array) -> tuple[Array, Array]:
-    """Return the mean and the sum of squared deviations from it, by columns of ``(m, d)``."""
+def column_moments(x: Array) -> tuple[Array, Array, Array]:
+    """Return the mean, a rest of 0, and the sum of squared deviations, by columns of ``(m, d)``."""
     mean = x.mean(axis=0, keepdims=True)
-    return mean, ((x - mean) ** 2).sum(axis=0, keepdims=True)
+    return mean, np.zeros_like(mean) * mean, ((x - mean) ** 2).sum(axis=0, keepdims=True)
 
 
-def merge_moments(means: Array, squares: Array, n: int, total: int) -> tuple[Array, Array]:
-    """Return the mean and biased variance of ``total`` rows, given the moments of blocks of n rows."""
+def merge_moments(means: Array, rests: Array, squares: Array, n: int, total: int) -> tuple[Array, ...]:
+    """Return the mean, a rest of 0, and the biased variance of ``total`` rows, given the moments of blocks of n rows."""
     counts = np.clip(total - n * np.arange(len(means)), 0, n)[:, np.newaxis]
+    means = means + rests
     mean = (counts * means).sum(axis=0, keepdims=True) / total
     between = counts * (means - mean) ** 2
-    return mean, (np.where(counts > 0, squares, 0) + between).sum(axis=0, keepdims=True) / total
+    return (
+        mean,
+        np.zeros_like(mean) * mean,
+        (np.where(counts > 0, squares, 0) + between).sum(axis=0, keepdims=True) / total,
+    )
 
 
 def update_running(running: Array, momentum: float, factor: float, batch: Array) -> Array:
@@ -30,14 +35,16 @@ def update_running(running: Array, momentum: float, factor: float, batch: Array)
     return np.asarray(momentum * running + (1 - momentum) * factor * batch)
 
 
-def batch_norm(x: Array, mean: Array, var: Array, eps: float, gamma: Array, beta: Array) -> Array:
-    """``(x - mean) / sqrt(var + eps) * gamma + beta`` by the last axis."""
-    return np.asarray((x - mean) / np.sqrt(var + eps) * gamma + beta)
+def batch_norm(
+    x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, beta: Array
+) -> Array:
+    """``(x - mean - rest) / sqrt(var + eps) * gamma + beta`` by the last axis."""
+    return np.asarray((x - mean - rest) / np.sqrt(var + eps) * gamma + beta)
 
 
-def gradient_sums(x: Array, mean: Array, dy: Array) -> tuple[Array, Array]:
-    """Return ``sum(dy)`` and ``sum(dy (x - mean))`` by columns of ``(m, d)``."""
-    return dy.sum(axis=0, keepdims=True), (dy * (x - mean)).sum(axis=0, keepdims=True)
+def gradient_sums(x: Array, mean: Array, rest: Array, dy: Array) -> tuple[Array, Array]:
+    """Return ``sum(dy)`` and ``sum(dy (x - mean - rest))`` by columns of ``(m, d)``."""
+    return dy.sum(axis=0, keepdims=True), (dy * (x - mean - rest)).sum(axis=0, keepdims=True)
 
 
 def parameter_gradients(totals: Array, dots: Array, var: Array, eps: float) -> tuple[Array, ...]:
@@ -47,12 +54,12 @@ def parameter_gradients(totals: Array, dots: Array, var: Array, eps: float) -> t
 
 
 def input_gradient(
-    x: Array, mean: Array, var: Array, eps: float, gamma: Array, dy: Array, totals: Array, dots: Array,
-    m: int,
+    x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, dy: Array,
+    totals: Array, dots: Array, m: int,
 ) -> Array:  # fmt: skip
     """Return the gradient of the input of :func:`batch_norm`, whose statistics are those of m rows."""
     share = 1 / m if m else 0
-    h = (x - mean) / np.sqrt(var + eps)
+    h = (x - mean - rest) / np.sqrt(var + eps)
     centered = dy - share * totals - h * share * dots / np.sqrt(var + eps)
     return np.asarray(gamma / np.sqrt(var + eps) * centered)
 
@@ -83,7 +90,7 @@ class BatchNorm1D(Layer):
         mu, var = self.running_mu, self.running_var
         if self.training:
             flat = X.reshape(-1, X.shape[-1])
-            m, (mu, var) = len(flat), column_moments(flat)
+            m, (mu, _, var) = len(flat), column_moments(flat)
             var = var / m
             factor = m / max(m - 1, 1) if self.unbiased else 1.0
             self.running_mu = update_running(self.running_mu, self.momentum, 1.0, mu)
@@ -96,11 +103,12 @@ class BatchNorm1D(Layer):
         X, mu, var = self.cache["X"], self.cache["mu"], self.cache["var"]
         d = X.shape[-1]
         x, dy = X.reshape(-1, d), dLdY.reshape(-1, d)
-        sums = gradient_sums(x, mu, dy)
+        rest = np.zeros_like(mu)
+        sums = gradient_sums(x, mu, rest, dy)
         *_, dgamma, dbeta = parameter_gradients(*sums, var, self.eps)
         self.gradients["gamma"], self.gradients["beta"] = dgamma, dbeta
         m = len(x) if self.training else 0
-        dX = input_gradient(x, mu, var, self.eps, self.parameters["gamma"], dy, *sums, m)
+        dX = input_gradient(x, mu, rest, var, self.eps, self.parameters["gamma"], dy, *sums, m)
         return dX.reshape(X.shape)
 
 
@@ -131,17 +139,21 @@ def _count(rng: np.random.Generator, n: int, k: int) -> int:
 
 
 TWINS = {
-    "batch_norm.column_moments": Twin(column_moments, (rows,), outputs=(row, row)),
+    "batch_norm.column_moments": Twin(column_moments, (rows,), outputs=(row, row, row)),
     "batch_norm.merge_moments": Twin(
-        merge_moments, (_blocks(rows), _blocks(_positive_rows), 4, _count), outputs=(row, row)
+        merge_moments,
+        (_blocks(rows), _blocks(rows), _blocks(_positive_rows), 4, _count),
+        outputs=(row, row, row),
     ),
     "batch_norm.update_running": Twin(update_running, (row, 0.9, 1.1, row), updated=(0,)),
-    "batch_norm.batch_norm": Twin(batch_norm, (rows, row, _positive_row, 1e-5, row, row)),
-    "batch_norm.gradient_sums": Twin(gradient_sums, (rows, row, rows), outputs=(row, row)),
+    "batch_norm.batch_norm": Twin(batch_norm, (rows, row, row, _positive_row, 1e-5, row, row)),
+    "batch_norm.gradient_sums": Twin(gradient_sums, (rows, row, row, rows), outputs=(row, row)),
     "batch_norm.parameter_gradients": Twin(
         parameter_gradients, (rows, rows, _positive_row, 1e-5), outputs=(row, row, row, row)
     ),
     "batch_norm.input_gradient": Twin(
-        input_gradient, (rows, row, _positive_row, 1e-5, row, rows, row, row, _count), outputs=(rows,)
+        input_gradient,
+        (rows, row, row, _positive_row, 1e-5, row, rows, row, row, _count),
+        outputs=(rows,),
     ),
 }
