@@ -36,7 +36,7 @@ _TABLES: dict[str, Iterable[type]] = {
 }
 _N = TypeVar("_N", bound=LayerStack)
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
-_ATTRIBUTES = {"weight_init": "init_weights", "n_in": "unmade_n_in"}  # not as the arguments
+_ATTRIBUTES = {"weight_init": "init_weights", "n_in": "unmade_n_in"}  # that are no arguments
 _LATER = {"eps_hat", "global_clip_norm"}  # arguments that files of earlier versions lack
 _NEW = {"global_clip_norm"}  # those that are written only if they are not the default
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on

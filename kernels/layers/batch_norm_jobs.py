@@ -12,6 +12,7 @@ from fastnn.kernels.compiling.jit import inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.layers import batch_norm as kernels
+from fastnn.kernels.layers import batch_norm_gradient as gradient_kernels
 from fastnn.kernels.step.parts import Part
 from fastnn.kernels.step.phases import Parameter, update
 from fastnn.kernels.step.plan import Step, Task, row_block
@@ -20,9 +21,9 @@ from fastnn.kernels.step.plan import Step, Task, row_block
 class BatchNorm(Record):
     """A layer of ``(n, each * width)`` arrays: of ``each`` pixels a row, of ``width`` channels.
 
-    ``mean``, ``rest``, ``var``, ``total``, ``dot``: addresses of the statistics and of the gradient's sums,
-    ``(1, width)`` float64; ``means``, ``rests``, ``squares``, ``totals``, ``dots``: of each block's, ``(blocks,
-    width)`` float64; ``gamma``, ``beta``: of the
+    Addresses of ``(1, width)`` float64 arrays: ``mean``, ``rest``, ``var``, the statistics; ``total``,
+    ``dot``, the gradient's sums. Of ``(blocks, width)`` ones, the same of each block of rows:
+    ``means``, ``rests``, ``squares``, ``totals``, ``dots``. ``gamma``, ``beta``: addresses of the
     parameters' values; ``gamma_row``, ``beta_row``: of their records; ``running_mean``,
     ``running_var``: of the running statistics, in the step's dtype; ``unbiased``: whether the running
     variance is of m / (m - 1) times the batch's; ``constant``: whether ``mean`` and ``var`` do not
@@ -196,6 +197,6 @@ merge = Part(_merge, kernels.update_running)
 constants = Part(_constants, _copy)
 normalise = Part(_normalise, kernels.batch_norm)
 normalise_by_running = Part(_normalise_by_running, kernels.batch_norm)
-gradient_sums = Part(_gradient_sums, kernels.gradient_sums)
-gradients = Part(_gradients, kernels.parameter_gradients)
-input_gradient = Part(_input_gradient, kernels.input_gradient)
+gradient_sums = Part(_gradient_sums, gradient_kernels.gradient_sums)
+gradients = Part(_gradients, gradient_kernels.parameter_gradients)
+input_gradient = Part(_input_gradient, gradient_kernels.input_gradient)

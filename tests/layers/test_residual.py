@@ -10,6 +10,10 @@ from fastnn import engine
 from fastnn.kernels.compiling import target
 
 
+def relu(n_out):
+    return fastnn.FullyConnected(n_out, "relu")
+
+
 def block(**options):
     return fastnn.Residual(
         [fastnn.FullyConnected(7, "relu", **options), fastnn.FullyConnected(4, "linear")]
@@ -68,11 +72,11 @@ def nests():
     inner = fastnn.Residual([fastnn.LayerNorm(), fastnn.FullyConnected(6, "tanh")])
     return {
         "first": [block(l2=0.1)],
-        "after relu": [fastnn.FullyConnected(6, "relu"), inner],
+        "after relu": [relu(6), inner],
         "after softmax": [fastnn.FullyConnected(6, "softmax"), inner],
-        "nested": [fastnn.Residual([fastnn.FullyConnected(6, "relu"), inner, fastnn.FullyConnected(4, "relu")])],
-        "without parameters": [fastnn.Residual([fastnn.Dropout(0.0)]), fastnn.FullyConnected(6, "relu")],
-    }  # fmt: skip
+        "nested": [fastnn.Residual([relu(6), inner, relu(4)])],
+        "without parameters": [fastnn.Residual([fastnn.Dropout(0.0)]), relu(6)],
+    }
 
 
 @pytest.mark.parametrize("clip", [None, 0.05], ids=["", "clipped"])
@@ -186,10 +190,10 @@ def test_a_block_with_a_layer_of_ones_own_goes_by_layers(rng):
     [
         (lambda: fastnn.Residual([]), ValueError, "layers is empty"),
         (lambda: fastnn.Residual(["relu"]), TypeError, r"layers\[0\] must be a Layer, got 'relu'"),
-        (lambda: fastnn.Residual([Same()] * 1 + [block()] * 0 + 2 * [fastnn.LayerNorm()]), ValueError, "twice"),
-        (lambda: fastnn.Residual([fastnn.FullyConnected(None, "relu")]), ValueError, r"layers\[0\] has n_out=None"),
+        (lambda: fastnn.Residual([Same()] + 2 * [fastnn.LayerNorm()]), ValueError, "twice"),
+        (lambda: fastnn.Residual([relu(None)]), ValueError, r"layers\[0\] has n_out=None"),
     ],
-)  # fmt: skip
+)
 def test_bad_blocks_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()

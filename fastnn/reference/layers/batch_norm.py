@@ -18,7 +18,7 @@ def column_moments(x: Array) -> tuple[Array, Array, Array]:
 
 
 def merge_moments(means: Array, rests: Array, squares: Array, n: int, total: int) -> tuple[Array, ...]:
-    """Return the mean, a rest of 0, and the biased variance of ``total`` rows, given the moments of blocks of n rows."""
+    """Return the mean, a rest of 0, and the biased variance of ``total`` rows in blocks of n."""
     counts = np.clip(total - n * np.arange(len(means)), 0, n)[:, np.newaxis]
     means = means + rests
     mean = (counts * means).sum(axis=0, keepdims=True) / total
@@ -147,11 +147,13 @@ TWINS = {
     ),
     "batch_norm.update_running": Twin(update_running, (row, 0.9, 1.1, row), updated=(0,)),
     "batch_norm.batch_norm": Twin(batch_norm, (rows, row, row, _positive_row, 1e-5, row, row)),
-    "batch_norm.gradient_sums": Twin(gradient_sums, (rows, row, row, rows), outputs=(row, row)),
-    "batch_norm.parameter_gradients": Twin(
+    "batch_norm_gradient.gradient_sums": Twin(
+        gradient_sums, (rows, row, row, rows), outputs=(row, row)
+    ),
+    "batch_norm_gradient.parameter_gradients": Twin(
         parameter_gradients, (rows, rows, _positive_row, 1e-5), outputs=(row, row, row, row)
     ),
-    "batch_norm.input_gradient": Twin(
+    "batch_norm_gradient.input_gradient": Twin(
         input_gradient,
         (rows, row, row, _positive_row, 1e-5, row, rows, row, row, _count),
         outputs=(rows,),
