@@ -104,9 +104,9 @@ class BatchNorm2D(BatchNorm):
     In training, ``mu`` and ``var`` are those of the batch's n h w values of a channel, the variance the
     biased one; the running statistics follow them: ``r = momentum r + (1 - momentum) batch``, where the
     variance is the unbiased one. They begin as mean 0 and variance 1, and are used instead of the
-    batch's in evaluation: in ``predict``, ``evaluate``, ``test`` and validation. ``gamma (1, c)`` begins as ones
-    and ``beta (1, c)`` as zeros. The layer computes what ``torch.nn.BatchNorm2d(c, eps, momentum=1 -
-    momentum)`` does. ``cache`` and ``buffers`` are those of :class:`BatchNorm1D`.
+    batch's in evaluation: in ``predict``, ``evaluate``, ``test`` and validation. ``gamma (1, c)``
+    begins as ones and ``beta (1, c)`` as zeros. The layer computes what ``torch.nn.BatchNorm2d(c, eps,
+    momentum=1 - momentum)`` does. ``cache`` and ``buffers`` are those of :class:`BatchNorm1D`.
 
     Parameters
     ----------

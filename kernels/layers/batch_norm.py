@@ -6,8 +6,6 @@ In a block, sums are of deviations from one of its own numbers, of few rows at a
 of these are merged. A mean is two numbers, the second one what rounding has taken from the first.
 Columns far from zero therefore lose no digits, and constant columns have variance 0.
 
-Narrow rows are taken several at a time, as one long row, so that loops are as long as vectors need.
-
 Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The
 American Statistician 37, 1983. S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network
 training by reducing internal covariate shift", arXiv:1502.03167.
@@ -18,23 +16,9 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner, muladd
 from fastnn.kernels.emitted.sums import terms
+from fastnn.kernels.layers.columns import lanes_in, together
 
-_LANES = 128  # numbers of narrow rows that are taken as one long row
-_WIDE = 512  # numbers of a row that are taken at once
 _TALL = 32  # rows whose deviations are from their first one
-
-
-@inner
-def together(m: int, d: int) -> int:
-    """Return how many rows are taken as one long row."""
-    return max(1, min(_LANES // d, m))
-
-
-@inner
-def lanes_in(width: int) -> int:
-    """Return how many lanes of a long row are taken at once: even parts, of whole vectors."""
-    parts = (width + _WIDE - 1) // _WIDE
-    return ((width + parts - 1) // parts + 15) // 16 * 16
 
 
 @inner
@@ -113,8 +97,9 @@ def column_moments(x: Array, means: Array, rests: Array, squares: Array) -> None
     x ``(m, d)``; the others ``(1, d)``, of float64 to keep their digits; 0 for no rows.
     """
     m, d = x.shape
-    means[:], rests[:], squares[:] = 0, 0, 0
     if m == 0:
+        for j in range(d):
+            means[0, j], rests[0, j], squares[0, j] = 0, 0, 0
         return
     group = together(m, d)
     tall, width = m // group, group * d
@@ -139,6 +124,17 @@ def column_moments(x: Array, means: Array, rests: Array, squares: Array) -> None
         means[0, j], rests[0, j], squares[0, j] = mean, rest, square
 
 
+@inner
+def _merge_rows(
+    count: int, mean: Array, rest: Array, square: Array, n: int, other: Array, other_rest: Array,
+    other_square: Array,
+) -> None:  # fmt: skip
+    for j in range(mean.size):
+        mean[j], rest[j], square[j] = _merge(
+            count, mean[j], rest[j], square[j], n, other[j], other_rest[j], other_square[j]
+        )
+
+
 @exact
 def merge_moments(
     means: Array, rests: Array, squares: Array, rows: int, total: int, mean: Array, rest: Array,
@@ -149,15 +145,13 @@ def merge_moments(
     means, rests, squares ``(b, d)``, of each block, as of :func:`column_moments`; the last blocks may
     have fewer rows, or none. mean, rest, var ``(1, d)``; 0 for no rows.
     """
-    mean[0], rest[0], var[0] = means[0], rests[0], squares[0]
+    for j in range(means.shape[1]):
+        mean[0, j], rest[0, j], var[0, j] = means[0, j], rests[0, j], squares[0, j]
     for i in range(1, means.shape[0]):
         n = min(rows, total - i * rows)
         if n <= 0:
             break
-        for j in range(means.shape[1]):
-            mean[0, j], rest[0, j], var[0, j] = _merge(
-                i * rows, mean[0, j], rest[0, j], var[0, j], n, means[i, j], rests[i, j], squares[i, j]
-            )
+        _merge_rows(i * rows, mean[0], rest[0], var[0], n, means[i], rests[i], squares[i])
     for j in range(means.shape[1]):
         var[0, j] /= max(total, 1)
 

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner, muladd
 from fastnn.kernels.emitted.sums import terms
-from fastnn.kernels.layers.batch_norm import lanes_in, together
+from fastnn.kernels.layers.columns import lanes_in, together
 
 
 @inner
@@ -45,7 +45,8 @@ def gradient_sums(x: Array, mean: Array, rest: Array, dy: Array, totals: Array, 
     tall, width = m // group, group * d
     step = lanes_in(width)
     center, some, some_dots = terms(step, 0.0), terms(step, 0.0), terms(step, 0.0)
-    totals[:], dots[:] = 0, 0
+    for j in range(d):
+        totals[0, j], dots[0, j] = 0, 0
     for begin in range(0, width, step):
         lanes = min(step, width - begin)
         for j in range(lanes):
@@ -76,7 +77,8 @@ def parameter_gradients(
     These are ``dgamma = dot / sqrt(var + eps)`` and ``dbeta = total``. totals, dots ``(b, d)``, of each
     block, as of :func:`gradient_sums`; the others ``(1, d)``.
     """
-    total[0], dot[0] = totals[0], dots[0]
+    for j in range(totals.shape[1]):
+        total[0, j], dot[0, j] = totals[0, j], dots[0, j]
     for i in range(1, totals.shape[0]):
         for j in range(totals.shape[1]):
             total[0, j] += totals[i, j]
