@@ -195,6 +195,7 @@ class Blueprint:
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
         self.row_jobs: list[tuple[Any, int]] = []
+        self.early_tasks: list[int] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -297,6 +298,10 @@ class Blueprint:
         gate.honoured = True
         held = [(phases.gradient_rows, layer)]
         return [Loop(None, gate.row, self.row_blocks, phases.gradient_rows, holds=held)]
+
+    def before(self, job: Any, row: int) -> None:
+        """Add a job that is done once, before everything else of a step."""
+        self.early_tasks.append(self.task(job, row))
 
     def before_rows(self, job: Any, row: int) -> None:
         """Add a job that is done once, before a step whose phases backward go by rows."""

@@ -27,7 +27,7 @@ class BatchNorm(Layer):
     """What batch normalisation layers share; statistics are those of the last axis's channels."""
 
     keeps_width, cached = True, ("X", "X_hat", "mu", "var", *RUNNING)
-    unmade_n_in: ClassVar[None] = None  # as an argument, of a layer whose parameters are saved
+    unsaved: ClassVar[tuple[str, ...]] = ("n_in",)  # arguments that the parameters tell
     unbiased: ClassVar[bool] = False  # whether the running variance follows unbiased ones
     first_var: ClassVar[float] = 0.0  # what the running variance begins with
     axes: ClassVar[tuple[str, ...]]

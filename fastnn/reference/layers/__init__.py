@@ -5,8 +5,12 @@ from typing import Any
 from fastnn._validation import choose
 from fastnn.reference.layers.base import Layer
 from fastnn.reference.layers.batch_norm import BatchNorm1D, BatchNorm2D
+from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
+from fastnn.reference.layers.embedding import Embedding
+from fastnn.reference.layers.flatten import Flatten
+from fastnn.reference.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.reference.layers.layer_norm import LayerNorm
 from fastnn.reference.layers.residual import Residual
 
@@ -19,6 +23,19 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Residual",
+from fastnn.reference.layers.pool2d import Pool2D
+
+__all__ = [
+    "LAYERS",
+    "Conv2D",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "FullyConnected",
+    "GlobalAveragePool2D",
+    "Layer",
+    "LayerNorm",
+    "Pool2D",
     "initialize_layer",
 ]
 
@@ -29,6 +46,11 @@ LAYERS: dict[str, type[Layer]] = {
     "batchnorm1d": BatchNorm1D,
     "batchnorm2d": BatchNorm2D,
     "residual": Residual,
+    "conv2d": Conv2D,
+    "pool2d": Pool2D,
+    "flatten": Flatten,
+    "global_average_pool2d": GlobalAveragePool2D,
+    "embedding": Embedding,
 }
 
 
