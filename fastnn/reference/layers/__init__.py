@@ -12,21 +12,13 @@ from fastnn.reference.layers.embedding import Embedding
 from fastnn.reference.layers.flatten import Flatten
 from fastnn.reference.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.reference.layers.layer_norm import LayerNorm
+from fastnn.reference.layers.pool2d import Pool2D
 from fastnn.reference.layers.residual import Residual
 
 __all__ = [
     "LAYERS",
     "BatchNorm1D",
     "BatchNorm2D",
-    "Dropout",
-    "FullyConnected",
-    "Layer",
-    "LayerNorm",
-    "Residual",
-from fastnn.reference.layers.pool2d import Pool2D
-
-__all__ = [
-    "LAYERS",
     "Conv2D",
     "Dropout",
     "Embedding",
@@ -36,6 +28,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Pool2D",
+    "Residual",
     "initialize_layer",
 ]
 
