@@ -42,6 +42,8 @@ from fastnn.datasets import (
     load_mnist,
 )
 from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
     Conv2D,
     Dropout,
     Embedding,
@@ -51,6 +53,7 @@ from fastnn.layers import (
     Layer,
     LayerNorm,
     Pool2D,
+    Residual,
     initialize_layer,
 )
 from fastnn.logs import History, Logger
@@ -128,6 +131,8 @@ __all__ = [
     "AdamW",
     "ArcTan",
     "AttrDict",
+    "BatchNorm1D",
+    "BatchNorm2D",
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
@@ -177,6 +182,7 @@ __all__ = [
     "ReLU",
     "ReduceLROnPlateau",
     "ReduceOnPlateau",
+    "Residual",
     "SavedModelError",
     "Scheduler",
     "SiLU",
