@@ -1,7 +1,7 @@
 """Layers that cases of other networks than dense ones are made of, and their work.
 
-Shapes are those of one row: ``(h, w, c)`` of images, ``(d, t)`` of series, ``(d,)`` else. Parameters have
-the names and shapes of ``fastnn``'s layers; contestants bring them into the form that suits them.
+Shapes are those of one row: ``(h, w, c)`` of images, ``(d, t)`` of series, ``(d,)`` else. Parameters
+have the names and shapes of ``fastnn``'s layers; contestants bring them into the form that suits them.
 """
 
 import math
@@ -137,7 +137,9 @@ class Conv2D(Block):
     def work(self, shape: Shape) -> Work:
         h, w, channels = shape
         p, k = self.padding, self.size
-        taps = [sum(min(i - p + k, m) - max(i - p, 0) for i in range(m + 2 * p - k + 1)) for m in (h, w)]
+        taps = [
+            sum(min(i - p + k, m) - max(i - p, 0) for i in range(m + 2 * p - k + 1)) for m in (h, w)
+        ]
         products = 2 * math.prod(taps) * channels * self.n_out
         return Work(products, products, products)
 

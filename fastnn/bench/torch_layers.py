@@ -1,10 +1,11 @@
-"""Layers and networks of them in PyTorch, each way in the memory layout measured to be the faster.
+"""Layers and networks of them in PyTorch: several ways are tried, and the fastest is taken.
 
-A layer's forward and backward, eager, are the operators that autograd calls, without its bookkeeping;
-of the recurrent layer autograd itself, since ``torch.nn.RNN`` is made of many operators.
+Images are stored with channels last or first. A layer's forward and backward, eager, are autograd's, or
+the operators that it calls, without its bookkeeping.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,7 +137,10 @@ def _unflattened(W: Any, c: int, h: int, w: int) -> Any:
 
 def eager(case: Stacked) -> Call:
     """Return a case, operator by operator."""
-    return _fastest(case, lambda form: _call(form, None))
+    ways = [lambda form: _call(form, None)]
+    if isinstance(case, LayerCase) and _kind(case.layer) in _OPERATORS:
+        ways.append(lambda form: _layer(form, _OPERATORS[_kind(case.layer)]))
+    return _fastest(case, *ways)
 
 
 def compiled(case: Stacked) -> Call:
@@ -152,15 +156,20 @@ def frozen(case: StackInference) -> Call:
     return _fastest(case, _frozen)
 
 
-def _fastest(case: Stacked, make: Callable[[Form], Call]) -> Call:
+def _fastest(case: Stacked, *ways: Callable[[Form], Call]) -> Call:
     layouts = (True, False) if len(case.shape) == 3 else (True,)
-    return timing.fastest([lambda last=last: make(Form(case, last)) for last in layouts])
+
+    def make(way: Callable[[Form], Call], last: bool) -> Call:
+        return way(Form(case, last))
+
+    tried = itertools.product(ways, layouts)
+    return timing.fastest([functools.partial(make, way, last) for way, last in tried])
 
 
 def _call(form: Form, whole: Any) -> Call:
     case = form.case
     if isinstance(case, LayerCase):
-        return _layer(form, whole)
+        return _layer(form, _by_autograd) if whole is None else _layer(form, _both, whole)
     if isinstance(case, StackStep):
         return _step(form, whole)
     forward = whole(form.forward) if whole else form.forward
@@ -168,11 +177,10 @@ def _call(form: Form, whole: Any) -> Call:
     return run
 
 
-def _layer(form: Form, whole: Any) -> Call:
+def _layer(form: Form, function: Callable[..., Any], whole: Any = None) -> Call:
     case = form.case
     assert isinstance(case, LayerCase)
-    function = _both if whole else _OPERATORS.get(_kind(case.layer), _by_autograd)
-    run = functools.partial(function, form, not case.first)
+    run: Any = functools.partial(function, form, not case.first)
     if whole:
         run = whole(run)
     dY = form.inputs(case.gradient())
@@ -272,13 +280,13 @@ def _step(form: Form, whole: Any) -> Call:
         torch._foreach_add_(parameters, torch.autograd.grad(value, parameters), alpha=-LR)
         return value.detach()
 
+    trained = form.trained(parameters)
     if whole:
-        run = functools.partial(whole(step), parameters)
-    else:
-        run = eager
-        for tensor in parameters:
-            tensor.requires_grad_()
-    return lambda: (run(), form.trained(parameters))
+        run = whole(step)
+        return lambda: (run(parameters), trained)
+    for tensor in parameters:
+        tensor.requires_grad_()
+    return lambda: (eager(), trained)
 
 
 def _frozen(form: Form) -> Call:

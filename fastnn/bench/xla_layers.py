@@ -1,13 +1,14 @@
 """Layers and networks of them in JAX: one jitted function a case, channels last, buffers donated.
 
-Pooling is a maximum over axes, whose gradient is faster than that of a window's; a series is a scan, whose
-products with inputs are done before in one.
+A convolution is XLA's own or a product of a matrix of columns, whichever is faster. Pooling is a
+maximum over axes, whose gradient is faster than that of a window's. A series is a scan; its products
+with inputs are done before, in one.
 """
 
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +22,27 @@ from fastnn.bench.layers import LayerCase, Stack, Stacked, StackStep
 from fastnn.bench.networks import LR
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": jax.nn.relu, "linear": lambda z: z}
-_UNROLLED = (1, 5)  # steps of time in a turn of the scan's loop
+
+
+class Way(NamedTuple):
+    """One of several ways to compute the same."""
+
+    by_columns: bool = False  # convolutions
+    unrolled: int = 1  # steps of time in a turn of the scan's loop
 
 
 def call(case: Stacked) -> Call:
     """Return a case, in the fastest of several ways."""
-    unrolled = _UNROLLED if any(isinstance(layer, blocks.Elman) for layer in case.layers) else (1,)
-    return timing.fastest([functools.partial(_call, case, turns) for turns in unrolled])
+    ways = [Way()]
+    if any(isinstance(layer, blocks.Conv2D) for layer in case.layers):
+        ways.append(Way(by_columns=True))
+    if any(isinstance(layer, blocks.Elman) for layer in case.layers):
+        ways.append(Way(unrolled=5))
+    return timing.fastest([functools.partial(_call, case, way) for way in ways])
 
 
-def _call(case: Stacked, turns: int) -> Call:
-    forward = functools.partial(_forward, case, turns)
+def _call(case: Stacked, way: Way) -> Call:
+    forward = functools.partial(_forward, case, way)
     X = _inputs(case.batch())
     parameters = [[*map(jnp.asarray, arrays.values())] for arrays in case.parameters()]
     if isinstance(case, LayerCase):
@@ -47,22 +58,19 @@ def _inputs(array: Array) -> Any:
     return jnp.asarray(array.transpose(2, 0, 1) if array.ndim == 3 else array)
 
 
-def _forward(case: Stacked, turns: int, parameters: Any, X: Any) -> Any:
+def _forward(case: Stacked, way: Way, parameters: Any, X: Any) -> Any:
     """Return the last layer's output before its softmax."""
     for layer, own in zip(case.layers, parameters, strict=True):
         last = isinstance(case, Stack) and layer is case.layers[-1]
-        X = _apply(layer, X, own, last, turns)
+        X = _apply(layer, X, own, last, way)
     return X
 
 
-def _apply(layer: Block, X: Any, own: Any, last: bool, turns: int) -> Any:
+def _apply(layer: Block, X: Any, own: Any, last: bool, way: Way) -> Any:
     match layer:
         case blocks.Conv2D():
-            W, b = own
-            pads = [(layer.padding, layer.padding)] * 2
-            names = ("NHWC", "HWIO", "NHWC")
-            Z = lax.conv_general_dilated(X, W, (1, 1), pads, dimension_numbers=names) + b[0]
-            return _ACTIVATIONS[layer.activation](Z)
+            convolved = _by_columns if way.by_columns else _convolution
+            return _ACTIVATIONS[layer.activation](convolved(X, own[0], layer.padding) + own[1][0])
         case blocks.MaxPool2D(size=k):
             n, h, w, c = X.shape
             return X.reshape(n, h // k, k, w // k, k, c).max(axis=(2, 4))
@@ -71,13 +79,28 @@ def _apply(layer: Block, X: Any, own: Any, last: bool, turns: int) -> Any:
         case blocks.Dense():
             return _ACTIVATIONS["linear" if last else layer.activation](X @ own[0] + own[1])
         case blocks.Elman():
-            return _scan(X, *own, turns)
+            W, U, b = own
+            return _scan(X, W, U, b, way.unrolled)
         case blocks.Normalisation():
             axes = -1 if layer.kind == "layer_norm" else tuple(range(X.ndim - 1))
             centred = X - X.mean(axis=axes, keepdims=True)
             variance = (centred * centred).mean(axis=axes, keepdims=True)
             return centred * lax.rsqrt(variance + EPS) * own[0] + own[1]
     raise TypeError(layer)
+
+
+def _convolution(X: Any, W: Any, padding: int) -> Any:
+    pads, names = [(padding, padding)] * 2, ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(X, W, (1, 1), pads, dimension_numbers=names)
+
+
+def _by_columns(X: Any, W: Any, padding: int) -> Any:
+    kh, kw, channels, k = W.shape
+    X = jnp.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    n, h, w = len(X), X.shape[1] - kh + 1, X.shape[2] - kw + 1
+    shifted = [X[:, i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
+    columns = jnp.concatenate(shifted, axis=-1).reshape(-1, kh * kw * channels)
+    return (columns @ W.reshape(-1, k)).reshape(n, h, w, k)
 
 
 def _scan(X: Any, W: Any, U: Any, b: Any, turns: int) -> Any:
