@@ -69,6 +69,21 @@ class Stacked:
         return sum(array.size for arrays in self.parameters() for array in arrays.values())
 
 
+class Gradient:
+    """A layer's gradient of its input, which becomes an array in a case's form once it is asked for.
+
+    A series' is a list of its steps in fastnn, and an array ``(n, d, t)`` in the reference.
+    """
+
+    def __init__(self, dX: Any) -> None:
+        self._dX = dX
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        dX = np.asarray(self._dX)
+        is_series = dX.ndim == 3 and not isinstance(self._dX, list)
+        return dX.transpose(2, 0, 1) if is_series else dX
+
+
 @dataclass(frozen=True)
 class LayerCase(Stacked):
     """Forward and backward of a layer; results: output, gradient of the input, of the parameters.
@@ -115,16 +130,17 @@ class LayerCase(Stacked):
         _set(layer, self.parameters()[0], dtype or self.dtype)
         return layer
 
-    def results(self, layer: Any, Y: Array, dX: Any) -> tuple[Array, ...]:
+    def results(self, layer: Any, Y: Array, dX: Any) -> tuple[Any, ...]:
         """Return a case's results, in its order, of a layer that has gone forward and backward."""
-        given = () if self.first else (np.asarray(dX),)
+        given = () if self.first else (Gradient(dX),)
         return (Y, *given, *layer.gradients.values())
 
     def expected(self) -> tuple[Array, ...]:
         layer = self.made(reference, "float64")
         layer.clear_gradients()
         Y = layer.forward(self.batch().astype(float))
-        return self.results(layer, Y, layer.backward(self.gradient().astype(float)))
+        results = self.results(layer, Y, layer.backward(self.gradient().astype(float)))
+        return tuple(map(np.asarray, results))
 
 
 @dataclass(frozen=True)
