@@ -186,6 +186,7 @@ class Blueprint:
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
         self.row_jobs: list[tuple[Any, int]] = []
+        self.early_tasks: list[int] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -249,6 +250,10 @@ class Blueprint:
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
+
+    def before(self, job: Any, row: int) -> None:
+        """Add a job that is done once, before everything else of a step."""
+        self.early_tasks.append(self.task(job, row))
 
     def before_rows(self, job: Any, row: int) -> None:
         """Add a job that is done once, before a step whose phases backward go by rows."""

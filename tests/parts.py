@@ -19,7 +19,16 @@ N_IN, N_HIDDEN, N_OUT = 5, 5, 5  # of equal size, so that identity matrices fit
 
 # What surrounds a layer that does not take rows of 5: the shape of the network's input, and its layers
 # but the last.
-SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {}
+SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
+    "conv2d": (
+        (6, 7, 2),
+        [
+            {"name": "conv2d", "n_out": 3, "kernel_shape": (3, 2)},
+            {"name": "conv2d", "n_out": 2, "kernel_shape": 3, "stride": 2, "pad": "valid"},
+            {"name": "flatten"},
+        ],
+    ),
+}
 
 
 class Part(NamedTuple):

@@ -66,8 +66,9 @@ class Assembly(Blueprint):
         """
         by_rows = by_rows and all(loop.by_rows is not None for loop in self.forward_loops)
         loops = self._joined([*self._forward_order(by_rows), *self._backward_order(by_rows)])
-        if by_rows and self.row_jobs:
-            loops.insert(0, self._each([self.task(*made) for made in self.row_jobs]))
+        early = self.early_tasks + [self.task(*made) for made in self.row_jobs if by_rows]
+        if early:
+            loops.insert(0, self._each(early))
         self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
         for row, loop in zip(self.phases, loops, strict=True):
             self._write(row, loop)
