@@ -17,6 +17,7 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
 from fastnn.activations import Activation, Linear, initialize_activation
 from fastnn.blueprint import Blueprint
+from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
 from fastnn.kernels.layers.layer_norm import add_blocks
@@ -30,20 +31,39 @@ from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_we
 
 _WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
 _FULL = 64  # bytes of a pixel's channels from which on they fill vectors
+_MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
 _LANES = 128  # columns that are summed side by side for the bias
 
 
 @cache  # addresses of tables are in records of steps, so they are kept
 def _tables(
-    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, size: int
+    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, group: int, size: int
 ) -> tuple[Array, Array]:
-    """Return where windows begin in an image with its border, and where their taps are, in bytes."""
+    """Return where windows begin in an image with its border, and where their taps are, in bytes.
+
+    A window is that of ``group`` neighbouring pixels of the output.
+    """
     height, width, channels = shape
     rows, columns = (s - k for s, k in zip(shape, kernel, strict=False))
     down, right = width * channels * size, channels * size
-    pixels = np.add.outer(np.arange(rows // stride + 1) * down, np.arange(columns // stride + 1) * right)
-    taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(kernel[1] * channels) * size)
+    begin = np.arange(0, columns // stride + 1, group) * right
+    pixels = np.add.outer(np.arange(rows // stride + 1) * down, begin)
+    wide = (kernel[1] + (group - 1) * stride) * channels
+    taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(wide) * size)
     return (pixels * stride).reshape(-1), taps.reshape(-1)
+
+
+def _group(columns: int, outputs: int, kernel_columns: int, stride: int, size: int) -> int:
+    """Return how many pixels are taken together: what fills vectors best, zeros not counted."""
+    lanes = VECTOR_BYTES // size
+
+    def use(group: int) -> float:
+        width = group * outputs
+        taps = kernel_columns / (kernel_columns + (group - 1) * stride)
+        return width / (-(-width // lanes) * lanes) * taps
+
+    best = max((g for g in range(1, _MOST_PIXELS + 1) if columns % g == 0), key=use)
+    return best if use(best) > _GAIN * use(1) else 1
 
 
 class Conv2D(Layer):
@@ -241,7 +261,7 @@ class Conv2D(Layer):
             "b": b.ctypes.data,
         }
         if learning:
-            fields |= self._scratch(source.shape, to.row_blocks, to.array, bool(source.gradient))
+            fields |= self._scratch(to, source.shape, fields["group"], bool(source.gradient))
             fields |= {
                 "d_input": source.gradient,
                 "weights": to.parameter("W", written=True),
@@ -249,7 +269,10 @@ class Conv2D(Layer):
                 "product": to.product,
                 "one": to.one,
             }
+        fields |= self._spread(to, fields["group"])
         row = to.record(kernels.Conv2D, **fields)
+        if fields["group"] != 1:
+            to.before(kernels.spread_weights, row)
         to.forward_rows(kernels.forward, row)
         if learning:
             if source.gradient:
@@ -261,14 +284,14 @@ class Conv2D(Layer):
         top, left = self._border
         return shape[0] + 2 * top, shape[1] + 2 * left, shape[2]
 
-    def _table_arrays(self, shape: tuple[int, ...], size: int) -> tuple[Array, Array]:
-        return _tables(self._bordered_shape(shape), self.kernel_shape, self.stride, size)
-
     def _geometry(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
         """Return the fields of the layer's record that follow from the shape of an image."""
         _, rows, columns, outputs = self.check_input((1, *shape))
-        pixels, taps = self._table_arrays(shape, dtype.itemsize)
+        size, kernel, stride = dtype.itemsize, self.kernel_shape, self.stride
+        group = _group(columns, outputs, kernel[1], stride, size)
+        pixels, taps = _tables(self._bordered_shape(shape), kernel, stride, group, size)
         return {
+            "group": group,
             "height": shape[0],
             "width": shape[1],
             "channels": shape[2],
@@ -285,11 +308,25 @@ class Conv2D(Layer):
             "gathered": parts.gathered_product.address(dtype),
         }
 
-    def _scratch(
-        self, shape: tuple[int, ...], blocks: int, array: Callable[..., int], input_gradient: bool
-    ) -> dict[str, Any]:
-        """Return the fields of what gradients need, which ``array`` makes and gives the address of."""
+    def _spread_shape(self, group: int) -> tuple[int, int]:
+        """Return the shape of the weights for so many pixels at a time."""
         W, _ = self.checked_parameters()
+        rows, columns, channels, outputs = W.shape
+        return rows * (columns + (group - 1) * self.stride) * channels, group * outputs
+
+    def _spread(self, to: Blueprint, group: int) -> dict[str, int]:
+        """Return the fields of spread weights, if there are."""
+        if group == 1:
+            return {}
+        shape = self._spread_shape(group)
+        return {"spread": to.array(*shape), "spread_bias": to.array(shape[1])}
+
+    def _scratch(
+        self, to: Blueprint, shape: tuple[int, ...], group: int, input_gradient: bool
+    ) -> dict[str, Any]:
+        """Return the fields of what gradients need."""
+        W, _ = self.checked_parameters()
+        blocks, array = to.row_blocks, to.array
         _, rows, columns, outputs = self.check_input((1, *shape))
         groups = next(g for g in (8, 4, 2, 1) if rows * columns % g == 0 and (g * outputs <= _LANES or g == 1))
         fields: dict[str, Any] = {
@@ -297,6 +334,8 @@ class Conv2D(Layer):
             "d_bias": array(blocks, groups, outputs),
             "pixel_groups": groups,
         }
+        if group != 1:
+            fields["d_spread"] = array(blocks, *self._spread_shape(group))
         if not input_gradient:
             return fields
         fields["transposed"] = array(outputs, W.size // outputs)
@@ -304,7 +343,7 @@ class Conv2D(Layer):
         if self._turned(shape):
             bordered = self._turned_shape(shape)
             fields |= {"turned": 1, "image": array(blocks, *bordered), "image_size": math.prod(bordered)}
-            tables = _tables(bordered, self.kernel_shape, 1, W.itemsize)
+            tables = _tables(bordered, self.kernel_shape, 1, 1, W.itemsize)
             fields["d_pixels"], fields["d_taps"] = (table.ctypes.data for table in tables)
         else:
             bordered, row = self._bordered_shape(shape), columns * self.kernel_shape[1] * shape[2]
@@ -359,9 +398,12 @@ class Conv2D(Layer):
         W, b = map(unlocked, self.checked_parameters())
         to = Alone(x, self.cost(x.shape))
         fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
+        fields |= self._spread(to, fields["group"])
         row = to.record(
             kernels.Conv2D, z=Z.ctypes.data, W=W.ctypes.data, b=b.ctypes.data, tile=PLAIN, **fields
         )
+        if fields["group"] != 1:
+            to.run_once(kernels.spread_weights, row)
         to.run(kernels.forward, row)
 
     def _input(self, to: Blueprint, x: Array) -> dict[str, int]:
@@ -417,7 +459,7 @@ class Conv2D(Layer):
         W, _ = map(unlocked, self.checked_parameters())
         to = Alone(x, 2 * self.cost(x.shape))
         fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
-        fields |= self._scratch(x.shape[1:], to.row_blocks, to.array, dX is not None)
+        fields |= self._scratch(to, x.shape[1:], fields["group"], dX is not None)
         row = to.record(
             kernels.Conv2D,
             dz=dZ.ctypes.data,

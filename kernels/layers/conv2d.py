@@ -6,6 +6,11 @@ Forward and for the weights' gradient the windows are gathered where they lie
 there; both are tables of distances in bytes. Images are copied into ones with a border of zeros first,
 if there is to be one.
 
+Where output channels fill less than a vector, ``group`` neighbouring pixels of a row are one row of the
+product: its window is that of all of them, and the weights are spread, with zeros where a tap is not in a
+pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in its
+window.) The weights' gradient comes out in the same form and is folded.
+
 The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round, if
 windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other way: for
 each row of the kernel, the gradient of some rows of output pixels times the transposed weights is what
@@ -26,7 +31,7 @@ from fastnn.kernels.compiling.jit import call_job, exact, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.gathered import gather_multiply
-from fastnn.kernels.emitted.overlaps import add_rows_at
+from fastnn.kernels.emitted.overlaps import add_rows
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers.layer_norm import add_blocks
 from fastnn.kernels.step.calls import Gathered, Product, Transposition
@@ -44,7 +49,9 @@ class Conv2D(Record):
     - ``input``; ``padded``: the same with its border, or the input if there is none; ``z``, ``dz``: the
       product and its gradient; ``activation``: the record of the activation of z, or 0; ``tile``: what
       is done on the product's tiles.
-    - ``pixels``, ``taps``: the tables.
+    - ``pixels``, ``taps``: the tables; ``group``: how many pixels are taken together; ``spread``,
+      ``spread_bias``: the weights and the bias for that, if it is more than one; ``d_spread``: for each
+      block of images, the gradient of the spread weights.
     - ``W`` (taps, outputs), ``b``: addresses of the parameters' values; ``transposed``: W^T, for the
       input's gradient.
     - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient with
@@ -74,6 +81,10 @@ class Conv2D(Record):
     tile: int
     pixels: int
     taps: int
+    group: int
+    spread: int
+    spread_bias: int
+    d_spread: int
     W: int
     b: int
     transposed: int
@@ -127,7 +138,8 @@ def add_windows(windows: Array, step: int, out: Array) -> None:
     windows ``(m, width)``, out ``((m - 1) * step + width,)``.
     """
     m, width = windows.shape
-    add_rows_at(windows.ctypes.data, m, width, out.ctypes.data, step, out.itemsize, out[0])
+    size = out.itemsize
+    add_rows(windows.ctypes.data, width * size, m, width, out.ctypes.data, step * size, out[0])
 
 
 _kernel: Any = None  # as in `step/parts.py`
@@ -168,6 +180,17 @@ def _taps(layer):
 
 
 @inner
+def _spread_columns(layer):
+    """Return the columns of the window of a group of pixels."""
+    return layer.kernel_columns + (layer.group - 1) * layer.stride
+
+
+@inner
+def _spread_taps(layer):
+    return layer.kernel_rows * _spread_columns(layer) * layer.channels
+
+
+@inner
 def _place_image(layer, i, size, like):
     """Copy an image into one with a border."""
     height, channels = layer.height, layer.channels
@@ -198,14 +221,49 @@ def _forward(at: int, index: int) -> None:
         x = layer.padded + i * image
         if layer.padded != layer.input:
             _place_image(layer, i, size, _like)
-        z = layer.z + i * pixels * layer.outputs * size
+        z, group = layer.z + i * pixels * layer.outputs * size, layer.group
+        w, b = (layer.W, layer.b) if group == 1 else (layer.spread, layer.spread_bias)
         _gather(
-            layer, x, layer.pixels, layer.taps, layer.W, z, pixels, layer.outputs, _taps(layer), 1, 0,
-            layer.b, layer.tile,
+            layer, x, layer.pixels, layer.taps, w, z, pixels // group, group * layer.outputs,
+            _spread_taps(layer), 1, 0, b, layer.tile,
         )  # fmt: skip
     if layer.activation != 0:
         activation = Activation(layer.activation)
         activate(step, activation, first, images, 0, activation.width)
+
+
+@inner
+def _fold(layer, spread, out, size, like):
+    """Write the gradient of the weights, given that of the spread ones."""
+    outputs, group = layer.outputs, layer.group
+    row = layer.kernel_columns * layer.channels
+    wide, shift = _spread_columns(layer) * layer.channels, layer.stride * layer.channels
+    for i in range(layer.kernel_rows):
+        given = array_at(spread + i * wide * group * outputs * size, wide, group * outputs, like)
+        w = array_at(out + i * row * outputs * size, row, outputs, like)
+        for j in range(row):
+            for k in range(outputs):
+                w[j, k] = given[j, k]
+            for q in range(1, group):
+                for k in range(outputs):
+                    w[j, k] += given[j + q * shift, q * outputs + k]
+
+
+def _spread_weights(at: int, _: int) -> None:
+    """Write the spread weights, whose zeros are there already, and the spread bias."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
+    size, outputs, group = step.itemsize, layer.outputs, layer.group
+    row = layer.kernel_columns * layer.channels
+    wide, shift = _spread_columns(layer) * layer.channels, layer.stride * layer.channels
+    b, spread_b = array_at(layer.b, 1, outputs, _like), array_at(layer.spread_bias, group, outputs, _like)
+    for q in range(group):
+        _kernel(b, 0, spread_b[q : q + 1])
+    for i in range(layer.kernel_rows):
+        w = array_at(layer.W + i * row * outputs * size, row, outputs, _like)
+        to = array_at(layer.spread + i * wide * group * outputs * size, wide, group * outputs, _like)
+        for q in range(group):
+            _kernel(w, q * outputs, to[q * shift : q * shift + row])
 
 
 @inner
@@ -228,6 +286,8 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
     """Write the gradient of an image: what windows get, added where they lie."""
     width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
     columns, outputs, stride = layer.columns, layer.outputs, layer.stride
+    shift = stride * layer.channels
+    apart = min((width + shift - 1) // shift, columns)
     array_at(image, 1, layer.image_size, like)[0][:] = 0
     for i in range(layer.kernel_rows):
         b = layer.transposed + i * width * size
@@ -235,10 +295,14 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
             rows = min(layer.window_rows, layer.rows - begin)
             a = dz + begin * columns * outputs * size
             _multiply(layer, a, outputs, 1, b, _taps(layer), windows, rows * columns, width, outputs)
-            for r in range(rows):
-                at = image + ((begin + r) * stride + i) * row * size
-                some = windows + r * columns * width * size
-                add_rows_at(some, columns, width, at, stride * layer.channels, size, like)
+            # A window's load would wait until the stores of the window before, which it overlaps, have
+            # reached the cache. So windows next to each other come one round of rows apart.
+            for first in range(apart):
+                count = (columns - first + apart - 1) // apart
+                for r in range(rows):
+                    at = image + (((begin + r) * stride + i) * row + first * shift) * size
+                    some = windows + (r * columns + first) * width * size
+                    add_rows(some, apart * width * size, count, width, at, apart * shift * size, like)
     inside = image + (layer.top * row + layer.left * layer.channels) * size
     out = array_at(dx, layer.height, layer.width * layer.channels, like)
     for r in range(layer.height):
@@ -257,11 +321,14 @@ def _backward(at: int, index: int) -> None:
     size, outputs, pixels, taps = step.itemsize, layer.outputs, layer.rows * layer.columns, _taps(layer)
     dz = layer.dz + first * pixels * outputs * size
     image = _image_bytes(layer, size)
-    dw = layer.d_weights + index * taps * outputs * size
+    dw, group, rows = layer.d_weights + index * taps * outputs * size, layer.group, _spread_taps(layer)
+    c = dw if group == 1 else layer.d_spread + index * rows * group * outputs * size
     _gather(
-        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, dw, taps, outputs, pixels,
-        images, image, 0, PLAIN,
+        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, c, rows, group * outputs,
+        pixels // group, images, image, 0, PLAIN,
     )  # fmt: skip
+    if group != 1:
+        _fold(layer, c, dw, size, _like)
     groups = layer.pixel_groups
     db = layer.d_bias + index * groups * outputs * size
     _multiply(
@@ -323,5 +390,6 @@ def transpose_weights(at: int, _: int) -> None:
 
 
 add_border = Part(_add_border, place_rows)
+spread_weights = Part(_spread_weights, place_rows)
 forward, backward = Part(_forward, place_rows), Part(_backward, add_windows)
 update_parameters = Part(_update, add_blocks)
