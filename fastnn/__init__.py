@@ -39,7 +39,18 @@ from fastnn.datasets import (
     load_digits,
     load_mnist,
 )
-from fastnn.layers import Conv2D, Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.layers import (
+    Conv2D,
+    Dropout,
+    Embedding,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool2D,
+    Layer,
+    LayerNorm,
+    Pool2D,
+    initialize_layer,
+)
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
@@ -85,14 +96,18 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
+    "Conv2D",
     "CrossEntropy",
     "Data",
     "Dataset",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Exponential",
+    "Flatten",
     "FullyConnected",
     "GELUTanh",
+    "GlobalAveragePool2D",
     "HardSwish",
     "HeNormal",
     "HeUniform",
@@ -112,6 +127,7 @@ __all__ = [
     "Normal",
     "Ones",
     "Optimizer",
+    "Pool2D",
     "Preset",
     "ProgressBar",
     "ReLU",

@@ -9,15 +9,34 @@ from fastnn.layers.base import Layer
 from fastnn.layers.conv2d import Conv2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
+from fastnn.layers.embedding import Embedding
+from fastnn.layers.flatten import Flatten
+from fastnn.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.layers.layer_norm import LayerNorm
+from fastnn.layers.pool2d import Pool2D
 
-__all__ = ["Conv2D", "Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "Conv2D",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "FullyConnected",
+    "GlobalAveragePool2D",
+    "Layer",
+    "LayerNorm",
+    "Pool2D",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "conv2d": Conv2D,
+    "pool2d": Pool2D,
+    "flatten": Flatten,
+    "global_average_pool2d": GlobalAveragePool2D,
+    "embedding": Embedding,
 }
 
 
@@ -34,6 +53,9 @@ def initialize_layer(
     l2: float | None = None,
     eps: float | None = None,
     rate: float | None = None,
+    n_in: int | None = None,
+    axis: int | None = None,
+    padding_index: int | None = None,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
@@ -57,6 +79,9 @@ def initialize_layer(
         "l2": l2,
         "eps": eps,
         "rate": rate,
+        "n_in": n_in,
+        "axis": axis,
+        "padding_index": padding_index,
     }
     required = {n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty}
     layer: Layer = call(

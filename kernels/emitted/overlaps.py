@@ -1,7 +1,7 @@
 """Rows of a matrix added to a flat array, where each begins some elements behind the one before.
 
-A compiled loop over a short row would begin and end more often than it adds, so whole vectors are emitted,
-with a mask in the last.
+A compiled loop over a short row would begin and end more often than it adds, so whole vectors are
+emitted, with a mask in the last.
 """
 
 from numba.core import cgutils, types
@@ -14,7 +14,8 @@ from fastnn.kernels.emitted.vectors import I64, Emitter
 def add_rows(context, rows, row, count, width, out, step, like):
     """``out[i * step + j] += rows[i * row + j]`` for ``i < count``, ``j < width``, in the order of i.
 
-    ``rows``, ``out``: addresses; ``row``, ``step`` in bytes, the rest in elements of the dtype of ``like``.
+    ``rows``, ``out``: addresses; ``row``, ``step`` in bytes, the rest in elements of the dtype of
+    ``like``.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -41,4 +42,3 @@ def add_rows(context, rows, row, count, width, out, step, like):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6, like), codegen
-

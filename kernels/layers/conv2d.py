@@ -7,15 +7,15 @@ there; both are tables of distances in bytes. Images are copied into ones with a
 if there is to be one.
 
 Where output channels fill less than a vector, ``group`` neighbouring pixels of a row are one row of the
-product: its window is that of all of them, and the weights are spread, with zeros where a tap is not in a
-pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in its
-window.) The weights' gradient comes out in the same form and is folded.
+product: its window is that of all of them, and the weights are spread, with zeros where a tap is not in
+a pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in
+its window.) The weights' gradient comes out in the same form and is folded.
 
-The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round, if
-windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other way: for
-each row of the kernel, the gradient of some rows of output pixels times the transposed weights is what
-every pixel's window gets, and is added there. Each image is done by itself, in scratch memory that stays
-in a near cache.
+The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round,
+if windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other
+way: for each row of the kernel, the gradient of some rows of output pixels times the transposed weights
+is what every pixel's window gets, and is added there. Each image is done by itself, in scratch memory
+that stays in a near cache.
 
 A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
 added in the order of the blocks.
@@ -23,20 +23,14 @@ added in the order of the blocks.
 
 from typing import Any
 
-import numpy as np
-
 from fastnn._typing import Array
-from fastnn.kernels import optimizers
-from fastnn.kernels.compiling.jit import call_job, exact, inner
+from fastnn.kernels.compiling.jit import call_job, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.gathered import gather_multiply
-from fastnn.kernels.emitted.overlaps import add_rows
 from fastnn.kernels.emitted.tile import PLAIN
-from fastnn.kernels.layers.layer_norm import add_blocks
-from fastnn.kernels.step.calls import Gathered, Product, Transposition
+from fastnn.kernels.step.calls import Gathered, Product
 from fastnn.kernels.step.parts import Part
-from fastnn.kernels.step.phases import Activation, Parameter, activate, penalty, update
+from fastnn.kernels.step.phases import Activation, activate
 from fastnn.kernels.step.plan import Step, Task, row_block
 
 
@@ -54,9 +48,9 @@ class Conv2D(Record):
       block of images, the gradient of the spread weights.
     - ``W`` (taps, outputs), ``b``: addresses of the parameters' values; ``transposed``: W^T, for the
       input's gradient.
-    - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient with
-      its border, that of the input or, if it is ``turned``, that of z; ``windows``, of ``window_rows``
-      rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+    - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient
+      with its border, that of the input or, if it is ``turned``, that of z; ``windows``, of
+      ``window_rows`` rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
     - ``d_pixels``, ``d_taps``: the tables for the input's gradient, if ``turned``.
     - ``weights``, ``bias``: records of the parameters; ``product``, ``gathered``,
       ``transposition``: addresses of parts; ``one``: address of a 1.
@@ -107,23 +101,7 @@ class Conv2D(Record):
     one: int
 
 
-@exact
-def gathered_product(
-    x: Array, rows: Array, steps: Array, b: Array, start: Array, out: Array
-) -> None:
-    """``out[m, j] = start[0, j] + sum_k x[(rows[m] + steps[k]) / itemsize] b[k, j]``, in order of k.
-
-    x is a flat array, ``rows`` and ``steps`` are distances in bytes, int64; b ``(k, columns)``, start
-    ``(1, columns)``, out ``(rows, columns)``. ``k >= 1``.
-    """
-    gather_multiply(
-        x.ctypes.data, rows.ctypes.data, steps.ctypes.data, b.ctypes.data, b.shape[1],
-        out.ctypes.data, out.shape[1], out.shape[0], out.shape[1], steps.size, 1, 0,
-        start.ctypes.data, 0, PLAIN, x.itemsize, x[0],
-    )  # fmt: skip
-
-
-@exact
+@inner
 def place_rows(x: Array, first: int, out: Array) -> None:
     """``out[:, first : first + width] = x``; x ``(m, width)``, out ``(m, wider)``."""
     for i in range(x.shape[0]):
@@ -131,31 +109,20 @@ def place_rows(x: Array, first: int, out: Array) -> None:
             out[i, first + j] = x[i, j]
 
 
-@exact
-def add_windows(windows: Array, step: int, out: Array) -> None:
-    """Add windows that overlap: ``out[i * step + j] += windows[i, j]``, in the order of i.
-
-    windows ``(m, width)``, out ``((m - 1) * step + width,)``.
-    """
-    m, width = windows.shape
-    size = out.itemsize
-    add_rows(windows.ctypes.data, width * size, m, width, out.ctypes.data, step * size, out[0])
-
-
 _kernel: Any = None  # as in `step/parts.py`
 _like: Any = None
 
 
 @inner
-def _image_bytes(layer, size):
+def image_bytes(layer, size):
     """Return the bytes of an image with its border."""
     height, width = layer.height + 2 * layer.top, layer.width + 2 * layer.left
     return height * width * layer.channels * size
 
 
 @inner
-def _gather(layer, x, rows, steps, b, c, count, columns, k, repeats, distance, start, mode):
-    """A product of matrices B and C without gaps."""
+def gather(layer, x, rows, steps, b, c, count, columns, k, repeats, distance, start, mode):
+    """Do a gathered product of matrices B and C without gaps."""
     call = Gathered()
     call.x, call.rows, call.steps, call.k = x, rows, steps, k
     call.b, call.b_row, call.c, call.c_row = b, columns, c, columns
@@ -165,7 +132,7 @@ def _gather(layer, x, rows, steps, b, c, count, columns, k, repeats, distance, s
 
 
 @inner
-def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
+def multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
     """``C = A B``, C ``(rows, columns)`` without gaps."""
     call = Product()
     call.a, call.a_row, call.a_column, call.b, call.b_row = a, a_row, a_column, b, b_row
@@ -175,19 +142,21 @@ def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
 
 
 @inner
-def _taps(layer):
+def taps_of(layer):
+    """Return how many taps a window has."""
     return layer.kernel_rows * layer.kernel_columns * layer.channels
 
 
 @inner
-def _spread_columns(layer):
+def spread_columns(layer):
     """Return the columns of the window of a group of pixels."""
     return layer.kernel_columns + (layer.group - 1) * layer.stride
 
 
 @inner
-def _spread_taps(layer):
-    return layer.kernel_rows * _spread_columns(layer) * layer.channels
+def spread_taps(layer):
+    """Return how many taps the window of a group of pixels has."""
+    return layer.kernel_rows * spread_columns(layer) * layer.channels
 
 
 @inner
@@ -196,7 +165,7 @@ def _place_image(layer, i, size, like):
     height, channels = layer.height, layer.channels
     width = layer.width * channels
     padded_row = width + 2 * layer.left * channels
-    at = layer.padded + i * _image_bytes(layer, size) + layer.top * padded_row * size
+    at = layer.padded + i * image_bytes(layer, size) + layer.top * padded_row * size
     source = array_at(layer.input + i * height * width * size, height, width, like)
     place_rows(source, layer.left * channels, array_at(at, height, padded_row, like))
 
@@ -216,37 +185,20 @@ def _forward(at: int, index: int) -> None:
     step, layer = Step(task.step), Conv2D(task.row)
     first, images = row_block(step, index)
     size, pixels = step.itemsize, layer.rows * layer.columns
-    image = _image_bytes(layer, size)
+    image = image_bytes(layer, size)
     for i in range(first, first + images):
         x = layer.padded + i * image
         if layer.padded != layer.input:
             _place_image(layer, i, size, _like)
         z, group = layer.z + i * pixels * layer.outputs * size, layer.group
         w, b = (layer.W, layer.b) if group == 1 else (layer.spread, layer.spread_bias)
-        _gather(
+        gather(
             layer, x, layer.pixels, layer.taps, w, z, pixels // group, group * layer.outputs,
-            _spread_taps(layer), 1, 0, b, layer.tile,
+            spread_taps(layer), 1, 0, b, layer.tile,
         )  # fmt: skip
     if layer.activation != 0:
         activation = Activation(layer.activation)
         activate(step, activation, first, images, 0, activation.width)
-
-
-@inner
-def _fold(layer, spread, out, size, like):
-    """Write the gradient of the weights, given that of the spread ones."""
-    outputs, group = layer.outputs, layer.group
-    row = layer.kernel_columns * layer.channels
-    wide, shift = _spread_columns(layer) * layer.channels, layer.stride * layer.channels
-    for i in range(layer.kernel_rows):
-        given = array_at(spread + i * wide * group * outputs * size, wide, group * outputs, like)
-        w = array_at(out + i * row * outputs * size, row, outputs, like)
-        for j in range(row):
-            for k in range(outputs):
-                w[j, k] = given[j, k]
-            for q in range(1, group):
-                for k in range(outputs):
-                    w[j, k] += given[j + q * shift, q * outputs + k]
 
 
 def _spread_weights(at: int, _: int) -> None:
@@ -255,8 +207,11 @@ def _spread_weights(at: int, _: int) -> None:
     step, layer = Step(task.step), Conv2D(task.row)
     size, outputs, group = step.itemsize, layer.outputs, layer.group
     row = layer.kernel_columns * layer.channels
-    wide, shift = _spread_columns(layer) * layer.channels, layer.stride * layer.channels
-    b, spread_b = array_at(layer.b, 1, outputs, _like), array_at(layer.spread_bias, group, outputs, _like)
+    wide, shift = spread_columns(layer) * layer.channels, layer.stride * layer.channels
+    b, spread_b = (
+        array_at(layer.b, 1, outputs, _like),
+        array_at(layer.spread_bias, group, outputs, _like),
+    )
     for q in range(group):
         _kernel(b, 0, spread_b[q : q + 1])
     for i in range(layer.kernel_rows):
@@ -266,130 +221,6 @@ def _spread_weights(at: int, _: int) -> None:
             _kernel(w, q * outputs, to[q * shift : q * shift + row])
 
 
-@inner
-def _turned_gradient(layer, dz, dx, image, size, like):
-    """Write the gradient of an image: dZ in its border convolved with the kernels turned round."""
-    outputs = layer.outputs
-    row = (layer.width + layer.kernel_columns - 1) * outputs
-    top, left = layer.kernel_rows - 1 - layer.top, layer.kernel_columns - 1 - layer.left
-    source = array_at(dz, layer.rows, layer.columns * outputs, like)
-    place_rows(source, left * outputs, array_at(image + top * row * size, layer.rows, row, like))
-    k = layer.kernel_rows * layer.kernel_columns * outputs
-    _gather(
-        layer, image, layer.d_pixels, layer.d_taps, layer.transposed, dx, layer.height * layer.width,
-        layer.channels, k, 1, 0, 0, PLAIN,
-    )  # fmt: skip
-
-
-@inner
-def _scattered_gradient(layer, dz, dx, image, windows, size, like):
-    """Write the gradient of an image: what windows get, added where they lie."""
-    width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
-    columns, outputs, stride = layer.columns, layer.outputs, layer.stride
-    shift = stride * layer.channels
-    apart = min((width + shift - 1) // shift, columns)
-    array_at(image, 1, layer.image_size, like)[0][:] = 0
-    for i in range(layer.kernel_rows):
-        b = layer.transposed + i * width * size
-        for begin in range(0, layer.rows, layer.window_rows):
-            rows = min(layer.window_rows, layer.rows - begin)
-            a = dz + begin * columns * outputs * size
-            _multiply(layer, a, outputs, 1, b, _taps(layer), windows, rows * columns, width, outputs)
-            # A window's load would wait until the stores of the window before, which it overlaps, have
-            # reached the cache. So windows next to each other come one round of rows apart.
-            for first in range(apart):
-                count = (columns - first + apart - 1) // apart
-                for r in range(rows):
-                    at = image + (((begin + r) * stride + i) * row + first * shift) * size
-                    some = windows + (r * columns + first) * width * size
-                    add_rows(some, apart * width * size, count, width, at, apart * shift * size, like)
-    inside = image + (layer.top * row + layer.left * layer.channels) * size
-    out = array_at(dx, layer.height, layer.width * layer.channels, like)
-    for r in range(layer.height):
-        source = array_at(inside + r * row * size, 1, out.shape[1], like)[0]
-        for j in range(out.shape[1]):
-            out[r, j] = source[j]
-
-
-def _backward(at: int, index: int) -> None:
-    """Write a block of images' sums for the parameters' gradients, and the input's gradient."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    first, images = row_block(step, index)
-    if images == 0:
-        return
-    size, outputs, pixels, taps = step.itemsize, layer.outputs, layer.rows * layer.columns, _taps(layer)
-    dz = layer.dz + first * pixels * outputs * size
-    image = _image_bytes(layer, size)
-    dw, group, rows = layer.d_weights + index * taps * outputs * size, layer.group, _spread_taps(layer)
-    c = dw if group == 1 else layer.d_spread + index * rows * group * outputs * size
-    _gather(
-        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, c, rows, group * outputs,
-        pixels // group, images, image, 0, PLAIN,
-    )  # fmt: skip
-    if group != 1:
-        _fold(layer, c, dw, size, _like)
-    groups = layer.pixel_groups
-    db = layer.d_bias + index * groups * outputs * size
-    _multiply(
-        layer, layer.one, 0, 0, dz, groups * outputs, db, 1, groups * outputs, images * pixels // groups
-    )
-    if layer.d_input == 0:
-        return
-    windows = layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
-    space = layer.image + index * layer.image_size * size
-    for i in range(images):
-        dz_i = dz + i * pixels * outputs * size
-        dx = layer.d_input + (first + i) * layer.height * layer.width * layer.channels * size
-        if layer.turned != 0:
-            _turned_gradient(layer, dz_i, dx, space, size, _like)
-        else:
-            _scattered_gradient(layer, dz_i, dx, space, windows, size, _like)
-
-
-def _update(at: int, _: int) -> None:
-    """Add the blocks' sums and update the parameters, or leave it to the phase that clips gradients."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    blocks, groups = (step.n + step.block_rows - 1) // step.block_rows, layer.pixel_groups
-    weights, bias, outputs = Parameter(layer.weights), Parameter(layer.bias), layer.outputs
-    gradient = array_at(weights.gradient, 1, weights.size, _like)
-    _kernel(array_at(layer.d_weights, blocks, weights.size, _like), gradient)
-    if weights.l2 != 0 and step.clip == np.inf:  # else the phase that clips adds it
-        values = array_at(weights.values, 1, weights.size, _like)[0]
-        optimizers.add_penalty(gradient[0], penalty(step, weights), values)
-    _kernel(
-        array_at(layer.d_bias, blocks * groups, outputs, _like),
-        array_at(bias.gradient, 1, outputs, _like),
-    )
-    if step.clip == np.inf:
-        update(step, weights, 1.0)
-        update(step, bias, 1.0)
-
-
-def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights; if they are to be turned round, for each tap by itself."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    call = Transposition()
-    if layer.turned == 0:
-        call.a, call.a_row, call.c, call.c_row = layer.W, layer.outputs, layer.transposed, _taps(layer)
-        call.rows, call.columns = _taps(layer), layer.outputs
-        call_job(layer.transposition, call.address, 0)
-        return
-    count, each = layer.kernel_rows * layer.kernel_columns, layer.channels * layer.outputs * step.itemsize
-    call.a_row, call.c_row, call.rows, call.columns = (
-        layer.outputs,
-        layer.channels,
-        layer.channels,
-        layer.outputs,
-    )
-    for i in range(count):
-        call.a, call.c = layer.W + i * each, layer.transposed + (count - 1 - i) * each
-        call_job(layer.transposition, call.address, 0)
-
-
 add_border = Part(_add_border, place_rows)
 spread_weights = Part(_spread_weights, place_rows)
-forward, backward = Part(_forward, place_rows), Part(_backward, add_windows)
-update_parameters = Part(_update, add_blocks)
+forward = Part(_forward, place_rows)

@@ -7,15 +7,35 @@ from fastnn.reference.layers.base import Layer
 from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
+from fastnn.reference.layers.embedding import Embedding
+from fastnn.reference.layers.flatten import Flatten
+from fastnn.reference.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.reference.layers.layer_norm import LayerNorm
+from fastnn.reference.layers.pool2d import Pool2D
 
-__all__ = ["LAYERS", "Conv2D", "Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "LAYERS",
+    "Conv2D",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "FullyConnected",
+    "GlobalAveragePool2D",
+    "Layer",
+    "LayerNorm",
+    "Pool2D",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "conv2d": Conv2D,
+    "pool2d": Pool2D,
+    "flatten": Flatten,
+    "global_average_pool2d": GlobalAveragePool2D,
+    "embedding": Embedding,
 }
 
 
