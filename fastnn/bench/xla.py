@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fastnn.bench import xla_layers
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.layers import Stacked
 from fastnn.bench.networks import (
     ADAM_LR,
     BETA_1,
@@ -35,6 +37,8 @@ class Jax(Contestant):
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
     def call(self, case: Case) -> Call | None:
+        if isinstance(case, Stacked):
+            return xla_layers.call(case)
         if isinstance(case, TrainingStep):
             return _training_step(case) if case.optimizer in ("SGD", *_DECAYS) else None
         if isinstance(case, Epochs):

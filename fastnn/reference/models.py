@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.datasets import Dataset
-from fastnn.reference.layers import FullyConnected, initialize_layer
+from fastnn.reference.layers import initialize_layer
 from fastnn.reference.losses import Poisson, initialize_loss
 from fastnn.reference.optimizers import initialize_optimizer
 
@@ -28,7 +28,7 @@ class NeuralNetwork:
         self.n_layers = len(self.layers)
         self.rng = None if seed is None else np.random.default_rng(seed)
         for layer in self.layers:
-            if self.rng is not None and isinstance(layer, FullyConnected):
+            if self.rng is not None and hasattr(layer, "init_weights"):
                 layer.init_weights.rng = self.rng
 
     def forward(self, X: Array) -> Array:
