@@ -7,14 +7,16 @@ from fastnn._validation import choose
 from fastnn.layers.base import Layer
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
+from fastnn.layers.elman import Elman
 from fastnn.layers.layer_norm import LayerNorm
 
-__all__ = ["Dropout", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = ["Dropout", "Elman", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "elman": Elman,
 }
 
 
@@ -31,6 +33,8 @@ def initialize_layer(
     l2: float = 0.0,
     eps: float = 1e-5,
     rate: float = 0.5,
+    return_sequences: bool = False,
+    mask_value: float | None = None,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
@@ -53,5 +57,7 @@ def initialize_layer(
         l2=l2,
         eps=eps,
         rate=rate,
+        return_sequences=return_sequences,
+        mask_value=mask_value,
     )
     return layer

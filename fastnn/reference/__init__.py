@@ -7,7 +7,7 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 
 from fastnn.reference import activations
 from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
-from fastnn.reference.layers import Dropout, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.reference.layers import Dropout, Elman, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
@@ -20,6 +20,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Dropout",
+    "Elman",
     "FullyConnected",
     "Layer",
     "LayerNorm",
