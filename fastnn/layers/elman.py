@@ -1,6 +1,5 @@
 """The Elman layer: a simple recurrence over time."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
 from fastnn.activations import Activation, initialize_activation
 from fastnn.blueprint import Blueprint
-from fastnn.layers import recurrence
+from fastnn.layers import recurrence, through_time
 from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
@@ -101,9 +100,7 @@ class Elman(Layer):
         init, activation = self.init_weights, type(self.activation).__name__.lower()
         usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
         shown = "tanh" if activation == "tanh" else self.activation
-        return as_call(
-            self, activation=shown, weight_init="xavier_uniform" if usual else init
-        )
+        return as_call(self, activation=shown, weight_init="xavier_uniform" if usual else init)
 
     @property
     def penalised(self) -> tuple[str, ...]:
@@ -239,7 +236,7 @@ class Elman(Layer):
             Y = np.stack(states, axis=2) if self.return_sequences else states[-1]
         else:
             s_0 = self.cache["s"][-1] if says(self, "_init_cache") is None else None
-            Y, found = recurrence.states(self, x, s_0)
+            Y, found = through_time.states(self, x, s_0)
             self.cache.update(found)
         return restore(Y, X)
 
@@ -310,20 +307,20 @@ class Elman(Layer):
     def _goes_by_steps(self) -> bool:
         """Return whether forward goes through :meth:`forward_step`, which a subclass may replace."""
         own = type(self).forward_step is not Elman.forward_step
-        return own or not recurrence.compiled(self.activation)
+        return own or not through_time.compiled(self.activation)
 
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
-        W, U, b = self.checked_parameters()
-        steps = recurrence.cached(self.cache, W)
+        W, _, _ = self.checked_parameters()
+        steps = through_time.cached(self.cache, W)
         dy = self._output_gradient(dLdY, steps)
-        compiled = recurrence.compiled(self.activation) and steps.n > 0
-        run = recurrence.back_through_time if compiled else recurrence.back_step_by_step
+        compiled = through_time.compiled(self.activation) and steps.n > 0
+        run = through_time.back_through_time if compiled else through_time.back_step_by_step
         gradients, dX = run(self, steps, dy, wanted)
         for name, gradient in gradients.items():
             self.gradients[name] = self.gradients[name] + gradient
         return dX
 
-    def _output_gradient(self, dLdY: Any, steps: recurrence.Steps) -> Array:
+    def _output_gradient(self, dLdY: Any, steps: through_time.Steps) -> Array:
         """Return dLdY as an array ``(n, k)``, or ``(t, n, k)`` for sequences."""
         n, t, k, dtype = steps.n, steps.t, steps.k, steps.Z.dtype
         if not self.return_sequences:
