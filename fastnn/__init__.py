@@ -39,7 +39,7 @@ from fastnn.datasets import (
     load_digits,
     load_mnist,
 )
-from fastnn.layers import Dropout, Elman, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.layers import Conv2D, Dropout, Elman, FullyConnected, Layer, LayerNorm, initialize_layer
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many

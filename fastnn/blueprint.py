@@ -8,8 +8,9 @@ records and phases are stands in :mod:`fastnn.kernels.step.plan`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,16 +33,16 @@ def column_blocks(width: int, itemsize: int, threads: int) -> int:
 
 @dataclass
 class Port:
-    """An array ``(n, width)`` between two layers: one writes it, the next reads it.
+    """An array ``(n, *shape)`` between two layers: one writes it, the next reads it.
 
     Attributes
     ----------
     address : int
         Of the array; 0 for the network's input, whose address each call gives.
-    width : int
-        How many numbers there are for a row of the batch.
+    shape : tuple of int
+        What there is for a row of the batch.
     blocks : int
-        Into how many blocks the columns are cut, for threads to share.
+        Into how many blocks the columns of ``(n, width)`` are cut, for threads to share.
     gradient : int
         Where the array's gradient is written; 0 if nobody needs it.
     gate : Gate, optional
@@ -51,11 +52,16 @@ class Port:
     """
 
     address: int
-    width: int
+    shape: tuple[int, ...]
     blocks: int = 1
     gradient: int = 0
     gate: Gate | None = None
     fields: list[int] = field(default_factory=list)
+
+    @cached_property
+    def width(self) -> int:
+        """How many numbers there are for a row of the batch."""
+        return math.prod(self.shape)
 
 
 class Gate:
@@ -131,13 +137,14 @@ class Blueprint:
 
     Parameters
     ----------
-    n : int
-    width : int
-        Of the network's input.
+    X_shape : tuple of int
+        The network's input's, whose first number is n.
     dtype : dtype
     shared : bool
-        Whether the work is enough to be shared by threads. (The blocks of rows depend on it, and the
-        last bits of a loss on them; so it may not depend on how many threads there are.)
+        Whether the work is enough to be shared by threads. (The last bits of a loss depend on it, so it
+        may not depend on how many threads there are.)
+    block_rows : int
+        How many rows a block of rows has; this may not depend on the threads either.
     threads : int
         How many there are.
     learning : Learning, optional
@@ -159,19 +166,19 @@ class Blueprint:
 
     def __init__(
         self,
-        n: int,
-        width: int,
+        X_shape: tuple[int, ...],
         dtype: np.dtype[Any],
         shared: bool,
+        block_rows: int,
         threads: int,
         learning: Learning | None = None,
     ) -> None:
-        self.n, self.dtype, self.itemsize = n, dtype, dtype.itemsize
+        self.n, self.dtype, self.itemsize = X_shape[0], dtype, dtype.itemsize
         self.shared, self.threads, self.learning = shared, threads, learning
-        self.block_rows = 64 if not shared or n > 256 else 16 if n <= 32 else 32
-        self.input = self.output = Port(0, width)
+        self.block_rows = block_rows
+        self.input = self.output = Port(0, X_shape[1:])
         self.leaves_activation = False
-        self.step = Step.make(n=n, itemsize=self.itemsize, block_rows=self.block_rows)
+        self.step = Step.make(n=self.n, itemsize=self.itemsize, block_rows=self.block_rows)
         self.ports = [self.input]
         self._kept: list[Array] = [self.step]
         self._parameters: dict[str, Array] = {}  # of the layer that is being compiled
@@ -179,6 +186,7 @@ class Blueprint:
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
         self.row_jobs: list[tuple[Any, int]] = []
+        self.early_tasks: list[int] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -190,11 +198,19 @@ class Blueprint:
         self._kept.append(array)
         return array.ctypes.data
 
-    def port(self, width: int, blocks: int = 1, gradient: bool = True) -> Port:
-        """Return a new array for a layer's output, with a gradient if the step learns."""
-        address = self.array(self.n, width)
+    def port(self, shape: int | tuple[int, ...], blocks: int = 1, gradient: bool = True) -> Port:
+        """Return a new array for a layer's output, with a gradient if the step learns.
+
+        ``shape``: of a row, without n.
+        """
+        shape = (shape,) if isinstance(shape, int) else shape
         wanted = gradient and self.learning is not None
-        return Port(address, width, blocks, self.array(self.n, width) if wanted else 0)
+        address = self.array(self.n, *shape)
+        return Port(address, shape, blocks, self.array(self.n, *shape) if wanted else 0)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Port:
+        """Return the input as one of another shape and the same size: nothing is copied."""
+        return replace(self.input, shape=shape)
 
     def record(self, kind: type[Record], **values: Any) -> int:
         """Write a record; return its address. The value of an address may be a :class:`Port`."""
@@ -234,6 +250,10 @@ class Blueprint:
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
+
+    def before(self, job: Any, row: int) -> None:
+        """Add a job that is done once, before everything else of a step."""
+        self.early_tasks.append(self.task(job, row))
 
     def before_rows(self, job: Any, row: int) -> None:
         """Add a job that is done once, before a step whose phases backward go by rows."""

@@ -93,29 +93,39 @@ class CheckedLayers:
             raise ValueError(f"the last layer has {last.n_out} outputs, the targets have {n_out}")
         try:
             for X_shape in X_shapes:
-                self.check_input(X_shape)
-                if X_shape[1:] != X_shapes[0][1:]:
+                out_shape = self.check_input(X_shape)
+                if out_shape and len(out_shape) != 2 and type(self.loss) in LOSSES.values():
                     raise ValueError(
-                        f"the validation data have {X_shape[-1]} features, "
-                        f"the training data {X_shapes[0][-1]}"
+                        f"the network's output has shape {out_shape}; its loss needs rows "
+                        "(n, outputs): end the network with Flatten() or a fully connected layer"
                     )
+                if X_shape[1:] != X_shapes[0][1:]:
+                    ours, theirs = (
+                        f"{shape[1]} features" if len(shape) == 2 else f"rows of shape {shape[1:]}"
+                        for shape in (X_shapes[0], X_shape)
+                    )
+                    raise ValueError(f"the validation data have {theirs}, the training data {ours}")
         except ValueError:
             last.n_out = before
             raise
 
-    def check_input(self, X_shape: tuple[int, ...]) -> None:
-        """Raise ``ValueError`` if a layer cannot take what it would get for an input of a shape."""
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the output's shape for an input of a shape, None if a layer does not tell.
+
+        Raises ``ValueError`` if a layer cannot take what it would get.
+        """
         shape = X_shape
         for i, layer in enumerate(self.layers):
             if not _own.offers(layer, "check_input"):
-                return
+                return None
             try:
                 output_shape = layer.check_input(shape)
             except ValueError as error:
                 raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from None
             if output_shape is None:
-                return
+                return None
             shape = output_shape
+        return shape
 
     @staticmethod
     def check_target(target: Array, out: Array) -> None:

@@ -172,7 +172,8 @@ class _Member:
     @cached_property
     def plan(self) -> TrainingPlan:
         """The network's, once its parameters are made."""
-        return TrainingPlan(self.net, min(self._data.batch_size, len(self._rows)), shared=False)
+        n = min(self._data.batch_size, len(self._rows))
+        return TrainingPlan(self.net, (n, *self._X.shape[1:]), shared=False)
 
     @property
     def left(self) -> int:

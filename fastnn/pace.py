@@ -16,6 +16,7 @@ SERIAL = 250_000  # multiplications: below this a second core costs more than it
 SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 CLOSE = 200  # up to so many times as much, a trial decides
 SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
+_BLOCK = 2_000_000  # multiplications of a block of rows, where rows are much work
 _RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
 _WAKING = 0.005
@@ -31,6 +32,16 @@ def first_count(work: int) -> int:
 def next_count(count: int, done: int, seconds: float) -> int:
     """Return how many batches to do next: at most twice ``count``, by what ``done`` of them took."""
     return max(1, min(2 * count, int(done * SECONDS / seconds)))
+
+
+def block_rows(n: int, work: int, shared: bool, large: bool) -> int:
+    """Return how many rows a block of a batch's rows has.
+
+    ``large``: whether a row is an image or a sequence. Blocks are small then: every thread has some,
+    and what one layer writes of a block is still near when the next layer reads it.
+    """
+    usual = 64 if not shared or n > 256 else 16 if n <= 32 else 32
+    return max(1, min(usual, -(-_BLOCK * n // max(work, 1)))) if large else usual
 
 
 class Trial:

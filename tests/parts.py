@@ -17,6 +17,28 @@ from fastnn.weights import INITIALIZERS
 N_IN, N_HIDDEN, N_OUT = 5, 5, 5  # of equal size, so that identity matrices fit
 
 
+# What surrounds a layer that does not take rows of 5: the shape of the network's input, and its layers
+# but the last.
+SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
+    "conv2d": (
+        (6, 7, 2),
+        [
+            {"name": "conv2d", "n_out": 3, "kernel_shape": (3, 2)},
+            {"name": "conv2d", "n_out": 2, "kernel_shape": 3, "stride": 2, "pad": "valid"},
+            {"name": "flatten"},
+        ],
+    ),
+    "elman": (
+        (3, 4),
+        [
+            {"name": "layer_norm"},
+            {"name": "elman", "n_out": 6, "return_sequences": True},
+            {"name": "elman", "n_out": 5},
+        ],
+    ),
+}
+
+
 class Part(NamedTuple):
     """A row of a table."""
 
@@ -55,15 +77,18 @@ def network(part, dtype="float64", *, compiled=True):
         {**dense, "n_out": N_HIDDEN, "name": chosen["layer"]},
         {**dense, "n_out": N_OUT, "activation": chosen["last"]},
     ]
+    if part.kind == "layer" and part.name in SURROUNDINGS:
+        layers[:-1] = [{"activation": "tanh", **arguments} for arguments in SURROUNDINGS[part.name][1]]
     kind = type(fastnn.initialize_optimizer(chosen["optimizer"]))
     optimizer = (kind if compiled else type("Own", (kind,), {}))(lr=0.05)
     return fastnn.NeuralNetwork(chosen["loss"], layers, optimizer, seed=3, dtype=dtype)
 
 
-def batch(n, dtype="float64"):
-    """Return rows ``X (n, 5)`` and one-hot targets ``Y (n, 5)``, which suit every loss."""
+def batch(n, dtype="float64", part=None):
+    """Return X, rows of 5 unless a part needs others, and one-hot Y ``(n, 5)``."""
     rng = np.random.default_rng(7)
-    X = rng.normal(size=(n, N_IN)).astype(dtype)
+    shape, _ = SURROUNDINGS.get(part.name, ((N_IN,), [])) if part else ((N_IN,), [])
+    X = rng.normal(size=(n, *shape)).astype(dtype)
     return X, np.eye(N_OUT, dtype=dtype)[rng.integers(0, N_OUT, n)]
 
 

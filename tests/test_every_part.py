@@ -19,7 +19,7 @@ def bits(arrays):
 @pytest.mark.parametrize("n", [1, 11])
 def test_both_roads_agree(part, n, dtype):
     compiled, plain = network(part, dtype), network(part, dtype, compiled=False)
-    X, Y = batch(n, dtype)
+    X, Y = batch(n, dtype, part)
     tolerance = 2e-4 if dtype == np.float32 else 1e-11
     for _ in range(3):
         losses = compiled.train_step(X, Y), plain.train_step(X, Y)
@@ -37,7 +37,7 @@ def test_both_roads_agree(part, n, dtype):
 @every_part
 def test_gradients_are_those_of_finite_differences(part):
     net = network(part)
-    X, Y = batch(6)
+    X, Y = batch(6, part=part)
     net.forward(X)
     rng = np.random.default_rng(1)
     for layer in net.layers:
@@ -63,7 +63,7 @@ def test_gradients_are_those_of_finite_differences(part):
 def test_a_loaded_network_predicts_and_trains_with_the_same_bits(part, dtype, tmp_path):
     pytest.importorskip("safetensors")
     net = network(part, dtype)
-    X, Y = batch(9, dtype)
+    X, Y = batch(9, dtype, part)
     net.train_step(X, Y)
     net.save(tmp_path / "network.safetensors")
     loaded = fastnn.load(tmp_path / "network.safetensors")
@@ -77,7 +77,7 @@ def test_a_loaded_network_predicts_and_trains_with_the_same_bits(part, dtype, tm
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "by layers"])
 def test_no_rows_change_nothing(part, compiled, dtype):
     net = network(part, dtype, compiled=compiled)
-    X, Y = batch(4, dtype)
+    X, Y = batch(4, dtype, part)
     net.train_step(X, Y)
     before = bits(parameters(net))
     assert net.predict(X[:0]).shape == (0, N_OUT)
@@ -90,6 +90,6 @@ def test_no_rows_change_nothing(part, compiled, dtype):
 @every_part
 def test_an_epoch_is_the_same_on_both_roads(part, dtype):
     nets = [network(part, dtype, compiled=compiled) for compiled in (True, False)]
-    X, Y = batch(23, dtype)
+    X, Y = batch(23, dtype, part)
     losses = [net.fit(X, Y, epochs=2, batch_size=5, verbose=False).loss for net in nets]
     np.testing.assert_allclose(*losses, rtol=2e-4 if dtype == np.float32 else 1e-11)

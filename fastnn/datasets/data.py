@@ -141,8 +141,15 @@ class Data:
             self._labels = None if self._labels is None else self._labels[order]
             self._weights = None if self._weights is None else self._weights[order]
 
-    def in_memory(self, dtype: np.dtype[Any], n_features: int, n_outputs: int) -> bool:
-        """Return whether a pass is through all of matrices in memory of such a dtype and such widths.
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row of the data."""
+        return self._data.shape[1:]
+
+    def in_memory(
+        self, dtype: np.dtype[Any], X_shape: tuple[int, ...], Y_shape: tuple[int, ...]
+    ) -> bool:
+        """Return whether a pass is through all of arrays in memory, of such a dtype and such rows.
 
         False for a subclass with a ``sample`` or ``shuffle`` of its own.
         """
@@ -151,10 +158,10 @@ class Data:
         if self.samples_per_epoch < self._all_batches:
             return False
         X, Y = self._data, self._labels
-        if Y is None or X.ndim != 2 or Y.ndim != 2:
+        if Y is None:
             return False
         ready = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.aligned
-        fits = X.shape[1] == n_features and Y.shape[1] == n_outputs
+        fits = X.shape[1:] == X_shape and Y.shape[1:] == Y_shape
         return ready and fits and X.dtype == dtype and Y.dtype.kind in "fiub"
 
     def batch_sizes(self) -> Array:

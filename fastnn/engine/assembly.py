@@ -29,28 +29,28 @@ class Assembly(Blueprint):
 
     def __init__(
         self,
-        n: int,
-        width: int,
+        X_shape: tuple[int, ...],
         dtype: np.dtype[Any],
         shared: bool,
+        block_rows: int,
         threads: int,
         learning: Learning | None = None,
     ) -> None:
-        super().__init__(n, width, dtype, shared, threads, learning)
+        super().__init__(X_shape, dtype, shared, block_rows, threads, learning)
         self._loss: Loop | None = None
 
-    def add(self, layer: Any, parameters: dict[str, Array], width: int) -> None:
+    def add(self, layer: Any, parameters: dict[str, Array], shape: tuple[int, ...]) -> None:
         """Let a layer write itself.
 
-        ``parameters``: records of its parameters, each of length 1; ``width``: its output's.
+        ``parameters``: records of its parameters, each of length 1; ``shape``: of its output's rows.
         """
         self.input, self._parameters = self.output, parameters
         self.backward_loops.append([])
         layer.compile(self)
-        if self.output.width != width:
+        if self.output.shape != shape:
             raise ValueError(
-                f"{type(layer).__name__}.compile set to.output to a port of width {self.output.width}; "
-                f"its check_input says {width}"
+                f"{type(layer).__name__}.compile set to.output to a port of rows {self.output.shape}; "
+                f"its check_input says {shape}"
             )
         self.ports.append(self.output)
 
@@ -66,8 +66,9 @@ class Assembly(Blueprint):
         """
         by_rows = by_rows and all(loop.by_rows is not None for loop in self.forward_loops)
         loops = self._joined([*self._forward_order(by_rows), *self._backward_order(by_rows)])
-        if by_rows and self.row_jobs:
-            loops.insert(0, self._each([self.task(*made) for made in self.row_jobs]))
+        early = self.early_tasks + [self.task(*made) for made in self.row_jobs if by_rows]
+        if early:
+            loops.insert(0, self._each(early))
         self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
         for row, loop in zip(self.phases, loops, strict=True):
             self._write(row, loop)

@@ -26,7 +26,7 @@ from fastnn._own import offers, says
 from fastnn._typing import Array
 from fastnn.datasets import Data
 from fastnn.engine import made_from, stretches
-from fastnn.engine.plans import InferencePlan, LossPlan
+from fastnn.engine.plans import InferencePlan, LossPlan, rows_at_once
 from fastnn.engine.stretches import Stretch
 from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.compiling.jit import COMPILED
@@ -34,7 +34,6 @@ from fastnn.kernels.step import threads
 from fastnn.stack import LayerStack
 
 _T = TypeVar("_T")
-_ROWS = 1024  # of a batch without updates that are taken at a time
 
 
 def obstacle(model: LayerStack) -> str | None:
@@ -91,14 +90,13 @@ class Engine:
 
         Returns None, having done nothing, for a network it cannot train.
         """
-        plan = self._training_plan(model, len(X))
+        plan = self._training_plan(model, X.shape)
         if plan is None:
             return None
-        if X.shape != plan.X_shape or Y.shape != plan.Y_shape:
-            raise ValueError(
-                f"X has shape {X.shape} and Y {Y.shape}; the network needs "
-                f"(n, {plan.X_shape[1]}) and (n, {plan.Y_shape[1]})"
-            )
+        if Y.shape != plan.Y_shape:
+            raise ValueError(f"Y has shape {Y.shape}; the network's output has {plan.Y_shape}")
+        if plan.check_values is not None:
+            plan.check_values(X)
         result: tuple[float, float] = plan.train(model, _like(X, plan), _like(Y, plan), epoch)
         return result
 
@@ -122,6 +120,8 @@ class Engine:
             return None
         if not (X.flags.carray and Y.flags.carray):
             X, Y = _like(X, plan), _like(Y, plan)
+        if plan.check_values is not None:
+            plan.check_values(X)
         result: tuple[float, float] = plan.train(model, X, Y, epoch)
         return result
 
@@ -134,12 +134,8 @@ class Engine:
         stretch some hundredths of a second; or None, having done nothing, if it cannot. The iterator
         ends early if the network becomes one that the engine cannot train.
         """
-        n = min(data.batch_size, data.n_samples)
-        plan = self._training_plan(model, n) if n else None
-        if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
-            return None
-        plan.check_writable()
-        return self._epoch(model, data, shuffle, epoch, steps)
+        plan = self._plan_of_batches(model, data)
+        return None if plan is None else self._epoch(model, data, shuffle, epoch, steps)
 
     def passes(
         self, model: LayerStack, data: Data, shuffle: bool, epoch: int, most: int
@@ -149,17 +145,24 @@ class Engine:
         Returns the batches' mean losses and errors, ``(passes, batches, 2)``. Returns None, having done
         nothing, if it cannot, or if a call has time for one pass only: see :meth:`epoch`.
         """
-        n = min(data.batch_size, data.n_samples)
-        plan = self._training_plan(model, n) if n else None
-        if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1], plan.Y_shape[1]):
+        plan = self._plan_of_batches(model, data)
+        if plan is None:
             return None
         count = min(most, plan.at_once // data.samples_per_epoch)
-        plan.check_writable()
         started = data.start_passes(count, shuffle, model.rng) if count > 1 else None
         if started is None:
             return None
         X, Y, rows = started
         return _timed(plan, model, X, np.ascontiguousarray(Y, X.dtype), rows, epoch)
+
+    def _plan_of_batches(self, model: LayerStack, data: Data) -> Any:
+        """Return the plan that trains on a dataset's batches, None if none can."""
+        n = min(data.batch_size, data.n_samples)
+        plan = self._training_plan(model, (n, *data.row_shape)) if n else None
+        if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1:], plan.Y_shape[1:]):
+            return None
+        plan.check_writable()
+        return plan
 
     def _epoch(
         self, model: LayerStack, data: Data, shuffle: bool, epoch: int, steps: int
@@ -170,7 +173,7 @@ class Engine:
         batches = -(-len(order) // n)
         end = min(batches, done + steps)
         while done < end:
-            plan = self._training_plan(model, n)
+            plan = self._training_plan(model, (n, *X.shape[1:]))
             if plan is None or plan.dtype != X.dtype:  # a callback has changed what is trained
                 return
             rows = order[np.newaxis, done * n : min(done + plan.at_once, end) * n]
@@ -185,18 +188,17 @@ class Engine:
             return None
         free = self._inference.get(X.shape)
         if free is None or not self._inference.fresh(model):
-            if X.ndim != 2 or not len(X):
-                return None
-            if len(X) > _ROWS:
-                return self._predict_many(model, X)
-            free = self._inference_plans(model, X.shape)
+            free = self._inference_plans(model, X.shape) if X.ndim > 1 and len(X) else None
         if free is None:
             return None
         plan = _take(free)
         if plan is None:
-            plan = InferencePlan(model, len(X))
-            if plan.X_shape != X.shape:
-                return None
+            most = rows_at_once(model, X.shape)
+            if len(X) > most:
+                return self._predict_many(model, X, most)
+            plan = InferencePlan(model, X.shape)
+        if plan.check_values is not None:
+            plan.check_values(X)
         known = X.dtype is plan.dtype or X.dtype == plan.dtype
         if known:
             out = np.empty(plan.Y_shape, plan.dtype)
@@ -204,62 +206,64 @@ class Engine:
         free.append(plan)
         return out if known else None
 
-    def _predict_many(self, model: LayerStack, X: Array) -> Array | None:
-        parts = [self.predict(model, X[i : i + _ROWS]) for i in range(0, len(X), _ROWS)]
+    def _predict_many(self, model: LayerStack, X: Array, most: int) -> Array | None:
+        parts = [self.predict(model, X[i : i + most]) for i in range(0, len(X), most)]
         return None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
 
     def evaluate(self, model: LayerStack, X: Array, Y: Array) -> tuple[float, float] | None:
         """Return mean loss and error on a batch; None for a network or arrays it cannot take."""
         total = np.zeros(2)
-        for i in range(0, len(X), _ROWS):
-            x, y = X[i : i + _ROWS], Y[i : i + _ROWS]
-            free = self._evaluation_plans(model, len(x))
+        if self._evaluation_plans(model, X.shape) is None or not len(X):
+            return None
+        most = rows_at_once(model, X.shape)
+        for i in range(0, len(X), most):
+            x, y = X[i : i + most], Y[i : i + most]
+            free = self._evaluation_plans(model, x.shape)
             if free is None:
                 return None
-            plan = _take(free) or LossPlan(model, len(x))
-            if x.shape != plan.X_shape or y.shape != plan.Y_shape:
+            plan = _take(free) or LossPlan(model, x.shape)
+            if y.shape != plan.Y_shape:
                 free.append(plan)
                 return None
+            if plan.check_values is not None:
+                plan.check_values(x)
             total += np.multiply(plan.run(_like(x, plan), _like(y, plan)), len(x) / len(X))
             free.append(plan)
-        return (float(total[0]), float(total[1])) if len(X) else None
+        return float(total[0]), float(total[1])
 
-    def _training_plan(self, model: LayerStack, n: int) -> Any:
+    def _training_plan(self, model: LayerStack, shape: tuple[int, ...]) -> Any:
         if not self._training.fresh(model) and not self._training.renew(
             model,
             model.is_made and obstacle(model) is None,
             lambda: made_from.trained_parts(model),
         ):
             return None
-        plan = self._training.get((n, model.layers[0].n_in))
+        plan = self._training.get(shape)
         if plan is None:
-            plan = TrainingPlan(model, n)
-            self._training.add(plan.X_shape, plan)
+            plan = self._training.add(shape, TrainingPlan(model, shape))
         return plan
 
-    def _evaluation_plans(self, model: LayerStack, n: int) -> list[LossPlan] | None:
+    def _evaluation_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[LossPlan] | None:
         if not self._evaluation.fresh(model) and not self._evaluation.renew(
             model,
             model.is_made and obstacle(model) is None,
             lambda: [(vars(model), "loss", model.loss)],
         ):
             return None
-        free: list[LossPlan] | None = self._evaluation.get(n)
-        return self._evaluation.add(n, []) if free is None else free
+        free: list[LossPlan] | None = self._evaluation.get(shape)
+        return self._evaluation.add(shape, []) if free is None else free
 
     def _inference_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[InferencePlan] | None:
         if not self._inference.fresh(model) and not self._inference.renew(
             model, model.is_made and _obstacle_in_layers(model) is None
         ):
             return None
-        if shape[1] != model.layers[0].n_in:
-            return None
         free: list[InferencePlan] | None = self._inference.get(shape)
         return self._inference.add(shape, []) if free is None else free
 
 
 class _Plans:
-    """Plans of one kind, by number of rows or the input's shape, and what they were made from.
+    """Plans of one kind, by the input's shape, and what they were made from.
 
     That is looked at only if anything that is watched, of whatever network, was replaced.
     """

@@ -6,6 +6,8 @@ layers have written into its blueprint.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,13 @@ from fastnn.stack import LayerStack
 # Above so many rows of a batch a thread takes some of them through all layers; not if weights have more
 # bytes than this, and so would come from memory for every few rows.
 _BY_ROWS, _NEAR = 64, 8_000_000
+# Rows of a batch without updates that are taken at a time; numbers that a layer's output may have then.
+_FEWEST, _MOST, _AT_ONCE = 32, 1024, 4_000_000
 PICKED = 100_000  # bytes of a batch from which on all threads pick its rows out of the dataset
 
 
-def checked_shapes(model: LayerStack, n: int) -> list[tuple[int, ...]]:
-    """Return the shapes of ``n`` rows before and after each layer, having checked its parameters.
+def checked_shapes(model: LayerStack, X_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of a batch before and after each layer, having checked its parameters.
 
     Compiled code may trust their addresses and shapes.
 
@@ -33,10 +37,7 @@ def checked_shapes(model: LayerStack, n: int) -> list[tuple[int, ...]]:
     ValueError
         If a layer's parameters do not fit one another or the layer before; the message names it.
     """
-    width = model.layers[0].n_in
-    if width is None:
-        raise ValueError("the first layer has no parameters yet")
-    shapes: list[tuple[int, ...]] = [(n, width)]
+    shapes = [X_shape]
     for i, layer in enumerate(model.layers):
         try:
             shape = layer.check_input(shapes[-1])
@@ -49,6 +50,17 @@ def checked_shapes(model: LayerStack, n: int) -> list[tuple[int, ...]]:
         assert shape is not None
         shapes.append(shape)
     return shapes
+
+
+def rows_at_once(model: LayerStack, X_shape: tuple[int, ...]) -> int:
+    """Return how many rows of a batch without updates are taken at a time."""
+    shapes = checked_shapes(model, (1, *X_shape[1:]))
+    return max(_FEWEST, min(_MOST, _AT_ONCE // max(map(math.prod, shapes))))
+
+
+def as_rows(shape: tuple[int, ...]) -> str:
+    """Return the shape of a batch for messages: its number of rows is n."""
+    return f"({', '.join(['n', *map(str, shape[1:])])})"
 
 
 def one_dtype(model: LayerStack) -> np.dtype[Any]:
@@ -65,16 +77,21 @@ class Plan:
 
     _serial = pace.SERIAL
 
-    def __init__(self, model: LayerStack, n: int, shared: bool = True) -> None:
-        self._model_shapes = shapes = checked_shapes(model, n)
-        self.n, self.dtype = n, one_dtype(model)
-        self.X_shape, self.Y_shape = shapes[0], shapes[-1]
-        self.work = sum(layer.cost(n) for layer in model.layers)
+    def __init__(self, model: LayerStack, X_shape: tuple[int, ...], shared: bool = True) -> None:
+        self._model_shapes = shapes = checked_shapes(model, X_shape)
+        self.n, self.dtype = X_shape[0], one_dtype(model)
+        self.X_shape, self.Y_shape = X_shape, shapes[-1]
+        first = model.layers[0]
+        self.check_values: Callable[[Array], None] | None = getattr(first, "check_values", None)
+        self.work = sum(x.cost(shape) for x, shape in zip(model.layers, shapes[:-1], strict=True))
         self._shared = shared and self.work > self._serial
         count = threads.count() if self._shared else 1
         tries = count > 1 and self.work < pace.CLOSE * self._serial
         self.trial = self._trial(model, count) if tries else None
-        self.to = Assembly(n, shapes[0][1], self.dtype, self._shared, count, self._learning(model))
+        large = any(len(shape) > 2 for shape in shapes)
+        rows = pace.block_rows(self.n, self.work, self._shared, large)
+        learning = self._learning(model)
+        self.to = Assembly(X_shape, self.dtype, self._shared, rows, count, learning)
         self.step, self.address = self.to.step, self.to.step.ctypes.data
         self._write(model)
 
@@ -99,7 +116,7 @@ class Plan:
                 }
                 begin = end
             self.to.leaves_activation = fused and i == last
-            self.to.add(layer, rows, self._model_shapes[i + 1][1])
+            self.to.add(layer, rows, self._model_shapes[i + 1][1:])
 
     def _trial(self, model: LayerStack, count: int) -> pace.Trial:
         """Return that of all plans that do the same work."""
@@ -129,6 +146,8 @@ class InferencePlan(Plan):
 
     def run(self, X: Array, out: Array) -> None:
         """Write the outputs for X."""
+        if X.ndim != 2 or out.ndim != 2:  # compiled code takes matrices, so that it is compiled once
+            X, out = X.reshape(self.n, -1), out.reshape(self.n, -1)
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
             steps.infer(pool.control, self.address, X, out)
@@ -145,7 +164,7 @@ class LossPlan(Plan):
         self._write_loss(model, fused)
         # Threads take rows through the layers, instead of columns of each, if a batch is more to pass
         # on than weights are, or if rows of activations are no whole cache lines.
-        more = self.n * self.X_shape[1] > self.work // self.n
+        more = self.n * self.to.ports[0].width > self.work // self.n
         by_rows = self._shared and self.n > _BY_ROWS and (more or not self.to.apart())
         self.to.finish(by_rows=by_rows)
 
@@ -182,6 +201,8 @@ class LossPlan(Plan):
 
     def run(self, X: Array, Y: Array) -> tuple[float, float]:
         """Return the mean loss and error of a batch, having done the plan's step on it."""
+        if X.ndim != 2:
+            X = X.reshape(self.n, -1)
         pool = self.pool() if self._shared else threads.Alone
         if self.trial is None:
             means: tuple[float, float] = steps.step(pool.control, self.address, X, Y)

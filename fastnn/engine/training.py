@@ -12,7 +12,7 @@ from fastnn._arrays import aligned_views, extent, extents
 from fastnn._changes import Changes
 from fastnn._typing import Array
 from fastnn.blueprint import Learning
-from fastnn.engine.plans import PICKED, LossPlan
+from fastnn.engine.plans import PICKED, LossPlan, as_rows
 from fastnn.kernels.step import parts, phases, steps
 from fastnn.stack import LayerStack
 
@@ -131,11 +131,13 @@ class TrainingPlan(LossPlan):
 
     def check_data(self, X: Array, Y: Array, order: Array) -> None:
         """Raise ``ValueError`` unless rows of these numbers can be picked out of these arrays."""
-        for name, array, width in (("X", X, self.X_shape[1]), ("Y", Y, self.Y_shape[1])):
-            if array.ndim != 2 or array.shape[1] != width or array.dtype != self.dtype:
+        if self.check_values is not None:
+            self.check_values(X)
+        for name, array, shape in (("X", X, self.X_shape), ("Y", Y, self.Y_shape)):
+            if array.shape[1:] != shape[1:] or array.dtype != self.dtype:
                 raise ValueError(
-                    f"{name} has shape {array.shape} and dtype {array.dtype}; "
-                    f"the network needs (n, {width}) and {self.dtype}"
+                    f"{name} has shape {array.shape} and dtype {array.dtype}; the network needs "
+                    f"{as_rows(shape)} and {self.dtype}"
                 )
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise ValueError(f"{name} is not C-contiguous")
@@ -155,7 +157,7 @@ class TrainingPlan(LossPlan):
 
     def _picked_batch(self) -> Array:
         """Return the record of batches that are picked out of a dataset, and where they go."""
-        to, (n, d), k = self.to, self.X_shape, self.Y_shape[1]
+        to, n, d, k = self.to, self.n, self.to.ports[0].width, self.Y_shape[1]
         picking = phases.Picking.make(
             part=parts.rows_picked.address(self.dtype),
             X=to.array(n, d),

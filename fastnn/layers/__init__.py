@@ -1,21 +1,24 @@
 """Layers. One file a layer; a new one gets a row in the table below."""
 
+import inspect
 from typing import Any
 
 from fastnn._own import call
 from fastnn._validation import choose
 from fastnn.layers.base import Layer
+from fastnn.layers.conv2d import Conv2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
 from fastnn.layers.elman import Elman
 from fastnn.layers.layer_norm import LayerNorm
 
-__all__ = ["Dropout", "Elman", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = ["Conv2D", "Dropout", "Elman", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "conv2d": Conv2D,
     "elman": Elman,
 }
 
@@ -23,20 +26,22 @@ LAYERS: dict[str, type[Layer]] = {
 def initialize_layer(
     name: str,
     activation: Any = None,
-    weight_init: Any = "xavier_uniform",
+    weight_init: Any = None,
     n_out: int | None = None,
-    kernel_shape: tuple[int, int] | None = None,
+    kernel_shape: int | tuple[int, int] | None = None,
     stride: int | None = None,
-    pad: str | int | None = None,
+    pad: str | int | tuple[int, int] | None = None,
     mode: str | None = None,
-    keep_dim: str = "first",
-    l2: float = 0.0,
-    eps: float = 1e-5,
-    rate: float = 0.5,
-    return_sequences: bool = False,
+    keep_dim: Any = None,
+    l2: float | None = None,
+    eps: float | None = None,
+    rate: float | None = None,
+    return_sequences: bool | None = None,
     mask_value: float | None = None,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
+
+    None stands for the default of the layer's class.
 
     Raises
     ------
@@ -44,20 +49,23 @@ def initialize_layer(
         If no layer has that name; the message lists those there are.
     """
     kind = choose("layer", name, LAYERS)
+    given: dict[str, Any] = {
+        "activation": activation,
+        "weight_init": weight_init,
+        "n_out": n_out,
+        "kernel_shape": kernel_shape,
+        "stride": stride,
+        "pad": pad,
+        "mode": mode,
+        "keep_dim": keep_dim,
+        "l2": l2,
+        "eps": eps,
+        "rate": rate,
+        "return_sequences": return_sequences,
+        "mask_value": mask_value,
+    }
+    required = {n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty}
     layer: Layer = call(
-        kind,
-        activation=activation,
-        weight_init="xavier_uniform" if weight_init is None else weight_init,
-        n_out=n_out,
-        kernel_shape=kernel_shape,
-        stride=stride,
-        pad=pad,
-        mode=mode,
-        keep_dim=keep_dim,
-        l2=l2,
-        eps=eps,
-        rate=rate,
-        return_sequences=return_sequences,
-        mask_value=mask_value,
+        kind, **{name: x for name, x in given.items() if x is not None or name in required}
     )
     return layer

@@ -34,9 +34,10 @@ def obstacle(activation: Any) -> str | None:
     return None
 
 
-def activated(activation: Any, to: Blueprint, width: int, blocks: int) -> Activated:
-    """Set ``to.output`` to an activation's output, of so many columns in so many blocks."""
-    port = to.output = to.port(width, blocks)
+def activated(activation: Any, to: Blueprint, shape: int | tuple[int, ...], blocks: int) -> Activated:
+    """Set ``to.output`` to an activation's output, of rows of a shape, in so many blocks of columns."""
+    port = to.output = to.port(shape, blocks)
+    width = port.width
     if to.leaves_activation:
         return Activated(port, port.gradient)
     if says(activation, "tile") is not None:

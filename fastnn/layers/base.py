@@ -224,8 +224,8 @@ class Layer(ABC):
         """
         return None if says(self, "compile") else f"is a {type(self).__name__}"
 
-    def cost(self, n: int) -> int:
-        """Return about how many multiplications the forward pass of ``n`` rows needs."""
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        """Return about how many multiplications the forward pass of a batch of that shape needs."""
         return 0
 
     def clear_gradients(self) -> None:

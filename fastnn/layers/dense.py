@@ -148,8 +148,8 @@ class FullyConnected(Layer):
     def obstacle(self) -> str | None:
         return super().obstacle() or activated.obstacle(self.activation)
 
-    def cost(self, n: int) -> int:
-        return n * self.parameters["W"].size
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        return X_shape[0] * self.parameters["W"].size
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""

@@ -1,5 +1,6 @@
 """The dropout layer."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,8 @@ class Dropout(Layer):
     def buffer_forms(self) -> dict[str, tuple[tuple[int, ...], type]]:
         return {"seed": ((1,), np.int64), "step": ((1,), np.int64)}
 
-    def cost(self, n: int) -> int:
-        return 2 * n * (self.n_in or 0) if self.training and self.rate else 0
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(X_shape) if self.training and self.rate else 0
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step; one that does not learn has none of it."""
@@ -108,7 +109,7 @@ class Dropout(Layer):
         if not to.learning or not self.training or not self.rate:
             to.output = source
             return
-        to.output = to.port(source.width, gradient=source.gradient != 0)
+        to.output = to.port(source.shape, gradient=source.gradient != 0)
         row = to.record(
             kernels.Dropout,
             input=source,

@@ -81,14 +81,13 @@ class Elman(Layer):
     def __init__(
         self,
         n_out: int | None,
-        activation: str | Activation | None = "tanh",
+        activation: str | Activation = "tanh",
         weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
         return_sequences: bool = False,
         mask_value: float | None = None,
     ) -> None:
         super().__init__()
         self.n_out = None if n_out is None else require_count("n_out", n_out)
-        activation = "tanh" if activation is None else activation
         name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
         self.activation = as_part(activation, initialize_activation, "forward", "backward")
         self.init_weights = (

@@ -1,5 +1,6 @@
 """The layer normalisation layer."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,19 +107,19 @@ class LayerNorm(Layer):
                 )
         return parameters["gain"], parameters["shift"]
 
-    def cost(self, n: int) -> int:
-        return 4 * n * (self.n_in or 0)
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        return 4 * math.prod(X_shape)
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
         gain, shift = self.checked_parameters()
-        source, width = to.input, to.input.width
-        to.output = to.port(width)
+        source, width = to.input, to.input.shape[-1]
+        to.output = to.port(source.shape)
         fields: dict[str, Any] = {}
         if to.learning:
             fields = {
                 "d_output": to.output.gradient,
-                "d_input": source.gradient or to.array(to.n, width),
+                "d_input": source.gradient or to.array(to.n, source.width),
                 "gain_row": to.parameter("gain", written=True),
                 "shift_row": to.parameter("shift", written=True),
                 "d_gain": to.array(to.row_blocks, width),
@@ -130,6 +131,7 @@ class LayerNorm(Layer):
             input=source,
             output=to.output,
             width=width,
+            rows=source.width // width,
             gain=gain.ctypes.data,
             shift=shift.ctypes.data,
             eps=self.eps,

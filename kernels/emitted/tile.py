@@ -42,10 +42,10 @@ def shape(registers: int) -> tuple[tuple[int, ...], int]:
 
 
 HEIGHTS, VECTORS = shape(VECTOR_REGISTERS)
-_Vectors: TypeAlias = list[list[Any]]  # of a tile, by row
+Vectors: TypeAlias = list[list[Any]]  # of a tile, by row
 
 
-class _Tile:
+class Tile:
     """Some rows and vectors of columns of C: where they lie, and which lanes of the last there are."""
 
     def __init__(self, emit: Emitter, rows: int, vectors: int, columns: Any) -> None:
@@ -57,49 +57,48 @@ class _Tile:
             self.masks[-1] = emit.mask(emit.builder.sub(columns, I64(self.offsets[-1])))
             self.missing = emit.builder.sub(I64(vectors * emit.lanes), columns)
 
-    def pointers(self, matrix: Any, stride: Any) -> _Vectors:
+    def pointers(self, matrix: Any, stride: Any) -> Vectors:
         """Return where the vectors of a matrix's first rows are."""
         return [[self.emit.pointer(matrix, I64(m), stride, o) for o in self.offsets] for m in self.rows]
 
-    def load(self, pointers: _Vectors) -> _Vectors:
+    def load(self, pointers: Vectors) -> Vectors:
         """Return vectors."""
         return [list(map(self.emit.load, row, self.masks)) for row in pointers]
 
-    def store(self, values: _Vectors, pointers: _Vectors) -> None:
+    def store(self, values: Vectors, pointers: Vectors) -> None:
         """Write vectors."""
         for row in zip(values, pointers, strict=True):
             for value, at, mask in zip(*row, self.masks, strict=True):
                 self.emit.store(value, at, mask)
 
-    def phis(self, *sources: tuple[_Vectors, Any]) -> _Vectors:
+    def phis(self, *sources: tuple[Vectors, Any]) -> Vectors:
         """Return what the vectors are, each source's where control comes from its block."""
         made = [[self.emit.builder.phi(self.emit.vector) for _ in self.offsets] for _ in self.rows]
         self.add_sources(made, *sources)
         return made
 
-    def add_sources(self, made: _Vectors, *sources: tuple[_Vectors, Any]) -> None:
+    def add_sources(self, made: Vectors, *sources: tuple[Vectors, Any]) -> None:
         """Add sources to what :meth:`phis` returned."""
         for values, block in sources:
             for phis, row in zip(made, values, strict=True):
                 for phi, value in zip(phis, row, strict=True):
                     phi.add_incoming(value, block)
 
-
-def _emit_start(tile: _Tile, start: Any, start_row: Any, mode: Any) -> _Vectors:
-    """Return what C begins as: `start`, or zero where that is a null address or something else."""
-    builder = tile.emit.builder
-    has_start = builder.and_(
-        builder.icmp_signed("!=", start, I64(0)), builder.icmp_signed("<", mode, I64(RELU_GRADIENT))
-    )
-    entry = builder.block
-    given, begun = builder.append_basic_block("start"), builder.append_basic_block("begun")
-    builder.cbranch(has_start, given, begun)
-    builder.position_at_end(given)
-    loaded = tile.load(tile.pointers(start, start_row))
-    builder.branch(begun)
-    builder.position_at_end(begun)
-    zeros = [[tile.emit.zero for _ in tile.offsets] for _ in tile.rows]
-    return tile.phis((zeros, entry), (loaded, given))
+    def emit_start(self, start: Any, start_row: Any, given: Any = None) -> Vectors:
+        """Return what C begins as: a matrix, or zeros where its address is 0, or ``given`` is false."""
+        builder = self.emit.builder
+        has_start = builder.icmp_signed("!=", start, I64(0))
+        if given is not None:
+            has_start = builder.and_(has_start, given)
+        entry = builder.block
+        here, begun = builder.append_basic_block("start"), builder.append_basic_block("begun")
+        builder.cbranch(has_start, here, begun)
+        builder.position_at_end(here)
+        loaded = self.load(self.pointers(start, start_row))
+        builder.branch(begun)
+        builder.position_at_end(begun)
+        zeros = [[self.emit.zero for _ in self.offsets] for _ in self.rows]
+        return self.phis((zeros, entry), (loaded, here))
 
 
 class _Factors:
@@ -111,7 +110,7 @@ class _Factors:
     or it computes each from the one before, a chain of additions that takes longer than the products.
     """
 
-    def __init__(self, tile: _Tile, arguments: Sequence[Any]) -> None:
+    def __init__(self, tile: Tile, arguments: Sequence[Any]) -> None:
         a, a_row, a_column, b, b_row, c, c_row, self.k = arguments
         self.tile, self.emit, self.builder = tile, tile.emit, tile.emit.builder
         add, size, rows = self.builder.add, tile.emit.size, len(tile.rows)
@@ -141,7 +140,7 @@ class _Factors:
         """Return the places of the next step."""
         return [self.builder.add(*pair) for pair in zip(places, self.strides, strict=True)]
 
-    def step(self, sums: _Vectors, places: list[Any], masks: list[Any]) -> _Vectors:
+    def step(self, sums: Vectors, places: list[Any], masks: list[Any]) -> Vectors:
         """Return the sums with the products of one k."""
         *a, b, _ = places
         vector, element = self.emit.vector.as_pointer(), self.emit.element.as_pointer()
@@ -175,8 +174,8 @@ class _Factors:
 
 
 def _emit_loop(
-    factors: _Factors, begin: list[Any], sums: _Vectors, end: Any, masks: list[Any]
-) -> tuple[list[Any], _Vectors]:
+    factors: _Factors, begin: list[Any], sums: Vectors, end: Any, masks: list[Any]
+) -> tuple[list[Any], Vectors]:
     """Add the products of the steps up to ``end``, of which there may be none.
 
     ``begin``: the first step, and its places. Returns those after the last, and the sums.
@@ -203,7 +202,7 @@ def _emit_loop(
     return stop, tile.phis((sums, entry), (summed, body))
 
 
-def _emit_sums(tile: _Tile, sums: _Vectors, factors: _Factors) -> _Vectors:
+def _emit_sums(tile: Tile, sums: Vectors, factors: _Factors) -> Vectors:
     """Return ``sums + A B``."""
     begin = [I64(0), *factors.begin]
     if MASKS or tile.missing is None:
@@ -232,7 +231,7 @@ def _emit_change(
 
 
 def _emit_modes(
-    tile: _Tile, summed: _Vectors, c: Any, other: Any, mode: Any, rates: Any, rule: Any
+    tile: Tile, summed: Vectors, c: Any, other: Any, mode: Any, rates: Any, rule: Any
 ) -> None:
     """Write the product as its mode says; c, other: address and stride."""
     emit, builder = tile.emit, tile.emit.builder
@@ -257,9 +256,7 @@ def _emit_modes(
     builder.position_at_end(done)
 
 
-def _emit_update(
-    tile: _Tile, rule: Any, summed: _Vectors, c: Any, distances: Any, numbers: Any
-) -> None:
+def _emit_update(tile: Tile, rule: Any, summed: Vectors, c: Any, distances: Any, numbers: Any) -> None:
     """Update C by an optimiser's rule, with the product as its gradient; row by row, so compiled once.
 
     All new weights are written at the end, at once: stores of lines that another core has read take
@@ -291,9 +288,9 @@ def emit_tile(
 ) -> None:
     """Emit one tile of :func:`tile`; ``whole``: all its lanes are columns of C."""
     *factors, columns, start, start_row, mode, rates = arguments
-    tile = _Tile(Emitter(builder, types_of_rates[0]), rows, vectors, None if whole else columns)
+    tile = Tile(Emitter(builder, types_of_rates[0]), rows, vectors, None if whole else columns)
     rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
-    begin = _emit_start(tile, start, start_row, mode)
+    begin = tile.emit_start(start, start_row, builder.icmp_signed("<", mode, I64(RELU_GRADIENT)))
     summed = _emit_sums(tile, begin, _Factors(tile, factors))
     numbers = [builder.extract_value(rates, i) for i in range(len(types_of_rates))]
     _emit_modes(tile, summed, factors[5:7], (start, start_row), mode, numbers, rule)

@@ -162,7 +162,7 @@ def add_blocks(parts: Array, out: Array) -> None:
 
 
 class LayerNorm(Record):
-    """A layer of ``(n, width)`` arrays.
+    """A layer of ``(n, rows, width)`` arrays, normalised over the last axis.
 
     ``gain``, ``shift``: addresses of the parameters' values; ``gain_row``, ``shift_row``: of their
     records; ``d_gain``, ``d_shift``: of their gradients for each block of rows, ``(blocks, width)``.
@@ -173,6 +173,7 @@ class LayerNorm(Record):
     d_output: int
     d_input: int
     width: int
+    rows: int
     gain: int
     shift: int
     gain_row: int
@@ -191,7 +192,8 @@ def _forward(at: int, index: int) -> None:
     task = Task(at)
     step, layer = Step(task.step), LayerNorm(task.row)
     first, n = row_block(step, index)
-    d, offset = layer.width, first * layer.width * step.itemsize
+    first, n, d = first * layer.rows, n * layer.rows, layer.width
+    offset = first * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like),
         array_at(layer.shift, 1, d, _like), layer.eps, array_at(layer.output + offset, n, d, _like),
@@ -202,6 +204,7 @@ def _backward(at: int, index: int) -> None:
     task = Task(at)
     step, layer = Step(task.step), LayerNorm(task.row)
     first, n = row_block(step, index)
+    first, n = first * layer.rows, n * layer.rows
     d, row = layer.width, layer.width * step.itemsize
     offset, block = first * row, index * row
     _kernel(

@@ -30,6 +30,25 @@ class Product(Record):
     penalty: float
 
 
+class Gathered(Record):
+    """What :func:`fastnn.kernels.emitted.gathered.gather_multiply` takes."""
+
+    x: int
+    rows: int
+    steps: int
+    b: int
+    b_row: int
+    c: int
+    c_row: int
+    count: int
+    columns: int
+    k: int
+    repeats: int
+    distance: int
+    start: int
+    mode: int
+
+
 class Transposition(Record):
     """``C = A^T`` of A ``(rows, columns)``."""
 

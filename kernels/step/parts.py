@@ -14,11 +14,13 @@ from fastnn.kernels.compiling import jit
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import array_at, stack, words
 from fastnn.kernels.emitted import rules
+from fastnn.kernels.emitted.gathered import gather_multiply
 from fastnn.kernels.emitted.gemm import gemm
 from fastnn.kernels.emitted.tile import DESCENT, RULE
 from fastnn.kernels.emitted.transposition import transpose
 from fastnn.kernels.step.calls import (
     Block,
+    Gathered,
     Picking,
     Product,
     TargetRows,
@@ -73,6 +75,16 @@ def _product_and_rule(at: int, _: int) -> None:
         call.a, call.a_row, call.a_column, call.b, call.b_row, call.c, call.c_row, call.rows,
         call.columns, call.inner, call.start, call.start_row, call.mode, own.itemsize,
         (own[0], own[0], call.distances, own_at, _kernel),
+    )  # fmt: skip
+
+
+def _gathered_product(at: int, _: int) -> None:
+    call = Gathered(at)
+    like = array_at(call.x, 1, 1, _like)[0]
+    gather_multiply(
+        call.x, call.rows, call.steps, call.b, call.b_row, call.c, call.c_row, call.count,
+        call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, like.itemsize,
+        like[0],
     )  # fmt: skip
 
 
@@ -178,6 +190,7 @@ def _rows_picked(at: int, _: int) -> None:
 
 
 product = Part(_product, gemm)
+gathered_product = Part(_gathered_product, gather_multiply)
 transposition = Part(_transposition, transpose)
 rows_picked = Part(_rows_picked, _copy)
 targets = Part(_targets, losses.target_rows)

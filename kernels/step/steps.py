@@ -74,6 +74,12 @@ def infer(control: int, at: int, x: Array, out: Array) -> None:
     _run(control, plan.phases, plan.phase_count)
 
 
+@kernel
+def run(control: int, phases: int, count: int) -> None:
+    """Do so many phases, whose records are at an address."""
+    _run(control, phases, count)
+
+
 def stretch(at: int, index: int) -> None:
     """Do a plan's step on one batch after the other of a dataset."""
     s = Stretch(at + index * STRETCH_BYTES)

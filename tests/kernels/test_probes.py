@@ -28,7 +28,7 @@ def test_timed_phases_are_the_steps():
     clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p).value
     timed, plain = case.network(fastnn), case.network(fastnn)
     X, Y = case.batch()[0], case.one_hot()
-    plan = TrainingPlan(timed, case.n)
+    plan = TrainingPlan(timed, X.shape)
     plan.train(timed, X, Y, None)
     out = np.zeros((TIMES, len(plan.to.phases) + 1, 2), np.int64)
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)

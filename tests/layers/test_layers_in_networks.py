@@ -315,5 +315,5 @@ def test_a_layer_that_sets_no_output_of_its_own_is_named():
     net = fastnn.NeuralNetwork(
         "l2", [FullyConnected(4, "relu"), Wider(), FullyConnected(3, "linear")], OPTIMIZERS["SGD"]
     )
-    with pytest.raises(ValueError, match=r"Wider.compile set to.output .* width 4; .* says 5"):
+    with pytest.raises(ValueError, match=r"Wider.compile set to.output .* rows \(4,\); .* says \(5,\)"):
         net.train_step(batch(5)[0], np.zeros((5, 3)))

@@ -4,17 +4,28 @@ from typing import Any
 
 from fastnn._validation import choose
 from fastnn.reference.layers.base import Layer
+from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
 from fastnn.reference.layers.elman import Elman
 from fastnn.reference.layers.layer_norm import LayerNorm
 
-__all__ = ["LAYERS", "Dropout", "Elman", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "LAYERS",
+    "Conv2D",
+    "Dropout",
+    "Elman",
+    "FullyConnected",
+    "Layer",
+    "LayerNorm",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
+    "conv2d": Conv2D,
     "elman": Elman,
 }
 

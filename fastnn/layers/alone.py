@@ -1,0 +1,54 @@
+"""Phases of a layer's compiled step, for its methods ``forward`` and ``backward``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import pace
+from fastnn._typing import Array
+from fastnn.blueprint import Blueprint
+from fastnn.kernels.step import steps, threads
+from fastnn.kernels.step.plan import Phase
+
+
+class Alone(Blueprint):
+    """A blueprint for one batch of a layer, outside a network's step.
+
+    Parameters
+    ----------
+    X : array (n, ...)
+        The batch, C-contiguous.
+    work : int
+        About how many multiplications there are to do: whether threads share them.
+    """
+
+    def __init__(self, X: Array, work: int) -> None:
+        shared = work > pace.SERIAL
+        rows = pace.block_rows(len(X), work, shared, large=True)
+        super().__init__(X.shape, X.dtype, shared, rows, 1)
+        self.step["clip"] = np.inf
+
+    def run(self, job: Any, row: int) -> None:
+        """Do a job for all blocks of rows, with the record at an address."""
+        self._run(job, row, self.row_blocks)
+
+    def run_once(self, job: Any, row: int) -> None:
+        """Do a job that is for no block."""
+        self._run(job, row, 1)
+
+    def view(self, address: int, *shape: int) -> Array:
+        """Return an array that :meth:`array` made, in some shape."""
+        found = next(a for a in self._kept if a.ctypes.data == address)
+        return found.reshape(shape)
+
+    def _run(self, job: Any, row: int, count: int) -> None:
+        step = self.step.ctypes.data
+        phase = Phase.make(
+            job=self.address_of(job), step=step, row=row, count=count, shared=self.shared
+        )
+        pool = threads.pool() if self.shared else threads.Alone
+        if self.shared:
+            pool.wake()
+        steps.run(pool.control, phase.ctypes.data, 1)

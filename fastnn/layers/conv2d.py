@@ -1,0 +1,427 @@
+"""The convolution layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import unlocked
+from fastnn._changes import Changes
+from fastnn._own import as_part, offers
+from fastnn._repr import as_call
+from fastnn._typing import Array, ArrayLike
+from fastnn._validation import as_float, require_count, require_number, restore
+from fastnn.activations import Activation, initialize_activation
+from fastnn.blueprint import Blueprint
+from fastnn.kernels.emitted.tile import PLAIN
+from fastnn.kernels.layers import conv2d as kernels
+from fastnn.kernels.layers.layer_norm import add_blocks
+from fastnn.kernels.step import parts
+from fastnn.layers import activated
+from fastnn.layers.alone import Alone
+from fastnn.layers.base import Layer
+from fastnn.layers.state import Parameters
+from fastnn.layers.windows import padding, pair
+from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
+
+_WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
+_LANES = 128  # columns that are summed side by side for the bias
+
+
+@cache
+def _tables(
+    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, size: int
+) -> tuple[Array, Array]:
+    """Return where windows begin in an image with its border, and where their taps are, in bytes."""
+    height, width, channels = shape
+    rows, columns = (s - k for s, k in zip(shape, kernel, strict=False))
+    down, right = width * channels * size, channels * size
+    pixels = np.add.outer(
+        np.arange(rows // stride + 1) * down, np.arange(columns // stride + 1) * right
+    )
+    taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(kernel[1] * channels) * size)
+    return (pixels * stride).reshape(-1), taps.reshape(-1)
+
+
+class Conv2D(Layer):
+    """``Y = f(X * W + b)``: images convolved with kernels, then an activation.
+
+    With images ``X (n, height, width, channels)``, a border of ``pad`` zeros around each, and kernels
+    ``W (kernel rows, kernel columns, channels, n_out)``::
+
+        Z[i, r, c, k] = b[k] + sum over a, e, j of X[i, r stride + a, c stride + e, j] W[a, e, j, k]
+
+    which is a cross-correlation, as in other libraries. ``Y (n, rows, columns, n_out)`` has
+    ``(size + 2 pad - kernel) // stride + 1`` rows and columns; pixels that are left over at the bottom
+    and at the right are not used.
+
+    ``W`` and ``b (1, n_out)``, which begins as zeros, are made at the first ``forward`` in the dtype of
+    its input (float32 or float64). The cache keeps ``Z`` and ``X``, without the border.
+
+    Parameters
+    ----------
+    n_out : int
+        Number of output channels.
+    kernel_shape : int or (int, int)
+        Rows and columns of the kernels.
+    activation : str or Activation
+        A name for ``initialize_activation``, or an object with its ``forward`` and ``backward``.
+    stride : int
+        From one window to the next, in both directions.
+    pad : "same", "valid", int or (int, int)
+        The border: ``"same"`` is ``((rows - 1) // 2, (columns - 1) // 2)`` of the kernel, on both sides and
+        whatever the stride; ``"valid"`` is none. The attribute becomes a tuple at the first ``forward``.
+    weight_init : str or WeightInitializer
+        A name for ``initialize_weights``, or an initialiser: a function of a shape.
+    l2 : float
+        As of :class:`FullyConnected`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; the message names it.
+
+    Examples
+    --------
+    >>> layer = fastnn.Conv2D(6, 5, "relu")
+    >>> layer.forward(np.zeros((2, 28, 28, 1))).shape
+    (2, 28, 28, 6)
+    """
+
+    chooses_width, cached = True, ("Z", "X")
+
+    def __init__(
+        self,
+        n_out: int,
+        kernel_shape: int | tuple[int, int],
+        activation: str | Activation,
+        stride: int = 1,
+        pad: str | int | tuple[int, int] = "same",
+        weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.n_out = require_count("n_out", n_out)
+        self.kernel_shape = pair("kernel_shape", kernel_shape, 1)
+        self.stride = require_count("stride", stride)
+        self.pad = pad if isinstance(pad, str) else padding(pad, self.kernel_shape)
+        padding(pad, self.kernel_shape)
+        name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
+        self.activation = as_part(activation, initialize_activation, "forward", "backward")
+        self.l2 = require_number("l2", l2, low=0.0)
+        self.init_weights = (
+            weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
+        )
+
+    def __repr__(self) -> str:
+        init, activation = self.init_weights, type(self.activation).__name__.lower()
+        usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
+        return as_call(self, weight_init="xavier_uniform" if usual else init)
+
+    @property
+    def _border(self) -> tuple[int, int]:
+        return padding(self.pad, self.kernel_shape)
+
+    @property
+    def is_initialized(self) -> bool:
+        return bool(self._parameters)
+
+    def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of ``W`` and ``b`` for images of ``X_shape[-1]`` channels."""
+        assert self.n_out is not None
+        return {"W": (*self.kernel_shape, X_shape[-1], self.n_out), "b": (1, self.n_out)}
+
+    def width_of(self, arrays: Mapping[str, Array]) -> int | None:
+        return arrays["W"].shape[2] if "W" in arrays and arrays["W"].ndim == 4 else None
+
+    def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
+        """Return parameters for images of a shape, newly drawn; the layer does not change."""
+        self.check_input(X_shape)
+        shapes = self.parameter_shapes(X_shape)
+        W = as_float(self.init_weights(shapes["W"]), "weight_init", dtype)
+        if W.shape != shapes["W"]:
+            raise ValueError(f"weight_init gave {W.shape}, the layer needs {shapes['W']}")
+        return Parameters(W=W, b=np.zeros(shapes["b"], dtype))
+
+    def adopt(self, parameters: Parameters, n_in: int, dtype: np.dtype[Any]) -> None:
+        super().adopt(parameters, n_in, dtype)
+        self.pad = self._border
+
+    def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
+        dtype = self.dtype or np.dtype(np.float64)
+        self.adopt(self.initial_parameters(X_shape, dtype), X_shape[-1], dtype)
+
+    def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(n, rows, columns, n_out)`` for images of a shape, or raise ``ValueError``."""
+        if len(X_shape) != 4:
+            raise ValueError(f"X must have shape (batch, height, width, channels), got {X_shape}")
+        if 0 in X_shape[1:]:
+            raise ValueError(f"X needs at least one pixel and one channel, got {X_shape}")
+        if self.n_in is not None:
+            self.checked_parameters(X_shape[3])
+        elif offers(self.init_weights, "check"):
+            self.init_weights.check(self.parameter_shapes(X_shape)["W"])
+        sizes = []
+        for what, size, pad, kernel in zip(
+            ("rows", "columns"), X_shape[1:3], self._border, self.kernel_shape, strict=True
+        ):
+            if size + 2 * pad < kernel:
+                raise ValueError(
+                    f"X has {size} {what} of pixels, {size + 2 * pad} with its border; "
+                    f"kernel_shape {self.kernel_shape} needs {kernel}: pad more, or use a smaller kernel"
+                )
+            sizes.append((size + 2 * pad - kernel) // self.stride + 1)
+        assert self.n_out is not None
+        return (X_shape[0], *sizes, self.n_out)
+
+    def checked_parameters(self, channels: int | None = None) -> tuple[Array, Array]:
+        """Return ``W`` and ``b``, having checked that they fit.
+
+        Raises
+        ------
+        ValueError
+            If ``parameters`` does not hold these two arrays and no others, of the layer's dtype and of
+            shapes that fit ``kernel_shape``, ``n_out``, and inputs of so many channels.
+        """
+        parameters = self._parameters
+        if parameters.keys() != {"W", "b"}:
+            names = ", ".join(map(repr, parameters)) or "nothing"
+            raise ValueError(f"parameters must hold 'W' and 'b'; it holds {names}")
+        W, b = parameters["W"], parameters["b"]
+        if (
+            W.ndim != 4
+            or W.size == 0
+            or (*W.shape[:2], W.shape[3]) != (*self.kernel_shape, self.n_out)
+            or b.shape != (1, self.n_out)
+        ):
+            raise ValueError(
+                f"the parameters have shapes W {W.shape} and b {b.shape}; the layer needs W "
+                f"({self.kernel_shape[0]}, {self.kernel_shape[1]}, channels, {self.n_out}) and b "
+                f"(1, {self.n_out})"
+            )
+        if channels is not None and W.shape[2] != channels:
+            raise ValueError(f"X has {channels} channels, the layer needs {W.shape[2]}")
+        if not W.dtype == b.dtype == (self.dtype or W.dtype):
+            raise ValueError(
+                f"the layer computes in {self.dtype or W.dtype}, but W is {W.dtype} and b is {b.dtype}"
+            )
+        return W, b
+
+    # The compiled step.
+
+    def obstacle(self) -> str | None:
+        reason = super().obstacle() or activated.obstacle(self.activation)
+        if reason is None and getattr(self.activation, "rowwise", False):
+            return f"has the activation {type(self.activation).__name__} over channels"
+        return reason
+
+    def cost(self, X_shape: tuple[int, ...]) -> int:
+        _, rows, columns, _ = self.check_input(X_shape)
+        return X_shape[0] * rows * columns * int(self.parameters["W"].size)
+
+    def compile(self, to: Blueprint) -> None:
+        """Write the layer's compiled step."""
+        W, b = self.checked_parameters()
+        source, learning = to.input, to.learning
+        _, *out_shape = self.check_input((to.n, *source.shape))
+        made = activated.activated(self.activation, to, tuple(out_shape), 1)
+        fields = self._geometry(source.shape, to.dtype)
+        bordered = self._bordered_shape(source.shape)
+        fields |= {
+            "input": source,
+            "padded": to.array(to.n, *bordered) if any(self._border) else source,
+            "z": made.z,
+            "dz": made.dz,
+            "activation": made.row,
+            "tile": made.tile,
+            "W": W.ctypes.data,
+            "b": b.ctypes.data,
+        }
+        if learning:
+            fields |= self._scratch(source.shape, to.row_blocks, to.array, bool(source.gradient))
+            fields |= {
+                "d_input": source.gradient,
+                "weights": to.parameter("W", written=True),
+                "bias": to.parameter("b", written=True),
+                "product": to.product,
+                "one": to.one,
+            }
+        for table in self._table_arrays(source.shape, to.itemsize):
+            to.keep(table)
+        row = to.record(kernels.Conv2D, **fields)
+        to.forward_rows(kernels.forward, row)
+        if learning:
+            if source.gradient:
+                to.before(kernels.transpose_weights, row)
+            to.backward_rows(kernels.backward, row)
+            to.update(to.task(kernels.update_parameters, row))
+
+    def _bordered_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        top, left = self._border
+        return shape[0] + 2 * top, shape[1] + 2 * left, shape[2]
+
+    def _table_arrays(self, shape: tuple[int, ...], size: int) -> tuple[Array, Array]:
+        return _tables(self._bordered_shape(shape), self.kernel_shape, self.stride, size)
+
+    def _geometry(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Return the fields of the layer's record that follow from the shape of an image."""
+        _, rows, columns, outputs = self.check_input((1, *shape))
+        pixels, taps = self._table_arrays(shape, dtype.itemsize)
+        return {
+            "height": shape[0],
+            "width": shape[1],
+            "channels": shape[2],
+            "top": self._border[0],
+            "left": self._border[1],
+            "kernel_rows": self.kernel_shape[0],
+            "kernel_columns": self.kernel_shape[1],
+            "stride": self.stride,
+            "rows": rows,
+            "columns": columns,
+            "outputs": outputs,
+            "pixels": pixels.ctypes.data,
+            "taps": taps.ctypes.data,
+            "gathered": parts.gathered_product.address(dtype),
+        }
+
+    def _scratch(
+        self, shape: tuple[int, ...], blocks: int, array: Callable[..., int], input_gradient: bool
+    ) -> dict[str, Any]:
+        """Return the fields of what gradients need, which ``array`` makes and gives the address of."""
+        W, _ = self.checked_parameters()
+        _, rows, columns, outputs = self.check_input((1, *shape))
+        groups = next(
+            g for g in (8, 4, 2, 1) if rows * columns % g == 0 and (g * outputs <= _LANES or g == 1)
+        )
+        fields: dict[str, Any] = {
+            "d_weights": array(blocks, W.size),
+            "d_bias": array(blocks, groups, outputs),
+            "pixel_groups": groups,
+        }
+        if input_gradient:
+            row = columns * self.kernel_shape[1] * shape[2]
+            window_rows = max(1, min(rows, _WINDOWS // W.itemsize // row))
+            fields |= {
+                "transposed": array(outputs, W.size // outputs),
+                "transposition": parts.transposition.address(W.dtype),
+                "image": array(blocks, *self._bordered_shape(shape)),
+                "windows": array(blocks, window_rows, row),
+                "window_rows": window_rows,
+            }
+        return fields
+
+    # The layer by itself.
+
+    def forward(self, X: ArrayLike) -> Array:
+        """Return ``f(X * W + b)``, shape ``(n, rows, columns, n_out)``.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` holds something other than real numbers.
+        ValueError
+            If ``X`` is not ``(n, height, width, channels)``, has other channels than the layer was made
+            for, or images smaller than the kernel.
+        """
+        x = as_float(X, "X", self.dtype)
+        out_shape = self.check_input(x.shape)
+        if self.n_in is None:
+            self.dtype = x.dtype
+            self._init_parameters(x.shape)
+        W, b = self.checked_parameters()
+        x = unlocked(as_float(x, "X", W.dtype))
+        Z = np.empty(out_shape, W.dtype)
+        if Z.size:
+            self._forward(x, Z)
+        self.cache["Z"], self.cache["X"] = Z, x
+        Changes.count += 1
+        return restore(self.activation.forward(Z), X)
+
+    def _forward(self, x: Array, Z: Array) -> None:
+        W, b = map(unlocked, self.checked_parameters())
+        to = Alone(x, self.cost(x.shape))
+        fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
+        row = to.record(
+            kernels.Conv2D, z=Z.ctypes.data, W=W.ctypes.data, b=b.ctypes.data, tile=PLAIN, **fields
+        )
+        to.run(kernels.forward, row)
+
+    def _input(self, to: Blueprint, x: Array) -> dict[str, int]:
+        """Return the fields of images, and of a copy of them with a border."""
+        at = x.ctypes.data
+        bordered = any(self._border)
+        padded = to.array(to.n, *self._bordered_shape(x.shape[1:])) if bordered else at
+        return {"input": at, "padded": padded}
+
+    def backward(self, dLdY: ArrayLike) -> Array:
+        """Store ``gradients["W"]``, ``gradients["b"]``, sums over batch and pixels; return ``dX``.
+
+        With ``dZ = f'(Z; dLdY)``::
+
+            dW[a, e, j, k] = sum over i, r, c of X[i, r stride + a, c stride + e, j] dZ[i, r, c, k]
+            dX[i, r stride + a, c stride + e, j] += dZ[i, r, c, k] W[a, e, j, k]
+            db[k] = sum over i, r, c of dZ[i, r, c, k]
+
+        Raises
+        ------
+        RuntimeError
+            If there was no ``forward`` since the gradients were last cleared.
+        ValueError
+            If ``dLdY`` does not have the shape of the last output.
+        """
+        return restore(self._gradients(dLdY, True), dLdY)
+
+    def backward_parameters(self, dLdY: ArrayLike) -> None:
+        """Do :meth:`backward` without the gradient of the input."""
+        self._gradients(dLdY, False)
+
+    def _gradients(self, dLdY: ArrayLike, input_gradient: bool) -> Array:
+        W, b = self.checked_parameters()
+        Z = as_float(self._cached("Z"), "Z", W.dtype)
+        x = unlocked(as_float(self._cached("X"), "X", W.dtype))
+        dy = as_float(dLdY, "dLdY", W.dtype)
+        if dy.shape != Z.shape or self.check_input(x.shape) != Z.shape:
+            raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
+        dZ = unlocked(as_float(self.activation.backward(Z, dy), "dZ", W.dtype))
+        if dZ.shape != Z.shape:
+            raise ValueError(f"the activation's backward gave {dZ.shape} for {Z.shape}")
+        dX = np.zeros(x.shape, W.dtype)
+        dW, db = np.zeros_like(W), np.zeros_like(b)
+        if x.size:
+            self._backward(x, dZ, dX if input_gradient else None, dW, db)
+        if self.l2:
+            dW += dW.dtype.type(self.l2 / max(len(x), 1)) * W
+        self.gradients["W"], self.gradients["b"] = dW, db
+        return dX
+
+    def _backward(self, x: Array, dZ: Array, dX: Array | None, dW: Array, db: Array) -> None:
+        W, _ = map(unlocked, self.checked_parameters())
+        to = Alone(x, 2 * self.cost(x.shape))
+        fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
+        fields |= self._scratch(x.shape[1:], to.row_blocks, to.array, dX is not None)
+        row = to.record(
+            kernels.Conv2D,
+            dz=dZ.ctypes.data,
+            W=W.ctypes.data,
+            d_input=0 if dX is None else dX.ctypes.data,
+            product=to.product,
+            one=to.one,
+            **fields,
+        )
+        if any(self._border):
+            to.run(kernels.add_border, row)
+        if dX is not None:
+            to.run_once(kernels.transpose_weights, row)
+        to.run(kernels.backward, row)
+        sums = to.view(fields["d_weights"], to.row_blocks, dW.size)
+        add_blocks(sums, dW.reshape(1, -1))
+        add_blocks(to.view(fields["d_bias"], to.row_blocks * fields["pixel_groups"], db.size), db)
+
+    def _cached(self, name: str) -> Array:
+        value: Array | list[Any] = self.cache.get(name, [])
+        if isinstance(value, list):
+            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
+        return value
