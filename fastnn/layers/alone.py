@@ -45,9 +45,7 @@ class Alone(Blueprint):
 
     def _run(self, job: Any, row: int, count: int) -> None:
         step = self.step.ctypes.data
-        phase = Phase.make(
-            job=self.address_of(job), step=step, row=row, count=count, shared=self.shared
-        )
+        phase = Phase.make(job=self.address_of(job), step=step, row=row, count=count, shared=self.shared)
         pool = threads.pool() if self.shared else threads.Alone
         if self.shared:
             pool.wake()

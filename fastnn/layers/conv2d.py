@@ -39,9 +39,7 @@ def _tables(
     height, width, channels = shape
     rows, columns = (s - k for s, k in zip(shape, kernel, strict=False))
     down, right = width * channels * size, channels * size
-    pixels = np.add.outer(
-        np.arange(rows // stride + 1) * down, np.arange(columns // stride + 1) * right
-    )
+    pixels = np.add.outer(np.arange(rows // stride + 1) * down, np.arange(columns // stride + 1) * right)
     taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(kernel[1] * channels) * size)
     return (pixels * stride).reshape(-1), taps.reshape(-1)
 
@@ -293,9 +291,7 @@ class Conv2D(Layer):
         """Return the fields of what gradients need, which ``array`` makes and gives the address of."""
         W, _ = self.checked_parameters()
         _, rows, columns, outputs = self.check_input((1, *shape))
-        groups = next(
-            g for g in (8, 4, 2, 1) if rows * columns % g == 0 and (g * outputs <= _LANES or g == 1)
-        )
+        groups = next(g for g in (8, 4, 2, 1) if rows * columns % g == 0 and (g * outputs <= _LANES or g == 1))
         fields: dict[str, Any] = {
             "d_weights": array(blocks, W.size),
             "d_bias": array(blocks, groups, outputs),

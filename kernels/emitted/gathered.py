@@ -79,9 +79,7 @@ def _emit_sums(tile: Tile, sums: Vectors, arguments: list[Any]) -> Vectors:
 
 
 def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
-    x, table, steps, b, b_row, c, c_row, k, columns, repeats, distance, start, start_row, mode = (
-        arguments
-    )
+    x, table, steps, b, b_row, c, c_row, k, columns, repeats, distance, start, start_row, mode = arguments
     tile = Tile(Emitter(builder, like), rows, vectors, columns)
     begin = tile.emit_start(start, start_row)
     summed = _emit_sums(tile, begin, [x, table, steps, b, b_row, k, repeats, distance])

@@ -88,7 +88,9 @@ class Conv2D(Record):
 
 
 @exact
-def gathered_product(x: Array, rows: Array, steps: Array, b: Array, start: Array, out: Array) -> None:
+def gathered_product(
+    x: Array, rows: Array, steps: Array, b: Array, start: Array, out: Array
+) -> None:
     """``out[m, j] = start[0, j] + sum_k x[(rows[m] + steps[k]) / itemsize] b[k, j]``, in order of k.
 
     x is a flat array, ``rows`` and ``steps`` are distances in bytes, int64; b ``(k, columns)``, start
@@ -246,9 +248,7 @@ def _backward(at: int, index: int) -> None:
     height, width = layer.height, layer.width * layer.channels
     padded_row = width + 2 * layer.left * layer.channels
     space = layer.image + index * image
-    windows = (
-        layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
-    )
+    windows = layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
     inside = space + (layer.top * padded_row + layer.left * layer.channels) * size
     for i in range(images):
         _input_gradient(layer, dz + i * pixels * outputs * size, windows, space, size, _like)

@@ -51,9 +51,7 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__()
         self.n_out, self.stride, self.pad, self.l2 = n_out, stride, pad, l2
-        self.kernel_shape = (
-            (kernel_shape,) * 2 if isinstance(kernel_shape, int) else tuple(kernel_shape)
-        )
+        self.kernel_shape = (kernel_shape,) * 2 if isinstance(kernel_shape, int) else tuple(kernel_shape)
         self.activation = initialize_activation(activation)
         self.init_weights = initialize_weights(weight_init, activation=activation)
 
@@ -92,11 +90,7 @@ class Conv2D(Layer):
         return self.activation(Z)
 
     def backward(self, dLdY: Array) -> Array:
-        dZ, X, W = (
-            self.activation.backward(self.cache["Z"], dLdY),
-            self.cache["X"],
-            self.parameters["W"],
-        )
+        dZ, X, W = self.activation.backward(self.cache["Z"], dLdY), self.cache["X"], self.parameters["W"]
         padded, windows = self._windows(X)
         d_padded, dW = np.zeros_like(padded), self.l2 / len(X) * W
         for r, c, window in windows:
