@@ -141,6 +141,10 @@ class Elman(Layer):
     def width_of(self, arrays: Mapping[str, Array]) -> int | None:
         return arrays["W"].shape[0] if "W" in arrays and arrays["W"].ndim == 2 else None
 
+    def restore(self, arrays: Mapping[str, Array], n_in: int | None) -> None:
+        """Take over the parameters of a saved layer, whose own shapes tell the input's width."""
+        super().restore(arrays, self.width_of(arrays))
+
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         dtype = self.dtype or np.dtype(np.float64)
         self.adopt(self.initial_parameters(X_shape, dtype), X_shape[1], dtype)

@@ -45,19 +45,19 @@ def find_masked(x: Array, value: float, masks: Array) -> None:
 def keep_masked(masks: Array, factor: float, source: Array, target: Array) -> None:
     """``target[i] = factor target[i] + source[i]`` for the rows i whose mask is not 0.
 
-    masks ``(1, n)``; source, target ``(n, k)``. With factor 0 the target's NaN are gone too.
+    masks ``(n, 1)``; source, target ``(n, k)``. With factor 0 the target's NaN are gone too.
     """
-    for i in range(masks.shape[1]):
-        if masks[0, i] != 0:
+    for i in range(masks.shape[0]):
+        if masks[i, 0] != 0:
             for j in range(target.shape[1]):
                 target[i, j] = source[i, j] if factor == 0 else target[i, j] + source[i, j]
 
 
 @exact
 def clear_masked(masks: Array, target: Array) -> None:
-    """``target[i] = 0`` for the rows i whose mask is not 0; masks ``(1, n)``, target ``(n, k)``."""
-    for i in range(masks.shape[1]):
-        if masks[0, i] != 0:
+    """``target[i] = 0`` for the rows i whose mask is not 0; masks ``(n, 1)``, target ``(n, k)``."""
+    for i in range(masks.shape[0]):
+        if masks[i, 0] != 0:
             target[i] = 0
 
 
@@ -89,13 +89,13 @@ def _keep(at: int, _: int) -> None:
     call = Masking(at)
     source = array_at(call.source, call.rows, call.width, _like)
     target = array_at(call.target, call.rows, call.width, _like)
-    _kernel(array_at(call.masks, 1, call.rows, _like), call.value, source, target)
+    _kernel(array_at(call.masks, call.rows, 1, _like), call.value, source, target)
 
 
 def _clear(at: int, _: int) -> None:
     call = Masking(at)
     target = array_at(call.target, call.rows, call.width, _like)
-    _kernel(array_at(call.masks, 1, call.rows, _like), target)
+    _kernel(array_at(call.masks, call.rows, 1, _like), target)
 
 
 find, keep = Part(_find, find_masked), Part(_keep, keep_masked)

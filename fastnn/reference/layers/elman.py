@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.reference.activations import initialize_activation
-from fastnn.reference.arguments import Twin, row, rows
+from fastnn.reference.arguments import Twin, flat, row, rows
 from fastnn.reference.layers.base import Layer
 from fastnn.weights import initialize_weights
 
@@ -17,14 +17,14 @@ def find_masked(x: Array, value: float) -> Array:
 
 
 def keep_masked(masks: Array, factor: float, source: Array, target: Array) -> Array:
-    """``factor target + source`` in the rows whose mask ``(1, n)`` is not 0, else ``target``."""
+    """``factor target + source`` in the rows whose mask ``(n, 1)`` is not 0, else ``target``."""
     kept = source if factor == 0 else factor * target + source
-    return np.asarray(np.where(masks.T != 0, kept, target))
+    return np.asarray(np.where(masks != 0, kept, target))
 
 
 def clear_masked(masks: Array, target: Array) -> Array:
-    """0 in the rows whose mask ``(1, n)`` is not 0, else ``target``."""
-    return np.asarray(np.where(masks.T != 0, 0.0, target))
+    """0 in the rows whose mask ``(n, 1)`` is not 0, else ``target``."""
+    return np.asarray(np.where(masks != 0, 0.0, target))
 
 
 def copied(z: Array) -> Array:
@@ -111,7 +111,7 @@ class Elman(Layer):
 
 
 def _masks(rng: np.random.Generator, n: int, k: int) -> Array:
-    return rng.integers(0, 2, (1, n)).astype(float)
+    return rng.integers(0, 2, (n, 1)).astype(float)
 
 
 def _mostly_masked(rng: np.random.Generator, n: int, k: int) -> Array:
@@ -122,6 +122,6 @@ TWINS = {
     "elman.find_masked": Twin(find_masked, (_mostly_masked, 0.5), outputs=(row,)),
     "elman.keep_masked": Twin(keep_masked, (_masks, 1.0, rows, rows), updated=(3,)),
     "elman.clear_masked": Twin(clear_masked, (_masks, rows), updated=(1,)),
-    "elman.copied": Twin(copied, (rows,)),
-    "elman.copied_backward": Twin(copied_backward, (rows, rows)),
+    "elman.copied": Twin(copied, (flat,)),
+    "elman.copied_backward": Twin(copied_backward, (flat, flat)),
 }
