@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._changes import Changes, watched
-from fastnn._own import as_part, offers, says
+from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
@@ -238,7 +238,8 @@ class Elman(Layer):
             states = [self.forward_step(x[:, :, time]) for time in range(x.shape[2])]
             Y = np.stack(states, axis=2) if self.return_sequences else states[-1]
         else:
-            s_0 = self.cache["s"][-1] if says(self, "_init_cache") is None else None
+            own = type(self)._init_cache is not Elman._init_cache
+            s_0 = as_float(self.cache["s"][-1], "s", self.dtype) if own else None
             Y, found = through_time.states(self, x, s_0)
             self.cache.update(found)
         return restore(Y, X)
