@@ -11,6 +11,7 @@ from fastnn._own import says
 from fastnn.activations import Linear
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import elman as kernels
+from fastnn.kernels.layers.recurrence import Elman
 from fastnn.kernels.step import parts
 
 
@@ -93,7 +94,7 @@ def compile_layer(layer: Any, to: Blueprint) -> None:
         if source.gradient:
             fields |= {"d_input": source.gradient, "dx": to.array(n * t * d)}
     row = to.record(
-        kernels.Elman,
+        Elman,
         input=source,
         output=to.output,
         x=to.array(n * t * d),

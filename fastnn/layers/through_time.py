@@ -19,6 +19,7 @@ from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.tile import HEIGHTS
 from fastnn.kernels.layers import elman as kernels
+from fastnn.kernels.layers.recurrence import Elman
 from fastnn.kernels.step import parts, steps, threads
 from fastnn.kernels.step.plan import Phase, Step, phase_job
 from fastnn.layers.recurrence import block_rows, constants, obstacle
@@ -41,7 +42,8 @@ class _Views(list[Array]):
     def array(self) -> Array | None:
         """Return the array, or None if the list no longer holds views of it."""
         kept = len(self) == len(self._made) and all(map(is_, self, self._made))
-        return self._array if kept and self[0].base is self._array.base else None
+        base = self._array.base  # none, and no view's, in a copy
+        return self._array if kept and base is not None and self[0].base is base else None
 
 
 @dataclass
@@ -59,15 +61,15 @@ class Steps:
 
     @property
     def t(self) -> int:
-        return self.Z.shape[0]
+        return len(self.Z)
 
     @property
     def n(self) -> int:
-        return self.Z.shape[1]
+        return int(self.Z.shape[1])
 
     @property
     def k(self) -> int:
-        return self.Z.shape[2]
+        return int(self.Z.shape[2])
 
 
 def _place(kind: type[Record], name: str, begin: int) -> int:
@@ -92,7 +94,7 @@ def _template(known: tuple[tuple[str, Any], ...], n: int, dtype: np.dtype[Any], 
     for phase, (job, count) in zip(phases, jobs, strict=False):
         phase["job"], phase["count"] = phase_job(job).address, count
     values |= {"apart": n, "product": parts.product.address(dtype)}
-    row = kernels.Elman.make(**values)
+    row = Elman.make(**values)
     return np.concatenate([part.view(np.int64) for part in (step, phases, row)])
 
 
@@ -100,7 +102,7 @@ _STEP, _PHASES = Step.bytes // 8, 2 * Phase.bytes // 8
 _LINKS = [_place(Step, "phases", 0)] + [
     _place(Phase, name, _STEP + i * Phase.bytes // 8) for i in (0, 1) for name in ("step", "row")
 ]
-_FIELDS = {name: _STEP + _PHASES + i for i, name in enumerate(kernels.Elman.dtype.names or ())}
+_FIELDS = {name: _STEP + _PHASES + i for i, name in enumerate(Elman.dtype.names or ())}
 
 
 def _run(
@@ -146,7 +148,7 @@ def states(layer: Any, x: Array, first: Array | None) -> tuple[Array, dict[str, 
     """
     (n, d, t), dtype, k = x.shape, x.dtype, layer.n_out
     W, U, b = layer.checked_parameters()
-    shapes = {"x": (d, t, n), "z": (t, n, k), "s": (t + 1, n, k)}
+    shapes: dict[str, tuple[int, ...]] = {"x": (d, t, n), "z": (t, n, k), "s": (t + 1, n, k)}
     if layer.mask_value is not None:
         shapes["masks"] = (t, n)
     space = _Space(dtype, **shapes)
@@ -188,7 +190,11 @@ def cached(cache: Mapping[str, Any], W: Array) -> Steps:
 def _array(name: str, steps: Any, W: Array, t: int, n: int) -> Array:
     """Return a list of a cache as an array, checked."""
     made = steps.array() if isinstance(steps, _Views) else None
-    shape = {"s": (t + 1, n, W.shape[1]), "X": (W.shape[0], t, n), "Z": (t, n, W.shape[1])}[name]
+    shape: tuple[int, ...] = {
+        "s": (t + 1, n, W.shape[1]),
+        "X": (W.shape[0], t, n),
+        "Z": (t, n, W.shape[1]),
+    }[name]
     if made is not None and made.shape == shape and made.dtype == W.dtype:
         return made
     count, step = (t, (n, len(W))) if name == "X" else (shape[0], shape[1:])

@@ -72,7 +72,7 @@ class Elman(Layer):
 
     def _masked(self, X_t: Array) -> Array:
         """Return which rows skip a time step, ``(n, 1)``."""
-        return (X_t == self.mask_value).all(axis=1, keepdims=True)
+        return np.asarray((X_t == self.mask_value).all(axis=1, keepdims=True))
 
     def forward_step(self, X_t: Array) -> Array:
         before = self.cache["s"][-1]
