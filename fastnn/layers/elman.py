@@ -302,6 +302,8 @@ class Elman(Layer):
             If ``dLdY`` does not have the shape of the last output.
         """
         dX = self._backward(dLdY, wanted=True)
+        if restore(dX[0], dLdY) is dX[0]:
+            return dX
         return [restore(step, dLdY) for step in dX]
 
     def backward_parameters(self, dLdY: ArrayLike) -> None:

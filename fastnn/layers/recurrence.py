@@ -28,41 +28,47 @@ def obstacle(activation: Any) -> str | None:
     return f"has the activation {type(activation).__name__}"
 
 
-def constants(layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Return what the record of a layer holds on both roads, for inputs of a shape: no addresses."""
-    activation, rowwise, parameter = layer.activation, False, None
-    kernel, gradient = kernels.copied, kernels.copied_backward
+def settings(layer: Any) -> tuple[Any, ...]:
+    """Return what a layer's record depends on besides its input and parameters, for use as a key."""
+    activation, masked = layer.activation, layer.mask_value
+    known: tuple[Any, ...] = kernels.copied, kernels.copied_backward, False, None
     if type(activation) is not Linear:
-        kernel, gradient = activation.kernel, activation.gradient_kernel
-        rowwise, parameter = activation.rowwise, activation.parameter
-    made = _parts(kernel, gradient, rowwise, parameter is not None, layer.mask_value is not None, dtype)
+        known = activation.kernel, activation.gradient_kernel, activation.rowwise, activation.parameter
+    return (*known, layer.n_out, layer.return_sequences, masked)
+
+
+@functools.lru_cache(256)
+def constants(
+    kernel: Any,
+    gradient: Any,
+    rowwise: bool,
+    parameter: float | None,
+    k: int,
+    sequences: bool,
+    mask_value: float | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> dict[str, Any]:
+    """Return what the record of a layer holds on both roads: no addresses of arrays."""
+    found = {
+        "forward": parts.activation(kernel, rowwise, False, parameter is not None),
+        "backward": parts.activation(gradient, rowwise, True, parameter is not None),
+        "transposition": parts.transposition,
+    }
+    if mask_value is not None:
+        found |= {"find": kernels.find, "keep": kernels.keep, "clear": kernels.clear}
     n, d, t = shape
     return {
-        **made,
-        "sequences": layer.return_sequences,
+        **{name: part.address(dtype) for name, part in found.items()},
+        "sequences": sequences,
         "d": d,
-        "k": layer.n_out,
+        "k": k,
         "steps": t,
         "block_rows": block_rows(n),
         "rowwise": rowwise,
         "parameter": parameter or 0.0,
-        "mask_value": layer.mask_value or 0.0,
+        "mask_value": mask_value or 0.0,
     }
-
-
-@functools.cache
-def _parts(
-    kernel: Any, gradient: Any, rowwise: bool, parameter: bool, masked: bool, dtype: np.dtype[Any]
-) -> dict[str, int]:
-    """Return the addresses of what is compiled for a layer."""
-    found = {
-        "forward": parts.activation(kernel, rowwise, False, parameter),
-        "backward": parts.activation(gradient, rowwise, True, parameter),
-        "transposition": parts.transposition,
-    }
-    if masked:
-        found |= {"find": kernels.find, "keep": kernels.keep, "clear": kernels.clear}
-    return {name: part.address(dtype) for name, part in found.items()}
 
 
 def compile_layer(layer: Any, to: Blueprint) -> None:
@@ -72,7 +78,7 @@ def compile_layer(layer: Any, to: Blueprint) -> None:
     k = layer.n_out
     to.output = to.port((k, t) if layer.return_sequences else (k,))
     W, U, b = layer.checked_parameters()
-    fields = constants(layer, (n, d, t), to.dtype)
+    fields = {**constants(*settings(layer), (n, d, t), to.dtype)}
     fields |= {"W": W.ctypes.data, "U": U.ctypes.data, "b": b.ctypes.data}
     count = -(-n // fields["block_rows"])
     blocks = max(count, to.row_blocks)

@@ -22,7 +22,7 @@ from fastnn.kernels.layers import elman as kernels
 from fastnn.kernels.layers.recurrence import Elman
 from fastnn.kernels.step import parts, steps, threads
 from fastnn.kernels.step.plan import Phase, Step, phase_job
-from fastnn.layers.recurrence import block_rows, constants, obstacle
+from fastnn.layers.recurrence import block_rows, constants, obstacle, settings
 
 _NO_FIELDS = np.zeros(1, np.int64)
 
@@ -78,9 +78,11 @@ def _place(kind: type[Record], name: str, begin: int) -> int:
 
 
 @functools.lru_cache(256)
-def _template(known: tuple[tuple[str, Any], ...], n: int, dtype: np.dtype[Any], back: bool) -> Array:
+def _template(
+    known: tuple[Any, ...], shape: tuple[int, ...], dtype: np.dtype[Any], back: bool
+) -> Array:
     """Return a step of one layer as integers: its record, its phases, the layer's record."""
-    values = dict(known)
+    values, n = {**constants(*known, shape, dtype)}, shape[0]
     blocks = -(-n // values["block_rows"])
     jobs = [(kernels.forward, blocks)]
     if back:
@@ -109,9 +111,8 @@ def _run(
     layer: Any, shape: tuple[int, ...], back: bool, like: Array, addresses: dict[str, int]
 ) -> None:
     """Do a layer's forward or backward pass, on all threads if it is much work."""
-    n, dtype = shape[0], like.dtype
-    known = tuple(constants(layer, shape, dtype).items())
-    words = _template(known, n, dtype, back).copy()
+    dtype = like.dtype
+    words = _template(settings(layer), shape, dtype, back).copy()
     at = words.ctypes.data
     phases, row = at + 8 * _STEP, at + 8 * (_STEP + _PHASES)
     words[_LINKS] = phases, at, row, at, row
@@ -124,21 +125,30 @@ def _run(
     steps.infer(control, at, like, like)
 
 
+@functools.lru_cache(256)
+def _layout(
+    itemsize: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]
+) -> tuple[int, list[tuple[str, int, int]]]:
+    """Return how many elements arrays need that begin on cache lines, and where each lies."""
+    lanes, begin, places = LINE // itemsize, 0, []
+    for name, shape in shapes:
+        end = begin + math.prod(shape)
+        places.append((name, begin, end))
+        begin = -(-end // lanes) * lanes
+    return begin + lanes, places
+
+
 class _Space:
     """New arrays of one dtype in one piece of memory, and their addresses."""
 
     def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
-        lanes = LINE // dtype.itemsize
-        sizes = [-(-math.prod(shape) // lanes) * lanes for shape in shapes.values()]
-        memory = np.empty(sum(sizes) + lanes, dtype)
+        size, places = _layout(dtype.itemsize, tuple(shapes.items()))
+        memory = np.empty(size, dtype)
         at = memory.ctypes.data
-        begin = -at % LINE // dtype.itemsize
-        self.arrays: dict[str, Array] = {}
-        self.addresses: dict[str, int] = {}
-        for (name, shape), size in zip(shapes.items(), sizes, strict=True):
-            self.addresses[name] = at + begin * dtype.itemsize
-            self.arrays[name] = memory[begin : begin + math.prod(shape)].reshape(shape)
-            begin += size
+        skipped = -at % LINE // dtype.itemsize
+        lines, at = memory[skipped:], at + skipped * dtype.itemsize
+        self.addresses = {name: at + begin * dtype.itemsize for name, begin, _ in places}
+        self.arrays = {name: lines[begin:end].reshape(shapes[name]) for name, begin, end in places}
 
 
 def states(layer: Any, x: Array, first: Array | None) -> tuple[Array, dict[str, list[Array]]]:
