@@ -39,7 +39,19 @@ from fastnn.datasets import (
     load_digits,
     load_mnist,
 )
-from fastnn.layers import Conv2D, Dropout, Elman, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.layers import (
+    Conv2D,
+    Dropout,
+    Elman,
+    Embedding,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool2D,
+    Layer,
+    LayerNorm,
+    Pool2D,
+    initialize_layer,
+)
 from fastnn.logs import History, Logger
 from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.many import fit_many
@@ -92,9 +104,12 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Elman",
+    "Embedding",
     "Exponential",
+    "Flatten",
     "FullyConnected",
     "GELUTanh",
+    "GlobalAveragePool2D",
     "HardSwish",
     "HeNormal",
     "HeUniform",
@@ -114,6 +129,7 @@ __all__ = [
     "Normal",
     "Ones",
     "Optimizer",
+    "Pool2D",
     "Preset",
     "ProgressBar",
     "ReLU",

@@ -50,6 +50,11 @@ def says(thing: Any, name: str) -> Any:
     return vars(type(thing)).get(name)
 
 
+def is_made(layer: Any) -> bool:
+    """Return whether a layer of any class has its parameters, or needs none."""
+    return bool(getattr(layer, "is_initialized", layer.n_in is not None))
+
+
 def name_of(loss: Any) -> str:
     """Return a loss's name, or its class's if it has none."""
     return str(getattr(loss, "name", "") or type(loss).__name__)

@@ -228,7 +228,7 @@ class LayerStack(CheckedLayers):
 
     def make_parameters(self, x: Array) -> None:
         """Make all layers' parameters, if they are of kinds that know their shapes beforehand."""
-        if not any(layer.n_in is None for layer in self.layers) or not all(
+        if all(map(_own.is_made, self.layers)) or not all(
             _own.says(layer, "initial_parameters") or _own.says(layer, "compile")
             for layer in self.layers
         ):
@@ -236,7 +236,7 @@ class LayerStack(CheckedLayers):
         shape: Any = x.shape
         made = []
         for layer in self.layers:
-            if layer.n_in is None:
+            if not _own.is_made(layer):
                 dtype = layer.dtype or x.dtype
                 made.append((layer, layer.initial_parameters(shape, dtype), shape[-1], dtype))
             shape = layer.check_input(shape)
@@ -322,7 +322,7 @@ class LayerStack(CheckedLayers):
         for layer in layers:
             A = layer.forward(A)
         for layer, passed in zip(self.layers, layers, strict=True):
-            if layer.n_in is None and passed.n_in is not None:  # its parameters were made here
+            if _own.is_made(passed) and not _own.is_made(layer):  # its parameters were made here
                 cache: Any = OrderedDict((n, []) for n in passed.cache)
                 own = {"cache": cache, "training": layer.training}
                 vars(layer).update(vars(passed) | own)

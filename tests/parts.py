@@ -20,6 +20,19 @@ N_IN, N_HIDDEN, N_OUT = 5, 5, 5  # of equal size, so that identity matrices fit
 # What surrounds a layer that does not take rows of 5: the shape of the network's input, and its layers
 # but the last.
 SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
+    "pool2d": (
+        (5, 4, 3),
+        [{"name": "pool2d", "kernel_shape": 3, "stride": 2, "pad": (1, 0)}, {"name": "flatten"}],
+    ),
+    "flatten": (
+        (2, 3, 2),
+        [{"name": "flatten"}, {"name": "fully_connected", "n_out": N_HIDDEN}],
+    ),
+    "global_average_pool2d": ((3, 4, 2), [{"name": "layer_norm"}, {"name": "global_average_pool2d"}]),
+    "embedding": (
+        (3,),
+        [{"name": "embedding", "n_in": 6, "n_out": 4, "padding_index": 2}, {"name": "flatten"}],
+    ),
     "conv2d": (
         (6, 7, 2),
         [
@@ -88,7 +101,8 @@ def batch(n, dtype="float64", part=None):
     """Return X, rows of 5 unless a part needs others, and one-hot Y ``(n, 5)``."""
     rng = np.random.default_rng(7)
     shape, _ = SURROUNDINGS.get(part.name, ((N_IN,), [])) if part else ((N_IN,), [])
-    X = rng.normal(size=(n, *shape)).astype(dtype)
+    numbers = part is not None and part.name == "embedding"
+    X = (rng.integers(6, size=(n, *shape)) if numbers else rng.normal(size=(n, *shape))).astype(dtype)
     return X, np.eye(N_OUT, dtype=dtype)[rng.integers(0, N_OUT, n)]
 
 

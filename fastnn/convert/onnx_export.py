@@ -11,6 +11,7 @@ from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
 from fastnn._writing import write_atomically
 from fastnn.convert.steps import Affine, counterparts, steps_of
+from fastnn.layers import Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
 from fastnn.models import NeuralNetwork
 
 OPSET, IR_VERSION = 20, 9  # Gelu is an operator from opset 20 on
@@ -25,13 +26,14 @@ def export_onnx(
 
     The model has one input, ``input (batch, d)``, and one output, ``output (batch, k)``, for batches of
     any size, and only operators of the ONNX standard, opset 20: ONNX Runtime 1.17 and later run it. The
-    file appears whole or not at all.
+    input has the axes that the first layer needs: images have their channels last, as here, and the
+    numbers that an ``Embedding`` takes are int64. The file appears whole or not at all.
 
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers, with any activation of :mod:`fastnn.activations`, after it has seen
-        data or been loaded.
+        Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
+        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
@@ -72,10 +74,12 @@ def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
     for step, x, y in zip(steps, names[:-1], names[1:], strict=True):
         made, needed = _nodes(onnx, step, x, y, chosen)
         nodes += made
-        constants |= {name: np.asarray(value, chosen) for name, value in needed.items()}
+        constants |= {n: v if isinstance(v, list) else np.asarray(v, chosen) for n, v in needed.items()}
+    constants = {name: np.asarray(value) for name, value in constants.items()}
+    first, made_info = net.layers[0], onnx.helper.make_tensor_value_info
     ends = [
-        onnx.helper.make_tensor_value_info(name, kind, [BATCH, width])
-        for name, width in ((INPUT, net.layers[0].n_in), (OUTPUT, net.layers[-1].n_out))
+        made_info(INPUT, onnx.TensorProto.INT64 if type(first) is Embedding else kind, _axes(first)),
+        made_info(OUTPUT, kind, [BATCH, net.layers[-1].n_out or "columns"]),
     ]
     weights = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
     return onnx.helper.make_model(
@@ -87,6 +91,40 @@ def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
     )
 
 
+def _axes(first: Layer) -> list[Any] | None:
+    """Return the input's axes, numbers and names; None if there may be any."""
+    if type(first) is Embedding:
+        return [BATCH, "time"]
+    if type(first) in (Pool2D, GlobalAveragePool2D):
+        return [BATCH, "height", "width", first.n_in]
+    return [BATCH, first.n_in] if first.parameters else None
+
+
+def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the nodes of a layer; constants that are lists stay integers."""
+    node = onnx.helper.make_node
+    if isinstance(layer, Flatten):
+        return [node("Flatten", [x], [y], axis=1)], {}
+    if isinstance(layer, GlobalAveragePool2D):
+        return [node("ReduceMean", [x, f"{y}.axes"], [y], keepdims=0)], {f"{y}.axes": [1, 2]}
+    if isinstance(layer, Embedding):
+        W = {f"{y}.W": layer.parameters["W"]}
+        if layer.axis == -1:
+            return [node("Gather", [f"{y}.W", x], [y])], W
+        gathered = node("Gather", [f"{y}.W", x], [f"{y}.rows"])
+        return [gathered, node("Transpose", [f"{y}.rows"], [y], perm=[0, 2, 1])], W
+    assert isinstance(layer, Pool2D)
+    ph, pw = layer.pad
+    kind = "MaxPool" if layer.mode == "max" else "AveragePool"
+    settings = {"kernel_shape": layer.kernel_shape, "strides": [layer.stride] * 2}
+    return [
+        node("Pad", [x, f"{y}.pads"], [f"{y}.padded"]),
+        node("Transpose", [f"{y}.padded"], [f"{y}.first"], perm=[0, 3, 1, 2]),
+        node(kind, [f"{y}.first"], [f"{y}.pooled"], **settings),
+        node("Transpose", [f"{y}.pooled"], [y], perm=[0, 2, 3, 1]),
+    ], {f"{y}.pads": [0, ph, pw, 0] * 2}
+
+
 def _nodes(
     onnx: ModuleType, step: Any, x: str, y: str, dtype: np.dtype[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
@@ -94,6 +132,8 @@ def _nodes(
     node = onnx.helper.make_node
     if isinstance(step, Affine):
         return [node("Gemm", [x, f"{y}.W", f"{y}.b"], [y])], {f"{y}.W": step.W, f"{y}.b": step.b}
+    if isinstance(step, Layer):
+        return _layer_nodes(onnx, step, x, y)
     found = OPERATORS.get(type(step))
     if found is None:
         names = ", ".join(kind.__name__ for kind in OPERATORS)

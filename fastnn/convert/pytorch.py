@@ -11,6 +11,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
 from fastnn.convert.steps import Affine, Step, counterparts, network, steps_of
+from fastnn.layers import Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -24,8 +25,9 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers, with any activation of :mod:`fastnn.activations`, after it has seen
-        data or been loaded. The module gets copies of its parameters, in their dtype.
+        Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
+        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
+        The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
         ``torch.nn.BCEWithLogitsLoss`` hold themselves. Without it the outputs are those of ``net``.
@@ -33,8 +35,9 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        ``Linear`` and activation by turns; a linear activation is no module, the arc tangent one of
-        fastnn's. At 0 the gradient of torch's ReLU is 0, here it is 1.
+        ``Linear`` and activation by turns; a linear activation is no module. The arc tangent, pooling
+        and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the
+        gradient of torch's ReLU is 0, here it is 1.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def _module(step: Any) -> Any:
             made.weight.copy_(torch.from_numpy(step.W.T))
             made.bias.copy_(torch.from_numpy(step.b))
         return made
+    if isinstance(step, Layer):
+        return _layer_module(step)
     found = _MODULES.get(type(step))
     if found is None:
         known = ", ".join(kind.__name__ for kind in _MODULES)
@@ -74,6 +79,19 @@ def _module(step: Any) -> Any:
         )
     given = {found.parameter: step.parameter} if found.parameter else {}
     return _class(found.name)(**found.arguments, **given)
+
+
+def _layer_module(layer: Layer) -> Any:
+    torch = _torch()
+    if isinstance(layer, Flatten):
+        return torch.nn.Flatten()
+    if isinstance(layer, GlobalAveragePool2D):
+        return _class("GlobalAveragePool2D")()
+    if isinstance(layer, Pool2D):
+        return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
+    assert isinstance(layer, Embedding)
+    W = torch.from_numpy(layer.parameters["W"].copy())
+    return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
 
 
 def from_torch(
@@ -90,7 +108,9 @@ def from_torch(
     module : torch.nn.Module
         A ``Linear``, or ``Sequential`` modules, one within the other as they may be, of ``Linear``
         and the activations that :func:`to_torch` makes. ``Identity``, ``Flatten`` of rows, and
-        ``Dropout`` with ``p=0`` or in evaluation mode are left out.
+        ``Dropout`` with ``p=0`` or in evaluation mode are left out. The modules that :func:`to_torch`
+        makes of other layers, and a first ``Embedding``, are taken too; PyTorch's layers of images,
+        whose channels come first, are not.
     loss : str or Loss, optional
         By default cross_entropy after a softmax or with ``logits``, binary_cross_entropy after a
         sigmoid, l2 after anything else.
@@ -135,8 +155,26 @@ def _steps(module: Any, where: str) -> Iterator[Step]:
         yield Affine(W, np.zeros_like(W[0]) if module.bias is None else _array(module.bias, where))
     elif kind in (nn.Dropout, nn.AlphaDropout) and (module.training and module.p > 0):
         raise TypeError(f"{where} is {module} in training mode; call module.eval() to leave it out")
+    elif kind is nn.Flatten and _does_nothing(nn, module):
+        yield Flatten()
+    elif (layer := _layer(module, where)) is not None:
+        yield layer
     elif not _does_nothing(nn, module):
         yield _activation(module, where)
+
+
+def _layer(module: Any, where: str) -> Layer | None:
+    """Return the layer of a module that is neither linear nor an activation, None for others."""
+    if type(module) is _class("GlobalAveragePool2D"):
+        return GlobalAveragePool2D()
+    if type(module) is _class("Pool2D"):
+        return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
+    if type(module) is not _torch().nn.Embedding and type(module) is not _class("AxisEmbedding"):
+        return None
+    if module.max_norm is not None or module.scale_grad_by_freq:
+        raise TypeError(f"{where} is {module}: max_norm and scale_grad_by_freq are not known here")
+    W = _array(module.weight, where)
+    return Embedding.of(W, getattr(module, "axis", -1), module.padding_idx)
 
 
 def _does_nothing(nn: Any, module: Any) -> bool:

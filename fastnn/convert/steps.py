@@ -1,4 +1,4 @@
-"""A network as a row of steps, affine maps and activations: what fastnn, PyTorch and ONNX share."""
+"""A network as a row of steps, affine maps, activations, layers: what fastnn, PyTorch, ONNX share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from fastnn._counterpart import Counterpart
 from fastnn._own import says
 from fastnn._typing import Array
 from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, SoftMax
-from fastnn.layers import FullyConnected, Layer
+from fastnn.layers import Embedding, Flatten, FullyConnected, GlobalAveragePool2D, Layer, Pool2D
 from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -22,7 +22,8 @@ class Affine:
     b: Array
 
 
-Step = Affine | Activation
+Step = Affine | Activation | Layer
+WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding)  # layers that are a step as they are
 
 
 def counterparts(library: str) -> dict[Any, Counterpart]:
@@ -34,11 +35,19 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
 def steps_of(net: NeuralNetwork) -> list[Step]:
     """Return a network's steps; they hold its own arrays. Linear activations are left out."""
     for i, layer in enumerate(net.layers):
-        if type(layer) is not FullyConnected:
-            raise TypeError(f"layer {i} is a {type(layer).__name__}: only FullyConnected is converted")
+        if type(layer) is not FullyConnected and type(layer) not in WHOLE:
+            known = ", ".join(kind.__name__ for kind in (FullyConnected, *WHOLE))
+            raise TypeError(f"layer {i} is a {type(layer).__name__}; converted are: {known}")
+        if type(layer) is Flatten and layer.keep_dim != "first":
+            raise TypeError(
+                f"layer {i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
+            )
     _ = net.flat_parameters  # raises if there are none, or of several dtypes
     steps: list[Step] = []
     for layer in net.layers:
+        if type(layer) is not FullyConnected:
+            steps.append(layer)
+            continue
         steps.append(Affine(layer.parameters["W"], layer.parameters["b"].reshape(-1)))
         if type(layer.activation) is not Linear:
             steps.append(layer.activation)
@@ -56,10 +65,15 @@ def network(
     Raises ``TypeError`` if they are not linear layers with an activation each, ``ValueError`` if they
     do not fit one another or the loss.
     """
-    affine: list[Affine] = []
-    activations: list[Activation] = []
+    affine: list[Affine | Layer] = []
+    activations: list[Activation | None] = []
     for step in steps:
-        if isinstance(step, Affine):
+        if isinstance(step, Layer):
+            # One that nothing but affine maps go before is of rows.
+            if type(step) is not Flatten or any(isinstance(before, Layer) for before in affine):
+                affine.append(step)
+                activations.append(None)
+        elif isinstance(step, Affine):
             affine.append(step)
             activations.append(Linear())
         elif not activations or type(activations[-1]) is not Linear:
@@ -67,26 +81,39 @@ def network(
             raise TypeError(f"{type(step).__name__} follows {place}; here a layer is X W + b, then one")
         else:
             activations[-1] = step
-    if not affine:
+    if not any(isinstance(step, Affine) for step in affine):
         raise TypeError("there is no linear layer to convert")
     _check_shapes(affine)
-    dtypes = {str(array.dtype) for step in affine for array in (step.W, step.b)}
+    dtypes = {str(array.dtype) for step in affine for array in _arrays(step)}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         raise TypeError(
             f"parameters must all be float32 or all float64, got {', '.join(sorted(dtypes))}"
         )
-    made, activations[-1] = _loss(activations[-1], loss, logits)
+    last = activations[-1]
+    if last is None:
+        raise TypeError(f"{type(affine[-1]).__name__} comes last; here a linear layer does")
+    made, activations[-1] = _loss(last, loss, logits)
     layers: list[Layer] = []
     for step, activation in zip(affine, activations, strict=True):
-        layers.append(FullyConnected.of(step.W, step.b.reshape(1, -1), activation))
+        if isinstance(step, Affine):
+            assert activation is not None
+            step = FullyConnected.of(step.W, step.b.reshape(1, -1), activation)
+        layers.append(step)
     optimizer = {"name": "SGD", "lr": 0.01} if optimizer_args is None else optimizer_args
     return NeuralNetwork(made, layers, optimizer, dtype=dtypes.pop())
 
 
-def _check_shapes(affine: Sequence[Affine]) -> None:
+def _arrays(step: Affine | Layer) -> Iterable[Array]:
+    return (step.W, step.b) if isinstance(step, Affine) else step.parameters.values()
+
+
+def _check_shapes(affine: Sequence[Affine | Layer]) -> None:
     """Raise ``ValueError`` unless each step takes what the one before it gives."""
     width: int | None = None
     for i, step in enumerate(affine):
+        if isinstance(step, Layer):
+            width = None
+            continue
         W, b = step.W.shape, step.b.shape
         if len(W) != 2 or 0 in W or b != W[1:]:
             raise ValueError(f"layer {i} has W {W} and b {b}; it needs W (d, k) and b (k,)")

@@ -10,3 +10,38 @@ class ArcTan(torch.nn.Module):  # type: ignore[misc]  # torch is not there when 
 
     def forward(self, z: Any) -> Any:
         return torch.arctan(z)
+
+
+class Pool2D(torch.nn.Module):  # type: ignore[misc]
+    """:class:`fastnn.Pool2D`, on images with channels last."""
+
+    def __init__(self, kernel_shape: Any, mode: str, stride: int, pad: Any) -> None:
+        super().__init__()
+        self.kernel_shape, self.mode, self.stride, self.pad = kernel_shape, mode, stride, pad
+
+    def forward(self, x: Any) -> Any:
+        (ph, pw), functional = self.pad, torch.nn.functional
+        x = functional.pad(x.permute(0, 3, 1, 2), (pw, pw, ph, ph))
+        pool = functional.max_pool2d if self.mode == "max" else functional.avg_pool2d
+        return pool(x, self.kernel_shape, self.stride).permute(0, 2, 3, 1)
+
+
+class GlobalAveragePool2D(torch.nn.Module):  # type: ignore[misc]
+    """The mean of each channel, of images with channels last."""
+
+    def forward(self, x: Any) -> Any:
+        return x.mean((1, 2))
+
+
+class AxisEmbedding(torch.nn.Embedding):  # type: ignore[misc]
+    """:class:`fastnn.Embedding`: rows of a table ``W``, features last or, for axis 1, before time."""
+
+    def __init__(self, W: Any, padding_index: int | None, axis: int) -> None:
+        super().__init__(*W.shape, padding_index, dtype=W.dtype)
+        with torch.no_grad():
+            self.weight.copy_(W)
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        y = super().forward(x.long())
+        return y.transpose(1, -1) if self.axis == 1 else y

@@ -161,6 +161,8 @@ class Engine:
         plan = self._training_plan(model, (n, *data.row_shape)) if n else None
         if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1:], plan.Y_shape[1:]):
             return None
+        if plan.check_values is not None:
+            plan.check_values(data.data_)
         plan.check_writable()
         return plan
 

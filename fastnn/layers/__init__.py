@@ -10,15 +10,35 @@ from fastnn.layers.conv2d import Conv2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
 from fastnn.layers.elman import Elman
+from fastnn.layers.embedding import Embedding
+from fastnn.layers.flatten import Flatten
+from fastnn.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.layers.layer_norm import LayerNorm
+from fastnn.layers.pool2d import Pool2D
 
-__all__ = ["Conv2D", "Dropout", "Elman", "FullyConnected", "Layer", "LayerNorm", "initialize_layer"]
+__all__ = [
+    "Conv2D",
+    "Dropout",
+    "Elman",
+    "Embedding",
+    "Flatten",
+    "FullyConnected",
+    "GlobalAveragePool2D",
+    "Layer",
+    "LayerNorm",
+    "Pool2D",
+    "initialize_layer",
+]
 
 LAYERS: dict[str, type[Layer]] = {
     "fully_connected": FullyConnected,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "conv2d": Conv2D,
+    "pool2d": Pool2D,
+    "flatten": Flatten,
+    "global_average_pool2d": GlobalAveragePool2D,
+    "embedding": Embedding,
     "elman": Elman,
 }
 
@@ -36,6 +56,9 @@ def initialize_layer(
     l2: float | None = None,
     eps: float | None = None,
     rate: float | None = None,
+    n_in: int | None = None,
+    axis: int | None = None,
+    padding_index: int | None = None,
     return_sequences: bool | None = None,
     mask_value: float | None = None,
 ) -> Layer:
@@ -61,6 +84,9 @@ def initialize_layer(
         "l2": l2,
         "eps": eps,
         "rate": rate,
+        "n_in": n_in,
+        "axis": axis,
+        "padding_index": padding_index,
         "return_sequences": return_sequences,
         "mask_value": mask_value,
     }

@@ -34,9 +34,7 @@ def obstacle(activation: Any) -> str | None:
     return None
 
 
-def activated(
-    activation: Any, to: Blueprint, shape: int | tuple[int, ...], blocks: int
-) -> Activated:
+def activated(activation: Any, to: Blueprint, shape: int | tuple[int, ...], blocks: int) -> Activated:
     """Set ``to.output`` to an activation's output, of rows of a shape, in so many blocks of columns."""
     port = to.output = to.port(shape, blocks)
     width = port.width

@@ -45,8 +45,11 @@ class Alone(Blueprint):
 
     def _run(self, job: Any, row: int, count: int) -> None:
         step = self.step.ctypes.data
-        phase = Phase.make(job=self.address_of(job), step=step, row=row, count=count, shared=self.shared)
-        pool = threads.pool() if self.shared else threads.Alone
-        if self.shared:
-            pool.wake()
+        job, shared = self.address_of(job), self.shared
+        phase = Phase.make(job=job, step=step, row=row, count=count, shared=shared)
+        if not shared:
+            steps.run(threads.Alone.control, phase.ctypes.data, 1)
+            return
+        pool = threads.pool()
+        pool.wake()
         steps.run(pool.control, phase.ctypes.data, 1)

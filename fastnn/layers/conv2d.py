@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,19 @@ from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
-from fastnn.activations import Activation, initialize_activation
+from fastnn.activations import Activation, Linear, initialize_activation
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
+from fastnn.kernels.layers import conv2d_gradients as gradients
 from fastnn.kernels.layers.layer_norm import add_blocks
-from fastnn.kernels.step import parts
 from fastnn.layers import activated
 from fastnn.layers.alone import Alone
 from fastnn.layers.base import Layer
+from fastnn.layers.convolution import Geometry
 from fastnn.layers.state import Parameters
 from fastnn.layers.windows import padding, pair
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
-
-_WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
-_LANES = 128  # columns that are summed side by side for the bias
-
-
-@cache
-def _tables(
-    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, size: int
-) -> tuple[Array, Array]:
-    """Return where windows begin in an image with its border, and where their taps are, in bytes."""
-    height, width, channels = shape
-    rows, columns = (s - k for s, k in zip(shape, kernel, strict=False))
-    down, right = width * channels * size, channels * size
-    pixels = np.add.outer(np.arange(rows // stride + 1) * down, np.arange(columns // stride + 1) * right)
-    taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(kernel[1] * channels) * size)
-    return (pixels * stride).reshape(-1), taps.reshape(-1)
 
 
 class Conv2D(Layer):
@@ -70,8 +54,9 @@ class Conv2D(Layer):
     stride : int
         From one window to the next, in both directions.
     pad : "same", "valid", int or (int, int)
-        The border: ``"same"`` is ``((rows - 1) // 2, (columns - 1) // 2)`` of the kernel, on both sides and
-        whatever the stride; ``"valid"`` is none. The attribute becomes a tuple at the first ``forward``.
+        The border: ``"same"`` is ``((rows - 1) // 2, (columns - 1) // 2)`` of the kernel, on both
+        sides, whatever the stride; ``"valid"`` is none. The attribute becomes a tuple at the first
+        ``forward``.
     weight_init : str or WeightInitializer
         A name for ``initialize_weights``, or an initialiser: a function of a shape.
     l2 : float
@@ -169,7 +154,7 @@ class Conv2D(Layer):
             if size + 2 * pad < kernel:
                 raise ValueError(
                     f"X has {size} {what} of pixels, {size + 2 * pad} with its border; "
-                    f"kernel_shape {self.kernel_shape} needs {kernel}: pad more, or use a smaller kernel"
+                    f"kernel_shape {self.kernel_shape} needs {kernel}: use more pad or a smaller kernel"
                 )
             sizes.append((size + 2 * pad - kernel) // self.stride + 1)
         assert self.n_out is not None
@@ -224,90 +209,30 @@ class Conv2D(Layer):
         """Write the layer's compiled step."""
         W, b = self.checked_parameters()
         source, learning = to.input, to.learning
-        _, *out_shape = self.check_input((to.n, *source.shape))
-        made = activated.activated(self.activation, to, tuple(out_shape), 1)
-        fields = self._geometry(source.shape, to.dtype)
-        bordered = self._bordered_shape(source.shape)
-        fields |= {
-            "input": source,
-            "padded": to.array(to.n, *bordered) if any(self._border) else source,
-            "z": made.z,
-            "dz": made.dz,
-            "activation": made.row,
-            "tile": made.tile,
-            "W": W.ctypes.data,
-            "b": b.ctypes.data,
-        }
+        geometry = self._geometry(source.shape)
+        made = activated.activated(self.activation, to, geometry.out_shape, 1)
+        fields = {"z": made.z, "dz": made.dz, "activation": made.row, "tile": made.tile}
+        fields |= {"W": W.ctypes.data, "b": b.ctypes.data, **geometry.forward_fields(to, source)}
         if learning:
-            fields |= self._scratch(source.shape, to.row_blocks, to.array, bool(source.gradient))
+            fields |= geometry.gradient_fields(to, source.gradient)
             fields |= {
-                "d_input": source.gradient,
                 "weights": to.parameter("W", written=True),
                 "bias": to.parameter("b", written=True),
-                "product": to.product,
-                "one": to.one,
             }
-        for table in self._table_arrays(source.shape, to.itemsize):
-            to.keep(table)
         row = to.record(kernels.Conv2D, **fields)
+        if geometry.group != 1:
+            to.before(kernels.spread_weights, row)
         to.forward_rows(kernels.forward, row)
         if learning:
             if source.gradient:
-                to.before(kernels.transpose_weights, row)
-            to.backward_rows(kernels.backward, row)
-            to.update(to.task(kernels.update_parameters, row))
+                to.before(gradients.transpose_weights, row)
+            to.backward_rows(gradients.backward, row)
+            to.update(to.task(gradients.update_parameters, row))
 
-    def _bordered_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
-        top, left = self._border
-        return shape[0] + 2 * top, shape[1] + 2 * left, shape[2]
-
-    def _table_arrays(self, shape: tuple[int, ...], size: int) -> tuple[Array, Array]:
-        return _tables(self._bordered_shape(shape), self.kernel_shape, self.stride, size)
-
-    def _geometry(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the fields of the layer's record that follow from the shape of an image."""
-        _, rows, columns, outputs = self.check_input((1, *shape))
-        pixels, taps = self._table_arrays(shape, dtype.itemsize)
-        return {
-            "height": shape[0],
-            "width": shape[1],
-            "channels": shape[2],
-            "top": self._border[0],
-            "left": self._border[1],
-            "kernel_rows": self.kernel_shape[0],
-            "kernel_columns": self.kernel_shape[1],
-            "stride": self.stride,
-            "rows": rows,
-            "columns": columns,
-            "outputs": outputs,
-            "pixels": pixels.ctypes.data,
-            "taps": taps.ctypes.data,
-            "gathered": parts.gathered_product.address(dtype),
-        }
-
-    def _scratch(
-        self, shape: tuple[int, ...], blocks: int, array: Callable[..., int], input_gradient: bool
-    ) -> dict[str, Any]:
-        """Return the fields of what gradients need, which ``array`` makes and gives the address of."""
+    def _geometry(self, shape: tuple[int, ...]) -> Geometry:
         W, _ = self.checked_parameters()
-        _, rows, columns, outputs = self.check_input((1, *shape))
-        groups = next(g for g in (8, 4, 2, 1) if rows * columns % g == 0 and (g * outputs <= _LANES or g == 1))
-        fields: dict[str, Any] = {
-            "d_weights": array(blocks, W.size),
-            "d_bias": array(blocks, groups, outputs),
-            "pixel_groups": groups,
-        }
-        if input_gradient:
-            row = columns * self.kernel_shape[1] * shape[2]
-            window_rows = max(1, min(rows, _WINDOWS // W.itemsize // row))
-            fields |= {
-                "transposed": array(outputs, W.size // outputs),
-                "transposition": parts.transposition.address(W.dtype),
-                "image": array(blocks, *self._bordered_shape(shape)),
-                "windows": array(blocks, window_rows, row),
-                "window_rows": window_rows,
-            }
-        return fields
+        _, *out_shape = self.check_input((1, *shape))
+        return Geometry(shape, tuple(out_shape), self.kernel_shape, self.stride, self._border, W.dtype)
 
     # The layer by itself.
 
@@ -327,30 +252,24 @@ class Conv2D(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        W, b = self.checked_parameters()
+        W, _ = self.checked_parameters()
         x = unlocked(as_float(x, "X", W.dtype))
         Z = np.empty(out_shape, W.dtype)
         if Z.size:
             self._forward(x, Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1
-        return restore(self.activation.forward(Z), X)
+        return restore(Z if type(self.activation) is Linear else self.activation.forward(Z), X)
 
     def _forward(self, x: Array, Z: Array) -> None:
         W, b = map(unlocked, self.checked_parameters())
-        to = Alone(x, self.cost(x.shape))
-        fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
-        row = to.record(
-            kernels.Conv2D, z=Z.ctypes.data, W=W.ctypes.data, b=b.ctypes.data, tile=PLAIN, **fields
-        )
+        to, geometry = Alone(x, self.cost(x.shape)), self._geometry(x.shape[1:])
+        fields = geometry.forward_fields(to, x.ctypes.data)
+        addresses = {"z": Z.ctypes.data, "W": W.ctypes.data, "b": b.ctypes.data}
+        row = to.record(kernels.Conv2D, tile=PLAIN, **addresses, **fields)
+        if geometry.group != 1:
+            to.run_once(kernels.spread_weights, row)
         to.run(kernels.forward, row)
-
-    def _input(self, to: Blueprint, x: Array) -> dict[str, int]:
-        """Return the fields of images, and of a copy of them with a border."""
-        at = x.ctypes.data
-        bordered = any(self._border)
-        padded = to.array(to.n, *self._bordered_shape(x.shape[1:])) if bordered else at
-        return {"input": at, "padded": padded}
 
     def backward(self, dLdY: ArrayLike) -> Array:
         """Store ``gradients["W"]``, ``gradients["b"]``, sums over batch and pixels; return ``dX``.
@@ -374,6 +293,16 @@ class Conv2D(Layer):
         """Do :meth:`backward` without the gradient of the input."""
         self._gradients(dLdY, False)
 
+    # An early edition of the teaching library has these names for its faster methods.
+
+    def forward_faster(self, X: ArrayLike) -> Array:
+        """Do :meth:`forward`."""
+        return self.forward(X)
+
+    def backward_faster(self, dLdY: ArrayLike) -> Array:
+        """Do :meth:`backward`."""
+        return self.backward(dLdY)
+
     def _gradients(self, dLdY: ArrayLike, input_gradient: bool) -> Array:
         W, b = self.checked_parameters()
         Z = as_float(self._cached("Z"), "Z", W.dtype)
@@ -381,7 +310,8 @@ class Conv2D(Layer):
         dy = as_float(dLdY, "dLdY", W.dtype)
         if dy.shape != Z.shape or self.check_input(x.shape) != Z.shape:
             raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
-        dZ = unlocked(as_float(self.activation.backward(Z, dy), "dZ", W.dtype))
+        dZ = dy if type(self.activation) is Linear else self.activation.backward(Z, dy)
+        dZ = unlocked(as_float(dZ, "dZ", W.dtype))
         if dZ.shape != Z.shape:
             raise ValueError(f"the activation's backward gave {dZ.shape} for {Z.shape}")
         dX = np.zeros(x.shape, W.dtype)
@@ -394,27 +324,19 @@ class Conv2D(Layer):
         return dX
 
     def _backward(self, x: Array, dZ: Array, dX: Array | None, dW: Array, db: Array) -> None:
-        W, _ = map(unlocked, self.checked_parameters())
-        to = Alone(x, 2 * self.cost(x.shape))
-        fields = self._geometry(x.shape[1:], x.dtype) | self._input(to, x)
-        fields |= self._scratch(x.shape[1:], to.row_blocks, to.array, dX is not None)
-        row = to.record(
-            kernels.Conv2D,
-            dz=dZ.ctypes.data,
-            W=W.ctypes.data,
-            d_input=0 if dX is None else dX.ctypes.data,
-            product=to.product,
-            one=to.one,
-            **fields,
-        )
+        W = unlocked(self.checked_parameters()[0])
+        to, geometry = Alone(x, 2 * self.cost(x.shape)), self._geometry(x.shape[1:])
+        fields = geometry.forward_fields(to, x.ctypes.data)
+        fields |= geometry.gradient_fields(to, 0 if dX is None else dX.ctypes.data)
+        row = to.record(kernels.Conv2D, dz=dZ.ctypes.data, W=W.ctypes.data, **fields)
         if any(self._border):
             to.run(kernels.add_border, row)
         if dX is not None:
-            to.run_once(kernels.transpose_weights, row)
-        to.run(kernels.backward, row)
-        sums = to.view(fields["d_weights"], to.row_blocks, dW.size)
-        add_blocks(sums, dW.reshape(1, -1))
-        add_blocks(to.view(fields["d_bias"], to.row_blocks * fields["pixel_groups"], db.size), db)
+            to.run_once(gradients.transpose_weights, row)
+        to.run(gradients.backward, row)
+        add_blocks(to.view(fields["d_weights"], to.row_blocks, dW.size), dW.reshape(1, -1))
+        groups = to.row_blocks * fields["pixel_groups"]
+        add_blocks(to.view(fields["d_bias"], groups, db.size), db)
 
     def _cached(self, name: str) -> Array:
         value: Array | list[Any] = self.cache.get(name, [])

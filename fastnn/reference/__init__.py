@@ -7,7 +7,19 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 
 from fastnn.reference import activations
 from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
-from fastnn.reference.layers import Dropout, Elman, FullyConnected, Layer, LayerNorm, initialize_layer
+from fastnn.reference.layers import (
+    Conv2D,
+    Dropout,
+    Elman,
+    Embedding,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool2D,
+    Layer,
+    LayerNorm,
+    Pool2D,
+    initialize_layer,
+)
 from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
 from fastnn.reference.models import NeuralNetwork, initialize_model
 from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
@@ -18,15 +30,20 @@ __all__ = [
     "SGD",
     "Adam",
     "BinaryCrossEntropy",
+    "Conv2D",
     "CrossEntropy",
     "Dropout",
     "Elman",
+    "Embedding",
+    "Flatten",
     "FullyConnected",
+    "GlobalAveragePool2D",
     "Layer",
     "LayerNorm",
     "Loss",
     "NeuralNetwork",
     "Optimizer",
+    "Pool2D",
     "initialize_layer",
     "initialize_loss",
     "initialize_model",

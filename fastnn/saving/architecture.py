@@ -39,6 +39,8 @@ _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts 
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
 _LATER = {"eps_hat", "global_clip_norm"}  # arguments that files of earlier versions lack
 _NEW = {"global_clip_norm"}  # those that are written only if they are not the default
+_PAIRS = {"kernel_shape", "pad"}  # arguments that may be two integers
+_ANY = {"keep_dim"}  # that may be a number or a text, whatever the default is
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
 
 
@@ -106,6 +108,8 @@ def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dic
         where = f"{label}.{argument}"
         if isinstance(value, np.generic):
             value = value.item()
+        if argument in _PAIRS and isinstance(value, tuple):
+            value = list(value)
         if argument in _PARTS and not isinstance(value, (str, type(None))):
             arguments[argument] = _describe(value, argument, where, arrays)
         elif isinstance(value, np.ndarray) and default is None:
@@ -113,7 +117,7 @@ def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dic
             arguments[argument] = {"array": where}
         elif isinstance(value, float) and not math.isfinite(value):  # JSON has none of these
             arguments[argument] = {"float": repr(value)}
-        elif _fits(value, default):
+        elif _fits(value, default, argument):
             arguments[argument] = value
         else:
             raise TypeError(f"cannot save {where}: {value!r}")
@@ -136,8 +140,8 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
             arguments[argument] = arrays.pop(where)
         elif argument in _PARTS and isinstance(value, dict):
             arguments[argument] = _build(value, argument, where, arrays)
-        elif _fits(value, expected[argument]):
-            arguments[argument] = value
+        elif _fits(value, expected[argument], argument):
+            arguments[argument] = tuple(value) if isinstance(value, list) else value
         else:
             raise ValueError(f"{where} cannot be {value!r}")
     return part(**arguments)
@@ -152,8 +156,15 @@ def _arguments(part: type) -> Iterator[tuple[str, Any]]:
             yield name, parameter.default
 
 
-def _fits(value: Any, default: Any) -> bool:
-    """Return whether a value is of the default's kind: a flag, a number, a text; else any of them."""
+def _fits(value: Any, default: Any, argument: str) -> bool:
+    """Return whether a value is of the default's kind: a flag, a number, a text; else any of them.
+
+    Some arguments may also be pairs of integers.
+    """
+    if isinstance(value, list):
+        return argument in _PAIRS and len(value) == 2 and all(type(number) is int for number in value)
+    if argument in _ANY:
+        default = None
     if isinstance(default, bool):
         return isinstance(value, bool)
     if isinstance(default, (int, float)):

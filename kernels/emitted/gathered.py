@@ -1,9 +1,9 @@
-"""Products whose first matrix is gathered: ``C = start + A B`` with ``A[m, k] = x[rows[m] + steps[k]]``.
+"""Products whose first matrix is gathered: ``C = start + A B``, ``A[m, k] = x[rows[m] + steps[k]]``.
 
 A convolution is such a product: x is an image, ``rows`` says where the window of each output pixel
-begins, ``steps`` where each tap lies in a window. Nothing is copied into a matrix of columns, and C stays
-in registers over all taps. The gradient of the weights is one too, with the tables in each other's place:
-a row of C is a tap, and the sum goes over the pixels of one image after the other.
+begins, ``steps`` where each tap lies in a window. Nothing is copied into a matrix of columns, and C
+stays in registers over all taps. The gradient of the weights is one too, with the tables in each
+other's place: a row of C is a tap, and the sum goes over the pixels of one image after the other.
 
 The tile is that of :mod:`fastnn.kernels.emitted.tile`, so every element of C is one chain of fused
 multiply-adds in the order of k. Tables hold distances in bytes, as 64-bit integers.
@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
-from fastnn.kernels.emitted.tile import HEIGHTS, PLAIN, RELU, VECTORS, Tile, Vectors
+from fastnn.kernels.emitted.tile import HEIGHTS, RELU, VECTORS, Tile, Vectors
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
 
@@ -79,10 +79,9 @@ def _emit_sums(tile: Tile, sums: Vectors, arguments: list[Any]) -> Vectors:
 
 
 def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
-    x, table, steps, b, b_row, c, c_row, k, columns, repeats, distance, start, start_row, mode = arguments
+    *factors, c, c_row, columns, start, start_row, mode = arguments
     tile = Tile(Emitter(builder, like), rows, vectors, columns)
-    begin = tile.emit_start(start, start_row)
-    summed = _emit_sums(tile, begin, [x, table, steps, b, b_row, k, repeats, distance])
+    summed = _emit_sums(tile, tile.emit_start(start, start_row), factors)
     own = tile.pointers(c, c_row)
     plain, relu, done = (builder.append_basic_block(name) for name in ("plain", "relu", "done"))
     builder.cbranch(builder.icmp_signed("==", mode, I64(RELU)), relu, plain)
@@ -95,14 +94,13 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
 
 @intrinsic
 def _tile(
-    context, height, x, rows, steps, b, b_row, c, c_row, k, columns, repeats, distance, start, start_row,
-    mode, like,
-):  # fmt: skip
+    context, height, x, rows, steps, b, b_row, k, repeats, distance, c, c_row, columns, start,
+start_row, mode, like, ):  # fmt: skip
     """One tile of C, of up to ``VECTORS`` vectors of columns."""
 
     def codegen(context, builder, signature, arguments):
         height, *rest, _ = arguments
-        columns, lanes = rest[8], VECTOR_BYTES // (like.bitwidth // 8)
+        columns, lanes = rest[10], VECTOR_BYTES // (like.bitwidth // 8)
         done = builder.append_basic_block("tile_done")
         for rows in HEIGHTS:
             for vectors in range(VECTORS, 0, -1):
@@ -135,15 +133,16 @@ def _height(left):
 
 @inner
 def gather_multiply(
-    x, rows, steps, b, b_row, c, c_row, count, columns, k, repeats, distance, start, start_row, mode, size,
-    like,
+    x, rows, steps, b, b_row, c, c_row, count, columns, k, repeats, distance, start, start_row, mode,
+    size, like,
 ):  # fmt: skip
     """``C = start + A B`` with ``A[m, k] = x[rows[m] + steps[k]]``: C ``(count, columns)``.
 
-    Matrices are given by addresses and strides in elements of ``size`` bytes and the dtype of ``like``; x, ``rows`` and
-    ``steps`` by addresses. With ``repeats`` above 1 the sum goes on over as many x, ``distance`` bytes
-    apart, and as many matrices B ``(k, columns)``, one after the other. ``start``: 0, or the address of a
-    matrix whose rows are ``start_row`` apart (0: one row for all). ``mode``: ``PLAIN`` or ``RELU``.
+    Matrices are given by addresses and strides in elements of ``size`` bytes and the dtype of ``like``;
+    x, ``rows`` and ``steps`` by addresses. With ``repeats`` above 1 the sum goes on over as many x,
+    ``distance`` bytes apart, and as many matrices B ``(k, columns)``, one after the other. ``start``:
+    0, or the address of a matrix whose rows are ``start_row`` apart (0: one row for all). ``mode``:
+    ``PLAIN`` or ``RELU``.
     """
     lanes = VECTOR_BYTES // size
     j = 0
@@ -157,11 +156,8 @@ def gather_multiply(
             C = c + (i * c_row + j) * size
             S = start + (i * start_row + j) * size if start != 0 else start
             _tile(
-                height, x, rows + i * 8, steps, b + j * size, b_row, C, c_row, k, width, repeats,
-                distance, S, start_row, mode, like,
+                height, x, rows + i * 8, steps, b + j * size, b_row, k, repeats, distance, C, c_row,
+                width, S, start_row, mode, like,
             )  # fmt: skip
             i += height
         j += width
-
-
-__all__ = ["PLAIN", "RELU", "gather_multiply"]

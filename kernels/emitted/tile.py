@@ -256,9 +256,7 @@ def _emit_modes(
     builder.position_at_end(done)
 
 
-def _emit_update(
-    tile: Tile, rule: Any, summed: Vectors, c: Any, distances: Any, numbers: Any
-) -> None:
+def _emit_update(tile: Tile, rule: Any, summed: Vectors, c: Any, distances: Any, numbers: Any) -> None:
     """Update C by an optimiser's rule, with the product as its gradient; row by row, so compiled once.
 
     All new weights are written at the end, at once: stores of lines that another core has read take

@@ -6,9 +6,16 @@ Forward and for the weights' gradient the windows are gathered where they lie
 there; both are tables of distances in bytes. Images are copied into ones with a border of zeros first,
 if there is to be one.
 
-The input's gradient goes the other way: for each row of the kernel, the gradient of some rows of output
-pixels times the transposed weights is what every pixel's window gets, and is added there. Each image is
-done by itself, in scratch memory that stays in the first-level cache.
+Where output channels fill less than a vector, ``group`` neighbouring pixels of a row are one row of the
+product: its window is that of all of them, and the weights are spread, with zeros where a tap is not in
+a pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in
+its window.) The weights' gradient comes out in the same form and is folded.
+
+The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round,
+if windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other
+way: for each row of the kernel, the gradient of some rows of output pixels times the transposed weights
+is what every pixel's window gets, and is added there. Each image is done by itself, in scratch memory
+that stays in a near cache.
 
 A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
 added in the order of the blocks.
@@ -16,19 +23,14 @@ added in the order of the blocks.
 
 from typing import Any
 
-import numpy as np
-
 from fastnn._typing import Array
-from fastnn.kernels import optimizers
-from fastnn.kernels.compiling.jit import call_job, exact, inner
+from fastnn.kernels.compiling.jit import call_job, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.gathered import gather_multiply
 from fastnn.kernels.emitted.tile import PLAIN
-from fastnn.kernels.layers.layer_norm import add_blocks
-from fastnn.kernels.step.calls import Gathered, Product, Transposition
+from fastnn.kernels.step.calls import Gathered, Product
 from fastnn.kernels.step.parts import Part
-from fastnn.kernels.step.phases import Activation, Parameter, activate, penalty, update
+from fastnn.kernels.step.phases import Activation, activate
 from fastnn.kernels.step.plan import Step, Task, row_block
 
 
@@ -41,11 +43,15 @@ class Conv2D(Record):
     - ``input``; ``padded``: the same with its border, or the input if there is none; ``z``, ``dz``: the
       product and its gradient; ``activation``: the record of the activation of z, or 0; ``tile``: what
       is done on the product's tiles.
-    - ``pixels``, ``taps``: the tables.
+    - ``pixels``, ``taps``: the tables; ``group``: how many pixels are taken together; ``spread``,
+      ``spread_bias``: the weights and the bias for that, if it is more than one; ``d_spread``: for each
+      block of images, the gradient of the spread weights.
     - ``W`` (taps, outputs), ``b``: addresses of the parameters' values; ``transposed``: W^T, for the
       input's gradient.
-    - ``d_input``, or 0; for each block of images: ``image``, a gradient with its border, ``windows``, of
-      ``window_rows`` rows of pixels, ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+    - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient
+      with its border, that of the input or, if it is ``turned``, that of z; ``windows``, of
+      ``window_rows`` rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+    - ``d_pixels``, ``d_taps``: the tables for the input's gradient, if ``turned``.
     - ``weights``, ``bias``: records of the parameters; ``product``, ``gathered``,
       ``transposition``: addresses of parts; ``one``: address of a 1.
     """
@@ -69,11 +75,19 @@ class Conv2D(Record):
     tile: int
     pixels: int
     taps: int
+    group: int
+    spread: int
+    spread_bias: int
+    d_spread: int
     W: int
     b: int
     transposed: int
     d_input: int
     image: int
+    image_size: int
+    turned: int
+    d_pixels: int
+    d_taps: int
     windows: int
     window_rows: int
     d_weights: int
@@ -87,23 +101,7 @@ class Conv2D(Record):
     one: int
 
 
-@exact
-def gathered_product(
-    x: Array, rows: Array, steps: Array, b: Array, start: Array, out: Array
-) -> None:
-    """``out[m, j] = start[0, j] + sum_k x[(rows[m] + steps[k]) / itemsize] b[k, j]``, in order of k.
-
-    x is a flat array, ``rows`` and ``steps`` are distances in bytes, int64; b ``(k, columns)``, start
-    ``(1, columns)``, out ``(rows, columns)``. ``k >= 1``.
-    """
-    gather_multiply(
-        x.ctypes.data, rows.ctypes.data, steps.ctypes.data, b.ctypes.data, b.shape[1],
-        out.ctypes.data, out.shape[1], out.shape[0], out.shape[1], steps.size, 1, 0,
-        start.ctypes.data, 0, PLAIN, x.itemsize, x[0],
-    )  # fmt: skip
-
-
-@exact
+@inner
 def place_rows(x: Array, first: int, out: Array) -> None:
     """``out[:, first : first + width] = x``; x ``(m, width)``, out ``(m, wider)``."""
     for i in range(x.shape[0]):
@@ -111,45 +109,30 @@ def place_rows(x: Array, first: int, out: Array) -> None:
             out[i, first + j] = x[i, j]
 
 
-@exact
-def add_windows(windows: Array, step: int, out: Array) -> None:
-    """Add windows that overlap: ``out[i * step + j] += windows[i, j]``.
-
-    windows ``(m, width)``, out ``((m - 1) * step + width,)``. With ``s = ceil(width / step)`` windows 0,
-    s, 2 s, ... come first, then 1, 1 + s, ...: none of these overlap, so no addition waits for another.
-    """
-    m, width = windows.shape
-    apart = -(-width // step)
-    for first in range(min(apart, m)):
-        for i in range(first, m, apart):
-            begin = i * step
-            for j in range(width):
-                out[begin + j] += windows[i, j]
-
-
 _kernel: Any = None  # as in `step/parts.py`
 _like: Any = None
 
 
 @inner
-def _image_bytes(layer, size):
+def image_bytes(layer, size):
     """Return the bytes of an image with its border."""
     height, width = layer.height + 2 * layer.top, layer.width + 2 * layer.left
     return height * width * layer.channels * size
 
 
 @inner
-def _gather(layer, x, rows, steps, b, c, count, k, repeats, distance, start, mode):
+def gather(layer, x, rows, steps, b, c, count, columns, k, repeats, distance, start, mode):
+    """Do a gathered product of matrices B and C without gaps."""
     call = Gathered()
     call.x, call.rows, call.steps, call.k = x, rows, steps, k
-    call.b, call.b_row, call.c, call.c_row = b, layer.outputs, c, layer.outputs
-    call.count, call.columns = count, layer.outputs
+    call.b, call.b_row, call.c, call.c_row = b, columns, c, columns
+    call.count, call.columns = count, columns
     call.repeats, call.distance, call.start, call.mode = repeats, distance, start, mode
     call_job(layer.gathered, call.address, 0)
 
 
 @inner
-def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
+def multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
     """``C = A B``, C ``(rows, columns)`` without gaps."""
     call = Product()
     call.a, call.a_row, call.a_column, call.b, call.b_row = a, a_row, a_column, b, b_row
@@ -159,8 +142,21 @@ def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner):
 
 
 @inner
-def _taps(layer):
+def taps_of(layer):
+    """Return how many taps a window has."""
     return layer.kernel_rows * layer.kernel_columns * layer.channels
+
+
+@inner
+def spread_columns(layer):
+    """Return the columns of the window of a group of pixels."""
+    return layer.kernel_columns + (layer.group - 1) * layer.stride
+
+
+@inner
+def spread_taps(layer):
+    """Return how many taps the window of a group of pixels has."""
+    return layer.kernel_rows * spread_columns(layer) * layer.channels
 
 
 @inner
@@ -169,7 +165,7 @@ def _place_image(layer, i, size, like):
     height, channels = layer.height, layer.channels
     width = layer.width * channels
     padded_row = width + 2 * layer.left * channels
-    at = layer.padded + i * _image_bytes(layer, size) + layer.top * padded_row * size
+    at = layer.padded + i * image_bytes(layer, size) + layer.top * padded_row * size
     source = array_at(layer.input + i * height * width * size, height, width, like)
     place_rows(source, layer.left * channels, array_at(at, height, padded_row, like))
 
@@ -189,105 +185,42 @@ def _forward(at: int, index: int) -> None:
     step, layer = Step(task.step), Conv2D(task.row)
     first, images = row_block(step, index)
     size, pixels = step.itemsize, layer.rows * layer.columns
-    image = _image_bytes(layer, size)
+    image = image_bytes(layer, size)
     for i in range(first, first + images):
         x = layer.padded + i * image
         if layer.padded != layer.input:
             _place_image(layer, i, size, _like)
-        z = layer.z + i * pixels * layer.outputs * size
-        _gather(
-            layer, x, layer.pixels, layer.taps, layer.W, z, pixels, _taps(layer), 1, 0, layer.b,
-            layer.tile,
+        z, group = layer.z + i * pixels * layer.outputs * size, layer.group
+        w, b = (layer.W, layer.b) if group == 1 else (layer.spread, layer.spread_bias)
+        gather(
+            layer, x, layer.pixels, layer.taps, w, z, pixels // group, group * layer.outputs,
+            spread_taps(layer), 1, 0, b, layer.tile,
         )  # fmt: skip
     if layer.activation != 0:
         activation = Activation(layer.activation)
         activate(step, activation, first, images, 0, activation.width)
 
 
-@inner
-def _input_gradient(layer, dz, windows, image, size, like):
-    """Write the gradient of one image with its border."""
-    width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
-    columns, outputs, stride = layer.columns, layer.outputs, layer.stride
-    length = ((columns - 1) * stride + layer.kernel_columns) * layer.channels
-    array_at(image, 1, (layer.height + 2 * layer.top) * row, like)[0][:] = 0
+def _spread_weights(at: int, _: int) -> None:
+    """Write the spread weights, whose zeros are there already, and the spread bias."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
+    size, outputs, group = step.itemsize, layer.outputs, layer.group
+    row = layer.kernel_columns * layer.channels
+    wide, shift = spread_columns(layer) * layer.channels, layer.stride * layer.channels
+    b, spread_b = (
+        array_at(layer.b, 1, outputs, _like),
+        array_at(layer.spread_bias, group, outputs, _like),
+    )
+    for q in range(group):
+        _kernel(b, 0, spread_b[q : q + 1])
     for i in range(layer.kernel_rows):
-        b = layer.transposed + i * width * size
-        for begin in range(0, layer.rows, layer.window_rows):
-            rows = min(layer.window_rows, layer.rows - begin)
-            a = dz + begin * columns * outputs * size
-            _multiply(layer, a, outputs, 1, b, _taps(layer), windows, rows * columns, width, outputs)
-            for r in range(rows):
-                at = image + ((begin + r) * stride + i) * row * size
-                some = array_at(windows + r * columns * width * size, columns, width, like)
-                add_windows(some, stride * layer.channels, array_at(at, 1, length, like)[0])
-
-
-def _backward(at: int, index: int) -> None:
-    """Write a block of images' sums for the parameters' gradients, and the input's gradient."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    first, images = row_block(step, index)
-    if images == 0:
-        return
-    size, outputs, pixels, taps = step.itemsize, layer.outputs, layer.rows * layer.columns, _taps(layer)
-    dz = layer.dz + first * pixels * outputs * size
-    image = _image_bytes(layer, size)
-    dw = layer.d_weights + index * taps * outputs * size
-    _gather(
-        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, dw, taps, pixels, images,
-        image, 0, PLAIN,
-    )  # fmt: skip
-    groups = layer.pixel_groups
-    db = layer.d_bias + index * groups * outputs * size
-    _multiply(
-        layer, layer.one, 0, 0, dz, groups * outputs, db, 1, groups * outputs, images * pixels // groups
-    )
-    if layer.d_input == 0:
-        return
-    height, width = layer.height, layer.width * layer.channels
-    padded_row = width + 2 * layer.left * layer.channels
-    space = layer.image + index * image
-    windows = layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
-    inside = space + (layer.top * padded_row + layer.left * layer.channels) * size
-    for i in range(images):
-        _input_gradient(layer, dz + i * pixels * outputs * size, windows, space, size, _like)
-        out = array_at(layer.d_input + (first + i) * height * width * size, height, width, _like)
-        for r in range(height):
-            row = array_at(inside + r * padded_row * size, 1, width, _like)[0]
-            for j in range(width):
-                out[r, j] = row[j]
-
-
-def _update(at: int, _: int) -> None:
-    """Add the blocks' sums and update the parameters, or leave it to the phase that clips gradients."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    blocks, groups = (step.n + step.block_rows - 1) // step.block_rows, layer.pixel_groups
-    weights, bias, outputs = Parameter(layer.weights), Parameter(layer.bias), layer.outputs
-    gradient = array_at(weights.gradient, 1, weights.size, _like)
-    _kernel(array_at(layer.d_weights, blocks, weights.size, _like), gradient)
-    if weights.l2 != 0 and step.clip == np.inf:  # else the phase that clips adds it
-        values = array_at(weights.values, 1, weights.size, _like)[0]
-        optimizers.add_penalty(gradient[0], penalty(step, weights), values)
-    _kernel(
-        array_at(layer.d_bias, blocks * groups, outputs, _like),
-        array_at(bias.gradient, 1, outputs, _like),
-    )
-    if step.clip == np.inf:
-        update(step, weights, 1.0)
-        update(step, bias, 1.0)
-
-
-def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights."""
-    layer = Conv2D(Task(at).row)
-    call = Transposition()
-    call.a, call.a_row, call.c, call.c_row = layer.W, layer.outputs, layer.transposed, _taps(layer)
-    call.rows, call.columns = _taps(layer), layer.outputs
-    call_job(layer.transposition, call.address, 0)
+        w = array_at(layer.W + i * row * outputs * size, row, outputs, _like)
+        to = array_at(layer.spread + i * wide * group * outputs * size, wide, group * outputs, _like)
+        for q in range(group):
+            _kernel(w, q * outputs, to[q * shift : q * shift + row])
 
 
 add_border = Part(_add_border, place_rows)
-forward, backward = Part(_forward, place_rows), Part(_backward, add_windows)
-update_parameters = Part(_update, add_blocks)
+spread_weights = Part(_spread_weights, place_rows)
+forward = Part(_forward, place_rows)

@@ -8,16 +8,24 @@ from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
 from fastnn.reference.layers.elman import Elman
+from fastnn.reference.layers.embedding import Embedding
+from fastnn.reference.layers.flatten import Flatten
+from fastnn.reference.layers.global_average_pool2d import GlobalAveragePool2D
 from fastnn.reference.layers.layer_norm import LayerNorm
+from fastnn.reference.layers.pool2d import Pool2D
 
 __all__ = [
     "LAYERS",
     "Conv2D",
     "Dropout",
     "Elman",
+    "Embedding",
+    "Flatten",
     "FullyConnected",
+    "GlobalAveragePool2D",
     "Layer",
     "LayerNorm",
+    "Pool2D",
     "initialize_layer",
 ]
 
@@ -26,6 +34,10 @@ LAYERS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "conv2d": Conv2D,
+    "pool2d": Pool2D,
+    "flatten": Flatten,
+    "global_average_pool2d": GlobalAveragePool2D,
+    "embedding": Embedding,
     "elman": Elman,
 }
 

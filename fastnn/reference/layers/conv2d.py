@@ -1,4 +1,4 @@
-"""Convolutions, pixel by pixel, and the twins of their kernels."""
+"""Convolutions, pixel by pixel."""
 
 from collections import OrderedDict
 from typing import Any
@@ -12,31 +12,11 @@ from fastnn.reference.layers.base import Layer
 from fastnn.weights import initialize_weights
 
 
-def place_rows(x: Array, first: int, out: Array) -> Array:
-    """Return ``out`` with x in its columns from ``first`` on."""
-    out = out.copy()
-    out[:, first : first + x.shape[1]] = x
-    return out
-
-
-def add_windows(windows: Array, step: int, out: Array) -> Array:
-    """Return ``out`` with the windows added, each ``step`` behind the one before."""
-    out = out.copy()
-    for i, window in enumerate(windows):
-        out[i * step : i * step + len(window)] += window
-    return out
-
-
-def gathered_product(x: Array, rows: Array, steps: Array, b: Array, start: Array) -> Array:
-    """``start + A b`` with ``A[m, k] = x[(rows[m] + steps[k]) / itemsize]``."""
-    return np.asarray(start + x[(rows[:, np.newaxis] + steps) // x.itemsize] @ b)
-
-
 class Conv2D(Layer):
-    """``Z[i, r, c] = sum(X[i, window of r, c] * W) + b``, ``Y = f(Z)``; images ``(n, rows, columns, channels)``.
+    """``Z[i, r, c] = sum(X[i, window of r, c] * W) + b``, ``Y = f(Z)``.
 
-    W ``(kernel rows, kernel columns, channels, k)``, b ``(1, k)``. ``l2 / (2 n) sum(W**2)`` is added to
-    what is minimised.
+    Images are ``(n, rows, columns, channels)``, W ``(kernel rows, kernel columns, channels, k)``, b
+    ``(1, k)``. ``l2 / (2 n) sum(W**2)`` is added to what is minimised.
     """
 
     def __init__(
@@ -51,7 +31,8 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__()
         self.n_out, self.stride, self.pad, self.l2 = n_out, stride, pad, l2
-        self.kernel_shape = (kernel_shape,) * 2 if isinstance(kernel_shape, int) else tuple(kernel_shape)
+        both = isinstance(kernel_shape, int)
+        self.kernel_shape = (kernel_shape,) * 2 if both else tuple(kernel_shape)
         self.activation = initialize_activation(activation)
         self.init_weights = initialize_weights(weight_init, activation=activation)
 
@@ -70,11 +51,11 @@ class Conv2D(Layer):
         """Return the images with their border, and each output pixel with its window."""
         (ph, pw), (kh, kw), s = self.pad, self.kernel_shape, self.stride
         padded = np.pad(X, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
-        rows, columns = (padded.shape[1] - kh) // s + 1, (padded.shape[2] - kw) // s + 1
+        n_rows, n_columns = (padded.shape[1] - kh) // s + 1, (padded.shape[2] - kw) // s + 1
         return padded, [
             (r, c, np.s_[:, r * s : r * s + kh, c * s : c * s + kw])
-            for r in range(rows)
-            for c in range(columns)
+            for r in range(n_rows)
+            for c in range(n_columns)
         ]
 
     def forward(self, X: Array) -> Array:
@@ -82,15 +63,16 @@ class Conv2D(Layer):
             self._init_parameters(X.shape)
         W, b = self.parameters["W"], self.parameters["b"]
         padded, windows = self._windows(X)
-        rows, columns, _ = windows[-1]
-        Z = np.empty((len(X), rows + 1, columns + 1, W.shape[3]), padded.dtype)
+        r, c, _ = windows[-1]
+        Z = np.empty((len(X), r + 1, c + 1, W.shape[3]), padded.dtype)
         for r, c, window in windows:
             Z[:, r, c] = np.tensordot(padded[window], W, 3) + b
         self.cache["Z"], self.cache["X"] = Z, X
         return self.activation(Z)
 
     def backward(self, dLdY: Array) -> Array:
-        dZ, X, W = self.activation.backward(self.cache["Z"], dLdY), self.cache["X"], self.parameters["W"]
+        dZ = self.activation.backward(self.cache["Z"], dLdY)
+        X, W = self.cache["X"], self.parameters["W"]
         padded, windows = self._windows(X)
         d_padded, dW = np.zeros_like(padded), self.l2 / len(X) * W
         for r, c, window in windows:
@@ -102,4 +84,4 @@ class Conv2D(Layer):
         return d_padded[:, ph : ph + X.shape[1], pw : pw + X.shape[2]]
 
 
-TWINS: dict[str, Twin] = {}
+TWINS: dict[str, Twin] = {}  # tests/layers/test_conv2d.py compares with this layer

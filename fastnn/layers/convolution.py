@@ -1,0 +1,133 @@
+"""The geometry of a convolution: the tables, scratch arrays and sizes that its compiled step needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import Array
+from fastnn.blueprint import Blueprint, Port
+from fastnn.kernels.compiling.target import VECTOR_BYTES
+from fastnn.kernels.step import parts
+
+_WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
+_FULL = 64  # bytes of a pixel's channels from which on they fill vectors
+_MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
+_LANES = 128  # columns that are summed side by side for the bias
+
+
+@cache  # addresses of tables are in records of steps, so they are kept
+def _tables(
+    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, group: int, size: int
+) -> tuple[Array, Array]:
+    """Return where windows begin in an image with its border, and where their taps are, in bytes.
+
+    A window is that of ``group`` neighbouring pixels of the output.
+    """
+    _, width, channels = shape
+    rows, columns = (s - k for s, k in zip(shape, kernel, strict=False))
+    down, right = width * channels * size, channels * size
+    begin = np.arange(0, columns // stride + 1, group) * right
+    pixels = np.add.outer(np.arange(rows // stride + 1) * down, begin)
+    wide = (kernel[1] + (group - 1) * stride) * channels
+    taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(wide) * size)
+    return (pixels * stride).reshape(-1), taps.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution of images ``(height, width, channels)`` to ``(rows, columns, outputs)``."""
+
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    kernel: tuple[int, int]
+    stride: int
+    border: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @cached_property
+    def group(self) -> int:
+        """How many pixels are taken together: what fills vectors best, zeros not counted."""
+        lanes = VECTOR_BYTES // self.dtype.itemsize
+        _, columns, outputs = self.out_shape
+
+        def use(group: int) -> float:
+            width = group * outputs
+            taps = self.kernel[1] / (self.kernel[1] + (group - 1) * self.stride)
+            return width / (-(-width // lanes) * lanes) * taps
+
+        best = max((g for g in range(1, _MOST_PIXELS + 1) if columns % g == 0), key=use)
+        return best if use(best) > _GAIN * use(1) else 1
+
+    @property
+    def bordered(self) -> tuple[int, int, int]:
+        """The shape of an image with its border."""
+        (height, width, channels), (top, left) = self.shape, self.border
+        return height + 2 * top, width + 2 * left, channels
+
+    @property
+    def turned(self) -> bool:
+        """Whether the input's gradient is a convolution with the kernels turned round."""
+        inside = all(p < k for p, k in zip(self.border, self.kernel, strict=True))
+        return self.stride == 1 and inside and self.shape[2] * self.dtype.itemsize >= _FULL
+
+    @property
+    def _spread(self) -> tuple[int, int]:
+        """The shape of the weights for ``group`` pixels."""
+        columns = self.kernel[1] + (self.group - 1) * self.stride
+        return self.kernel[0] * columns * self.shape[2], self.group * self.out_shape[2]
+
+    def forward_fields(self, to: Blueprint, source: Port | int) -> dict[str, Any]:
+        """Return the fields of the layer's record that follow from the geometry.
+
+        ``source``: the images, or their address.
+        """
+        size = self.dtype.itemsize
+        pixels, taps = _tables(self.bordered, self.kernel, self.stride, self.group, size)
+        fields: dict[str, Any] = dict(zip(("height", "width", "channels"), self.shape, strict=True))
+        fields |= zip(("rows", "columns", "outputs"), self.out_shape, strict=True)
+        fields |= zip(("kernel_rows", "kernel_columns"), self.kernel, strict=True)
+        fields |= {"top": self.border[0], "left": self.border[1], "stride": self.stride}
+        fields |= {"pixels": pixels.ctypes.data, "taps": taps.ctypes.data, "group": self.group}
+        fields["gathered"] = parts.gathered_product.address(self.dtype)
+        fields["input"] = fields["padded"] = source
+        if any(self.border):
+            fields["padded"] = to.array(to.n, *self.bordered)
+        if self.group != 1:
+            fields["spread"], fields["spread_bias"] = to.array(*self._spread), to.array(self._spread[1])
+        return fields
+
+    def gradient_fields(self, to: Blueprint, d_input: int) -> dict[str, Any]:
+        """Return the fields that gradients need besides; ``d_input``: where the input's goes, or 0."""
+        (rows, columns, outputs), blocks = self.out_shape, to.row_blocks
+        size, taps = self.dtype.itemsize, math.prod(self.kernel) * self.shape[2]
+        fits = [g for g in (8, 4, 2) if rows * columns % g == 0 and g * outputs <= _LANES]
+        groups = fits[0] if fits else 1
+        fields: dict[str, Any] = {
+            "d_weights": to.array(blocks, taps * outputs),
+            "d_bias": to.array(blocks, groups, outputs),
+            "pixel_groups": groups,
+            "product": to.product,
+            "one": to.one,
+        }
+        if self.group != 1:
+            fields["d_spread"] = to.array(blocks, *self._spread)
+        if not d_input:
+            return fields
+        fields |= {"d_input": d_input, "transposed": to.array(outputs, taps)}
+        fields["transposition"] = parts.transposition.address(self.dtype)
+        image = self.bordered
+        if self.turned:
+            image = self.shape[0] + self.kernel[0] - 1, self.shape[1] + self.kernel[1] - 1, outputs
+            pixels, d_taps = _tables(image, self.kernel, 1, 1, size)
+            fields |= {"turned": 1, "d_pixels": pixels.ctypes.data, "d_taps": d_taps.ctypes.data}
+        else:
+            row = columns * self.kernel[1] * self.shape[2]
+            fields["window_rows"] = max(1, min(rows, _WINDOWS // size // row))
+            fields["windows"] = to.array(blocks, fields["window_rows"], row)
+        fields |= {"image": to.array(blocks, *image), "image_size": math.prod(image)}
+        return fields

@@ -1,0 +1,126 @@
+"""How layers pool images, by windows over them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import unlocked
+from fastnn._typing import Array
+from fastnn.blueprint import Blueprint
+from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.layers import pool2d as kernels
+from fastnn.layers.alone import Alone
+
+_SMALL = 2**19  # bytes of images that one call pools sooner than threads can be asked to
+_WORK = 8  # a number that is pooled takes the time of so many multiplications, about
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of ``kernel`` pixels over ``image`` = (height, width, channels), ``stride`` apart."""
+
+    image: tuple[int, int, int]
+    kernel: tuple[int, int]
+    stride: int
+
+    @property
+    def out(self) -> tuple[int, int, int]:
+        """The rows and columns of windows, and the channels."""
+        rows, columns = (
+            (size - k) // self.stride + 1 for size, k in zip(self.image, self.kernel, strict=False)
+        )
+        return rows, columns, self.image[2]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers an image has, and its output."""
+        return math.prod(self.image), math.prod(self.out)
+
+    @property
+    def arguments(self) -> tuple[int, int, int, int, int]:
+        """What kernels take: height, width, kh, kw, stride."""
+        return *self.image[:2], *self.kernel, self.stride
+
+    def forward(self, mode: str, x: Array) -> Array:
+        """Return the pooled images ``(n, rows, columns, channels)``."""
+        n, (size, out_size) = len(x), self.sizes
+        out = np.empty((n, *self.out), x.dtype)
+        if _is_small(x):
+            flat_x, flat_out = unlocked(x).reshape(n, size), out.reshape(n, out_size)
+            kernels.POOL[mode](flat_x, *self.arguments, flat_out)
+            return out
+        to = Alone(x, x.size * _WORK)
+        row = to.record(kernels.Pool2D, input=x.ctypes.data, output=out.ctypes.data, **self._settings())
+        to.run(kernels.forward[mode], row)
+        return out
+
+    def backward(self, mode: str, x: Array | None, dy: Array) -> Array:
+        """Return the gradient of the images, which only ``"max"`` needs."""
+        n, (size, out_size) = len(dy), self.sizes
+        dx = np.empty((n, *self.image), dy.dtype)
+        if _is_small(dx):
+            flat_dy, flat_dx = unlocked(dy).reshape(n, out_size), dx.reshape(n, size)
+            given = (flat_dy,) if x is None else (unlocked(x).reshape(n, size), flat_dy)
+            kernels.POOL_BACKWARD[mode](given[0], *self.arguments, *given[1:], flat_dx)
+            return dx
+        to = Alone(dx, dx.size * _WORK)
+        row = to.record(
+            kernels.Pool2D,
+            input=0 if x is None else x.ctypes.data,
+            d_output=dy.ctypes.data,
+            d_input=dx.ctypes.data,
+            **self._settings(),
+        )
+        to.run(kernels.backward[mode], row)
+        return dx
+
+    def compile(self, to: Blueprint, mode: str, pad: tuple[int, int] = (0, 0)) -> None:
+        """Write the step of a layer; a border of ``pad`` pixels is added to its input."""
+        source = to.input
+        port = to.output = to.port(self.out, gradient=source.gradient != 0)
+        x: Any = source
+        dx, border = source.gradient, 0
+        if any(pad):
+            x = to.array(to.n, *self.image)
+            dx = to.array(to.n, *self.image) if dx else 0
+            border = to.record(
+                kernels.Border,
+                input=source,
+                d_input=source.gradient,
+                bordered=x,
+                d_bordered=dx,
+                height=self.image[0] - 2 * pad[0],
+                width=self.image[1] - 2 * pad[1],
+                size=source.width,
+                bordered_size=self.sizes[0],
+                ph=pad[0],
+                pw=pad[1],
+            )
+            to.forward_rows(kernels.bordered, border)
+        row = to.record(
+            kernels.Pool2D,
+            input=x,
+            output=port,
+            d_output=port.gradient,
+            d_input=dx,
+            **self._settings(),
+        )
+        to.forward_rows(kernels.forward[mode], row)
+        if port.gradient:
+            to.backward_rows(kernels.backward[mode], row)
+            if border:
+                to.backward_rows(kernels.border_cut, border)
+
+    def _settings(self) -> dict[str, int]:
+        names = ("height", "width", "kh", "kw", "stride")
+        size, out_size = self.sizes
+        return dict(zip(names, self.arguments, strict=True)) | {"size": size, "out_size": out_size}
+
+
+def _is_small(array: Array) -> bool:
+    """Return whether one call pools all images; larger batches are shared by threads."""
+    return array.nbytes < _SMALL or not COMPILED

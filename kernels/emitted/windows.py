@@ -1,0 +1,312 @@
+"""Pooling a row of windows of an image, channels as lanes, emitted as LLVM vector IR.
+
+In loops over an image LLVM would write every window's result so far to memory, and read it again, for
+each of its pixels; and it would take images of few channels number by number. Here a window's channels
+stay in registers. A vector that is not full is read and written with a mask.
+
+An image ``(height, width, channels)`` lies flat. An argument ``x`` begins with the row's first window,
+``line`` is the distance of two rows of pixels, ``count`` the number of windows, ``stride`` pixels from
+one to the next. Where windows overlap, gradients are added to what is there, window after window;
+where they do not, they are written.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import lower_builtin, type_callable
+
+from fastnn._typing import Array
+from fastnn.kernels.emitted.vectors import I64, Emitter
+
+
+def largest(
+    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, out: Array
+) -> None:
+    """Write each window's maximum, or NaN if it holds one: out ``(count, channels)``, flat."""
+    found = _windows(x, line, channels, stride, kh, kw, count)
+    out[: count * channels] = found.max(axis=(1, 2)).reshape(-1)
+
+
+def mean(
+    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, out: Array
+) -> None:
+    """Write each window's mean: out ``(count, channels)``, flat."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = sum(_pixels(x, line, channels, stride, kh, kw, count), x.dtype.type(0))
+        out[: count * channels] = (sums / x.dtype.type(kh * kw)).reshape(-1)
+
+
+def to_largest(
+    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, dy: Array, dx: Array
+) -> None:
+    """Give ``dy (count, channels)`` to each window's first maximum, or first NaN; else 0."""
+    places = _windows(x, line, channels, stride, kh, kw, count)
+    places = places.reshape(count, kh * kw, channels).argmax(axis=1)
+    for i in range(count):
+        for c in range(channels):
+            a, b = divmod(int(places[i, c]), kw)
+            at = a * line + (i * stride + b) * channels + c
+            if stride < max(kh, kw):
+                dx[at] += dy[i * channels + c]
+                continue
+            for j in range(kh):
+                for k in range(kw):
+                    dx[j * line + (i * stride + k) * channels + c] = 0
+            dx[at] = dy[i * channels + c]
+
+
+def to_all(
+    dy: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, dx: Array
+) -> None:
+    """Give each pixel of a window an equal share of ``dy (count, channels)``."""
+    for i in range(count):
+        share = dy[i * channels : (i + 1) * channels] / dy.dtype.type(kh * kw)
+        for a in range(kh):
+            for b in range(kw):
+                at = a * line + (i * stride + b) * channels
+                part = dx[at : at + channels]
+                part[:] = part + share if stride < max(kh, kw) else share
+
+
+def _windows(x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int) -> Array:
+    """Return a view ``(count, kh, kw, channels)`` of an image from the first window on."""
+    size = x.itemsize
+    strides = (stride * channels * size, line * size, channels * size, size)
+    return np.lib.stride_tricks.as_strided(x, (count, kh, kw, channels), strides, writeable=False)
+
+
+def _pixels(*row: Any) -> Iterator[Array]:
+    """Yield each pixel of all windows, ``(count, channels)``."""
+    found = _windows(*row)
+    for a in range(found.shape[1]):
+        for b in range(found.shape[2]):
+            yield found[:, a, b]
+
+
+class _Row:
+    """The emitted code's view of a row: addresses of arrays, by name, and numbers."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, values: Any, names: str) -> None:
+        from numba.np.arrayobj import make_array
+
+        arguments = dict(zip(names.split(), zip(signature.args, values, strict=True), strict=True))
+        self.emit = Emitter(builder, next(k.dtype for k, _ in arguments.values() if _is_flat(k)))
+        self.builder = builder
+        self.at: dict[str, Any] = {}
+        numbers: dict[str, Any] = {}
+        for name, (kind, value) in arguments.items():
+            if _is_flat(kind):
+                data = make_array(kind)(context, builder, value).data
+                self.at[name] = builder.ptrtoint(data, I64)
+            else:
+                numbers[name] = context.cast(builder, value, kind, types.int64)
+        self.line, self.channels, self.stride = (numbers[n] for n in ("line", "channels", "stride"))
+        self.kh, self.kw, self.count = (numbers[n] for n in ("kh", "kw", "count"))
+
+    def each(self, body: Callable[["_Window", bool], None], *, gradient: bool = False) -> None:
+        """Emit a loop over blocks of channels, and in it one over windows; ``body(window, adds)``."""
+        builder, emit = self.builder, self.emit
+        longer = builder.select(builder.icmp_signed(">", self.kh, self.kw), self.kh, self.kw)
+        apart = builder.icmp_signed(">=", self.stride, longer)
+        two = [builder.icmp_signed("==", size, I64(2)) for size in (self.kh, self.kw)]
+        square = builder.and_(*two)
+        if gradient:
+            square = builder.and_(square, apart)
+
+        def windows(channel: Any, mask: Any) -> None:
+            def loop(sizes: tuple[Any, Any], adds: bool) -> None:
+                with cgutils.for_range(builder, self.count) as found:
+                    body(_Window(self, found.index, channel, mask, sizes), adds)
+
+            with builder.if_else(square) as (then, otherwise):
+                with then:
+                    loop((2, 2), False)
+                with otherwise:
+                    if not gradient:
+                        loop((self.kh, self.kw), False)
+                        return
+                    with builder.if_else(apart) as (write, add):
+                        with write:
+                            loop((self.kh, self.kw), False)
+                        with add:
+                            loop((self.kh, self.kw), True)
+
+        lanes = I64(emit.lanes)
+        with cgutils.for_range_slice(builder, I64(0), self.channels, lanes, I64) as (channel, _):
+            left = builder.sub(self.channels, channel)
+            with builder.if_else(builder.icmp_signed(">=", left, lanes)) as (whole, rest):
+                with whole:
+                    windows(channel, None)
+                with rest:
+                    windows(channel, emit.mask(left))
+
+
+class _Window:
+    """A window's pixels, of a block of channels; ``sizes``: Python's numbers, or the code's."""
+
+    def __init__(self, row: _Row, index: Any, channel: Any, mask: Any, sizes: tuple[Any, Any]) -> None:
+        self.row, self.mask, self.sizes = row, mask, sizes
+        builder = row.builder
+        step = builder.mul(row.stride, row.channels)
+        self._first = builder.add(builder.mul(index, step), channel)
+        self._result = builder.add(builder.mul(index, row.channels), channel)
+
+    def _pointer(self, name: str, index: Any) -> Any:
+        emit = self.row.emit
+        return self.row.builder.inttoptr(
+            emit.at(self.row.at[name], index, I64(1), 0), emit.vector.as_pointer()
+        )
+
+    def read(self, name: str, pixel: Any) -> Any:
+        return self.row.emit.load(self._pointer(name, pixel), self.mask)
+
+    def write(self, value: Any, name: str, pixel: Any) -> None:
+        self.row.emit.store(value, self._pointer(name, pixel), self.mask)
+
+    def result(self, name: str) -> Any:
+        """Return what array ``name`` has for the window."""
+        return self.read(name, self._result)
+
+    def write_result(self, value: Any, name: str) -> None:
+        self.write(value, name, self._result)
+
+    def pixels(self, body: Callable[[Any], None]) -> None:
+        """Call ``body(place)`` for each pixel, in row-major order, or emit loops that do."""
+        builder, row = self.row.builder, self.row
+        kh, kw = self.sizes
+
+        def line(a: Any) -> None:
+            first = builder.add(self._first, builder.mul(a, row.line))
+            if isinstance(kw, int):
+                for b in range(kw):
+                    body(builder.add(first, builder.mul(I64(b), row.channels)))
+                return
+            with cgutils.for_range(builder, kw) as found:
+                body(builder.add(first, builder.mul(found.index, row.channels)))
+
+        if isinstance(kh, int):
+            for a in range(kh):
+                line(I64(a))
+            return
+        with cgutils.for_range(builder, kh) as found:
+            line(found.index)
+
+    def largest(self, name: str) -> Any:
+        """Return the largest pixel: the first NaN, if there is one."""
+        builder = self.row.builder
+        top = cgutils.alloca_once_value(builder, self.read(name, self._first))
+
+        def compare(pixel: Any) -> None:
+            value, before = self.read(name, pixel), builder.load(top)
+            larger = builder.fcmp_ordered(">", value, before)
+            odd = builder.fcmp_unordered("uno", value, value)
+            builder.store(builder.select(builder.or_(larger, odd), value, before), top)
+
+        self.pixels(compare)
+        return builder.load(top)
+
+    def share(self, total: Any) -> Any:
+        """Return a total divided by the number of pixels."""
+        builder, emit, (kh, kw) = self.row.builder, self.row.emit, self.sizes
+        if isinstance(kh, int):
+            return builder.fmul(total, ir.Constant(emit.vector, [1.0 / (kh * kw)] * emit.lanes))
+        size = builder.sitofp(builder.mul(kh, kw), emit.element)
+        return builder.fdiv(total, emit.broadcast(size, emit.vector))
+
+
+def _is_flat(kind: Any) -> bool:
+    known = isinstance(kind, types.Array) and isinstance(kind.dtype, types.Float)
+    return known and kind.ndim == 1 and kind.layout == "C"
+
+
+def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
+    """Make a function of arrays, the first and the last ones, and six numbers known to the compiler."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    kinds = [types.Array if n in ("x", "dy", "dx", "out") else types.Integer for n in names]
+    assert kinds.count(types.Array) == arrays
+
+    if arrays == 2:
+
+        @type_callable(function)
+        def type_of_two(context):
+            return lambda x, line, channels, stride, kh, kw, count, out: (
+                types.void if _is_flat(x) and _is_flat(out) else None
+            )
+
+    else:
+
+        @type_callable(function)
+        def type_of_three(context):
+            return lambda x, line, channels, stride, kh, kw, count, dy, dx: (
+                types.void if _is_flat(x) and _is_flat(dy) and _is_flat(dx) else None
+            )
+
+    @lower_builtin(function, *kinds)
+    def lower(context, builder, signature, values):
+        emit(_Row(context, builder, signature, values, " ".join(names)))
+        return context.get_dummy_value()
+
+
+def _emit_largest(row: _Row) -> None:
+    row.each(lambda window, _: window.write_result(window.largest("x"), "out"))
+
+
+def _emit_mean(row: _Row) -> None:
+    def body(window: _Window, _: bool) -> None:
+        builder = row.builder
+        total = cgutils.alloca_once_value(builder, row.emit.zero)
+        builder.store(row.emit.zero, total)
+
+        def add(pixel: Any) -> None:
+            builder.store(builder.fadd(builder.load(total), window.read("x", pixel)), total)
+
+        window.pixels(add)
+        window.write_result(window.share(builder.load(total)), "out")
+
+    row.each(body)
+
+
+def _emit_to_largest(row: _Row) -> None:
+    def body(window: _Window, adds: bool) -> None:
+        builder, emit = row.builder, row.emit
+        top, dy = window.largest("x"), window.result("dy")
+        none = ir.Constant(emit.flags, [0] * emit.lanes)
+        done = cgutils.alloca_once(builder, emit.flags)
+        builder.store(none, done)
+
+        def give(pixel: Any) -> None:
+            value, before = window.read("x", pixel), builder.load(done)
+            odd = builder.fcmp_unordered("uno", value, value)
+            equal = builder.or_(builder.fcmp_ordered("==", value, top), odd)
+            hit = builder.and_(equal, builder.not_(before))
+            builder.store(builder.or_(before, equal), done)
+            part = builder.select(hit, dy, emit.zero)
+            if adds:
+                part = builder.fadd(window.read("dx", pixel), part)
+            window.write(part, "dx", pixel)
+
+        window.pixels(give)
+
+    row.each(body, gradient=True)
+
+
+def _emit_to_all(row: _Row) -> None:
+    def body(window: _Window, adds: bool) -> None:
+        share = window.share(window.result("dy"))
+
+        def give(pixel: Any) -> None:
+            part = row.builder.fadd(window.read("dx", pixel), share) if adds else share
+            window.write(part, "dx", pixel)
+
+        window.pixels(give)
+
+    row.each(body, gradient=True)
+
+
+_register(largest, 2, _emit_largest)
+_register(mean, 2, _emit_mean)
+_register(to_largest, 3, _emit_to_largest)
+_register(to_all, 2, _emit_to_all)

@@ -1,0 +1,188 @@
+"""The gradients of convolutions: see :mod:`fastnn.kernels.layers.conv2d`."""
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels import optimizers
+from fastnn.kernels.compiling.jit import call_job, inner
+from fastnn.kernels.compiling.memory import array_at
+from fastnn.kernels.emitted.overlaps import add_rows
+from fastnn.kernels.emitted.tile import PLAIN
+from fastnn.kernels.layers.conv2d import (
+    Conv2D,
+    gather,
+    image_bytes,
+    multiply,
+    place_rows,
+    spread_columns,
+    spread_taps,
+    taps_of,
+)
+from fastnn.kernels.layers.layer_norm import add_blocks
+from fastnn.kernels.step.calls import Transposition
+from fastnn.kernels.step.parts import Part
+from fastnn.kernels.step.phases import Parameter, penalty, update
+from fastnn.kernels.step.plan import Step, Task, row_block
+
+_kernel: Any = None  # as in `step/parts.py`
+_like: Any = None
+
+
+@inner
+def _fold(layer, spread, out, size, like):
+    """Write the gradient of the weights, given that of the spread ones."""
+    outputs, group = layer.outputs, layer.group
+    row = layer.kernel_columns * layer.channels
+    wide, shift = spread_columns(layer) * layer.channels, layer.stride * layer.channels
+    for i in range(layer.kernel_rows):
+        given = array_at(spread + i * wide * group * outputs * size, wide, group * outputs, like)
+        w = array_at(out + i * row * outputs * size, row, outputs, like)
+        for j in range(row):
+            for k in range(outputs):
+                w[j, k] = given[j, k]
+            for q in range(1, group):
+                for k in range(outputs):
+                    w[j, k] += given[j + q * shift, q * outputs + k]
+
+
+@inner
+def _turned_gradient(layer, dz, dx, image, size, like):
+    """Write the gradient of an image: dZ in its border convolved with the kernels turned round."""
+    outputs = layer.outputs
+    row = (layer.width + layer.kernel_columns - 1) * outputs
+    top, left = layer.kernel_rows - 1 - layer.top, layer.kernel_columns - 1 - layer.left
+    source = array_at(dz, layer.rows, layer.columns * outputs, like)
+    place_rows(source, left * outputs, array_at(image + top * row * size, layer.rows, row, like))
+    k = layer.kernel_rows * layer.kernel_columns * outputs
+    gather(
+        layer, image, layer.d_pixels, layer.d_taps, layer.transposed, dx, layer.height * layer.width,
+        layer.channels, k, 1, 0, 0, PLAIN,
+    )  # fmt: skip
+
+
+@inner
+def _scattered_gradient(layer, dz, dx, image, windows, size, like):
+    """Write the gradient of an image: what windows get, added where they lie."""
+    width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
+    columns, outputs, stride = layer.columns, layer.outputs, layer.stride
+    shift = stride * layer.channels
+    apart = min((width + shift - 1) // shift, columns)
+    array_at(image, 1, layer.image_size, like)[0][:] = 0
+    for i in range(layer.kernel_rows):
+        b = layer.transposed + i * width * size
+        for begin in range(0, layer.rows, layer.window_rows):
+            rows = min(layer.window_rows, layer.rows - begin)
+            a = dz + begin * columns * outputs * size
+            multiply(layer, a, outputs, 1, b, taps_of(layer), windows, rows * columns, width, outputs)
+            # A window's load would wait until the stores of the window before, which it overlaps, have
+            # reached the cache. So windows next to each other come one round of rows apart.
+            for first in range(apart):
+                count = (columns - first + apart - 1) // apart
+                for r in range(rows):
+                    at = image + (((begin + r) * stride + i) * row + first * shift) * size
+                    some = windows + (r * columns + first) * width * size
+                    add_rows(some, apart * width * size, count, width, at, apart * shift * size, like)
+    inside = image + (layer.top * row + layer.left * layer.channels) * size
+    out = array_at(dx, layer.height, layer.width * layer.channels, like)
+    for r in range(layer.height):
+        source = array_at(inside + r * row * size, 1, out.shape[1], like)[0]
+        for j in range(out.shape[1]):
+            out[r, j] = source[j]
+
+
+def _backward(at: int, index: int) -> None:
+    """Write a block of images' sums for the parameters' gradients, and the input's gradient."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
+    first, images = row_block(step, index)
+    if images == 0:
+        return
+    size, outputs, pixels, taps = (
+        step.itemsize,
+        layer.outputs,
+        layer.rows * layer.columns,
+        taps_of(layer),
+    )
+    dz = layer.dz + first * pixels * outputs * size
+    image = image_bytes(layer, size)
+    dw, group, rows = layer.d_weights + index * taps * outputs * size, layer.group, spread_taps(layer)
+    c = dw if group == 1 else layer.d_spread + index * rows * group * outputs * size
+    gather(
+        layer, layer.padded + first * image, layer.taps, layer.pixels, dz, c, rows, group * outputs,
+        pixels // group, images, image, 0, PLAIN,
+    )  # fmt: skip
+    if group != 1:
+        _fold(layer, c, dw, size, _like)
+    groups = layer.pixel_groups
+    db = layer.d_bias + index * groups * outputs * size
+    multiply(
+        layer, layer.one, 0, 0, dz, groups * outputs, db, 1, groups * outputs, images * pixels // groups
+    )
+    if layer.d_input == 0:
+        return
+    windows = (
+        layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
+    )
+    space = layer.image + index * layer.image_size * size
+    for i in range(images):
+        dz_i = dz + i * pixels * outputs * size
+        dx = layer.d_input + (first + i) * layer.height * layer.width * layer.channels * size
+        if layer.turned != 0:
+            _turned_gradient(layer, dz_i, dx, space, size, _like)
+        else:
+            _scattered_gradient(layer, dz_i, dx, space, windows, size, _like)
+
+
+def _update(at: int, _: int) -> None:
+    """Add the blocks' sums and update the parameters, or leave it to the phase that clips gradients."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
+    blocks, groups = (step.n + step.block_rows - 1) // step.block_rows, layer.pixel_groups
+    weights, bias, outputs = Parameter(layer.weights), Parameter(layer.bias), layer.outputs
+    gradient = array_at(weights.gradient, 1, weights.size, _like)
+    _kernel(array_at(layer.d_weights, blocks, weights.size, _like), gradient)
+    if weights.l2 != 0 and step.clip == np.inf:  # else the phase that clips adds it
+        values = array_at(weights.values, 1, weights.size, _like)[0]
+        optimizers.add_penalty(gradient[0], penalty(step, weights), values)
+    _kernel(
+        array_at(layer.d_bias, blocks * groups, outputs, _like),
+        array_at(bias.gradient, 1, outputs, _like),
+    )
+    if step.clip == np.inf:
+        update(step, weights, 1.0)
+        update(step, bias, 1.0)
+
+
+def transpose_weights(at: int, _: int) -> None:
+    """Write the transposed weights; if they are to be turned round, for each tap by itself."""
+    task = Task(at)
+    step, layer = Step(task.step), Conv2D(task.row)
+    call = Transposition()
+    if layer.turned == 0:
+        call.a, call.a_row, call.c, call.c_row = (
+            layer.W,
+            layer.outputs,
+            layer.transposed,
+            taps_of(layer),
+        )
+        call.rows, call.columns = taps_of(layer), layer.outputs
+        call_job(layer.transposition, call.address, 0)
+        return
+    count, each = (
+        layer.kernel_rows * layer.kernel_columns,
+        layer.channels * layer.outputs * step.itemsize,
+    )
+    call.a_row, call.c_row, call.rows, call.columns = (
+        layer.outputs,
+        layer.channels,
+        layer.channels,
+        layer.outputs,
+    )
+    for i in range(count):
+        call.a, call.c = layer.W + i * each, layer.transposed + (count - 1 - i) * each
+        call_job(layer.transposition, call.address, 0)
+
+
+backward = Part(_backward, place_rows)
+update_parameters = Part(_update, add_blocks)
