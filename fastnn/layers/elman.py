@@ -95,6 +95,15 @@ class Elman(Layer):
         )
         self.return_sequences, self.mask_value = return_sequences, mask_value
 
+    @classmethod
+    def of(
+        cls, W: Array, U: Array, b: Array, activation: str | Activation, return_sequences: bool
+    ) -> "Elman":
+        """Return a layer with copies of ``W (d, k)``, ``U (k, k)`` and ``b (1, k)`` of one dtype."""
+        layer = cls(W.shape[1], activation, return_sequences=return_sequences)
+        layer.adopt(Parameters(W=W, U=U, b=b), W.shape[0], W.dtype)
+        return layer
+
     def __repr__(self) -> str:
         init, activation = self.init_weights, type(self.activation).__name__.lower()
         usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
