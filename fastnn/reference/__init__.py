@@ -10,6 +10,7 @@ from fastnn.reference.activations import *  # noqa: F403  # all that its __all__
 from fastnn.reference.layers import (
     Conv2D,
     Dropout,
+    Elman,
     Embedding,
     Flatten,
     FullyConnected,
@@ -57,6 +58,7 @@ __all__ = [
     "Conv2D",
     "CrossEntropy",
     "Dropout",
+    "Elman",
     "Embedding",
     "Flatten",
     "FullyConnected",
