@@ -20,15 +20,40 @@ from fastnn.reference.layers import (
     Pool2D,
     initialize_layer,
 )
-from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.reference.losses import (
+    L2,
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    initialize_loss,
+)
 from fastnn.reference.models import NeuralNetwork, initialize_model
-from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.reference.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    RMSProp,
+    initialize_optimizer,
+)
 
 __all__ = [
+    "Quantile",
+    "Poisson",
+    "Huber",
+    "MSE",
+    "MAE",
     *activations.__all__,
     "L2",
     "SGD",
     "Adam",
+    "AdamW",
     "BinaryCrossEntropy",
     "Conv2D",
     "CrossEntropy",
@@ -41,9 +66,11 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Loss",
+    "Nadam",
     "NeuralNetwork",
     "Optimizer",
     "Pool2D",
+    "RMSProp",
     "initialize_layer",
     "initialize_loss",
     "initialize_model",
