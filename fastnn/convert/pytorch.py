@@ -10,8 +10,27 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
-from fastnn.convert.steps import Affine, Step, counterparts, network, steps_of
-from fastnn.layers import Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.convert.steps import (
+    Affine,
+    Step,
+    counterparts,
+    layers_of,
+    network,
+    steps_of,
+    steps_through,
+)
+from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Embedding,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    Pool2D,
+    Residual,
+)
+from fastnn.layers.batch_norm_base import BatchNorm
+from fastnn.layers.state import Parameters
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -89,9 +108,44 @@ def _layer_module(layer: Layer) -> Any:
         return _class("GlobalAveragePool2D")()
     if isinstance(layer, Pool2D):
         return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
+    if isinstance(layer, BatchNorm):
+        return _batch_norm_module(layer)
+    if isinstance(layer, Residual):
+        return _class("Residual")(*(_module(step) for step in steps_through(layer.layers)))
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
     return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
+
+
+def _batch_norm_module(layer: BatchNorm) -> Any:
+    torch, gamma = _torch(), layer.parameters["gamma"]
+    kind = torch.nn.BatchNorm1d if isinstance(layer, BatchNorm1D) else _class("BatchNorm2D")
+    dtype = getattr(torch, str(gamma.dtype))
+    made = kind(gamma.size, layer.eps, 1 - layer.momentum, dtype=dtype)
+    arrays = (*layer.parameters.values(), *layer.buffers.values())
+    targets = made.weight, made.bias, made.running_mean, made.running_var
+    with torch.no_grad():
+        for target, array in zip(targets, arrays, strict=True):
+            target.copy_(torch.from_numpy(array[0]))
+    return made
+
+
+def _batch_norm(module: Any, where: str) -> BatchNorm:
+    """Return the layer of a batch normalisation module."""
+    if module.momentum is None or not (module.affine and module.track_running_stats):
+        raise TypeError(
+            f"{where} is {module}; batch normalisation needs a momentum, affine=True and "
+            "track_running_stats=True"
+        )
+    kind = BatchNorm1D if type(module) is _torch().nn.BatchNorm1d else BatchNorm2D
+    layer: BatchNorm = kind(eps=module.eps, momentum=1 - module.momentum)
+    gamma, beta, mean, var = (
+        _array(array, where).reshape(1, -1).copy()
+        for array in (module.weight, module.bias, module.running_mean, module.running_var)
+    )
+    layer.adopt(Parameters(gamma=gamma, beta=beta), gamma.size, gamma.dtype)
+    layer.buffers.update(running_mu=mean, running_var=var)
+    return layer
 
 
 def from_torch(
@@ -169,6 +223,11 @@ def _layer(module: Any, where: str) -> Layer | None:
         return GlobalAveragePool2D()
     if type(module) is _class("Pool2D"):
         return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
+    if type(module) in (_torch().nn.BatchNorm1d, _class("BatchNorm2D")):
+        return _batch_norm(module, where)
+    if type(module) is _class("Residual"):
+        children = module.named_children()
+        return Residual(layers_of(s for name, x in children for s in _steps(x, f"{where}.{name}")))
     if type(module) is not _torch().nn.Embedding and type(module) is not _class("AxisEmbedding"):
         return None
     if module.max_norm is not None or module.scale_grad_by_freq:

@@ -8,7 +8,17 @@ from fastnn._counterpart import Counterpart
 from fastnn._own import says
 from fastnn._typing import Array
 from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, SoftMax
-from fastnn.layers import Embedding, Flatten, FullyConnected, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Embedding,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool2D,
+    Layer,
+    Pool2D,
+    Residual,
+)
 from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -23,7 +33,8 @@ class Affine:
 
 
 Step = Affine | Activation | Layer
-WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding)  # layers that are a step as they are
+# Layers that are a step as they are.
+WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding, BatchNorm1D, BatchNorm2D, Residual)
 
 
 def counterparts(library: str) -> dict[Any, Counterpart]:
@@ -34,17 +45,27 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
 
 def steps_of(net: NeuralNetwork) -> list[Step]:
     """Return a network's steps; they hold its own arrays. Linear activations are left out."""
-    for i, layer in enumerate(net.layers):
+    _check_kinds(net.layers, "layer ")
+    _ = net.flat_parameters  # raises if there are none, or of several dtypes
+    return steps_through(net.layers)
+
+
+def _check_kinds(layers: Sequence[Layer], where: str) -> None:
+    for i, layer in enumerate(layers):
         if type(layer) is not FullyConnected and type(layer) not in WHOLE:
             known = ", ".join(kind.__name__ for kind in (FullyConnected, *WHOLE))
-            raise TypeError(f"layer {i} is a {type(layer).__name__}; converted are: {known}")
+            raise TypeError(f"{where}{i} is a {type(layer).__name__}; converted are: {known}")
         if type(layer) is Flatten and layer.keep_dim != "first":
             raise TypeError(
-                f"layer {i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
+                f"{where}{i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
             )
-    _ = net.flat_parameters  # raises if there are none, or of several dtypes
+        _check_kinds(layer.nested, f"{where}{i}.")
+
+
+def steps_through(layers: Sequence[Layer]) -> list[Step]:
+    """Return the steps of layers that are converted."""
     steps: list[Step] = []
-    for layer in net.layers:
+    for layer in layers:
         if type(layer) is not FullyConnected:
             steps.append(layer)
             continue
@@ -52,6 +73,25 @@ def steps_of(net: NeuralNetwork) -> list[Step]:
         if type(layer.activation) is not Linear:
             steps.append(layer.activation)
     return steps
+
+
+def layers_of(steps: Iterable[Step]) -> list[Layer]:
+    """Return the layers of a block's steps, with copies of their arrays.
+
+    Raises ``TypeError`` for an activation that follows neither an affine map nor a layer of one.
+    """
+    layers: list[Layer] = []
+    for step in steps:
+        if isinstance(step, Affine):
+            step = FullyConnected.of(step.W, step.b.reshape(1, -1), Linear())
+        elif isinstance(step, Activation):
+            last = layers[-1] if layers else None
+            if type(last) is not FullyConnected or type(last.activation) is not Linear:
+                raise TypeError(f"{type(step).__name__} follows no linear layer; it must in a block")
+            last.activation = step
+            continue
+        layers.append(step)
+    return layers
 
 
 def network(
