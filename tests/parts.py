@@ -60,6 +60,14 @@ SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
             {"name": "flatten"},
         ],
     ),
+    "elman": (
+        (3, 4),
+        [
+            {"name": "layer_norm"},
+            {"name": "elman", "n_out": 6, "return_sequences": True},
+            {"name": "elman", "n_out": 5},
+        ],
+    ),
 }
 
 

@@ -151,9 +151,9 @@ class _Kept:
                 order.dtype != np.int64 or not np.array_equal(np.sort(order), np.arange(data.n_samples))
             ):
                 raise ValueError(f"{name}_order is no order of {data.n_samples} rows")
-        ends = (self.net.layers[0].n_in, self.net.n_out)
-        if ends != (dataset.train.data_.shape[1], dataset.out_dim):
-            raise ValueError(f"the network has {ends[0]} inputs and {ends[1]} outputs, the data others")
+        out_shape = self.net.check_input(dataset.train.data_.shape)
+        if out_shape is not None and out_shape[-1] != dataset.out_dim:
+            raise ValueError(f"the network has {out_shape[-1]} outputs, the data {dataset.out_dim}")
 
     def restore(self, run: Run) -> None:
         """Put a run, its network and data where they were."""

@@ -22,6 +22,7 @@ from fastnn.convert.steps import (
 from fastnn.layers import (
     BatchNorm1D,
     BatchNorm2D,
+    Elman,
     Embedding,
     Flatten,
     GlobalAveragePool2D,
@@ -45,7 +46,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     ----------
     net : NeuralNetwork
         Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
+        ``GlobalAveragePool2D``, ``Flatten``, ``Embedding`` and ``Elman`` with tanh or relu and no
+        mask, after it has seen data or been loaded.
         The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
@@ -56,7 +58,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     torch.nn.Sequential
         ``Linear`` and activation by turns; a linear activation is no module. The arc tangent, pooling
         and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the
-        gradient of torch's ReLU is 0, here it is 1.
+        gradient of torch's ReLU is 0, here it is 1. Modules of batch normalisation are in evaluation
+        mode, until ``module.train()``.
 
     Raises
     ------
@@ -112,6 +115,10 @@ def _layer_module(layer: Layer) -> Any:
         return _batch_norm_module(layer)
     if isinstance(layer, Residual):
         return _class("Residual")(*(_module(step) for step in steps_through(layer.layers)))
+    if isinstance(layer, Elman):
+        arrays = [torch.from_numpy(array) for array in layer.checked_parameters()]
+        name = type(layer.activation).__name__.lower()
+        return _class("Elman")(*arrays, name, layer.return_sequences)
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
     return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
@@ -121,7 +128,7 @@ def _batch_norm_module(layer: BatchNorm) -> Any:
     torch, gamma = _torch(), layer.parameters["gamma"]
     kind = torch.nn.BatchNorm1d if isinstance(layer, BatchNorm1D) else _class("BatchNorm2D")
     dtype = getattr(torch, str(gamma.dtype))
-    made = kind(gamma.size, layer.eps, 1 - layer.momentum, dtype=dtype)
+    made = kind(gamma.size, layer.eps, 1 - layer.momentum, dtype=dtype).eval()
     arrays = (*layer.parameters.values(), *layer.buffers.values())
     targets = made.weight, made.bias, made.running_mean, made.running_var
     with torch.no_grad():
@@ -228,6 +235,11 @@ def _layer(module: Any, where: str) -> Layer | None:
     if type(module) is _class("Residual"):
         children = module.named_children()
         return Residual(layers_of(s for name, x in children for s in _steps(x, f"{where}.{name}")))
+    if type(module) is _class("Elman"):
+        rnn = module.rnn
+        W, U = (_array(weight, where).T for weight in (rnn.weight_ih_l0, rnn.weight_hh_l0))
+        b = _array(rnn.bias_ih_l0 + rnn.bias_hh_l0, where).reshape(1, -1)
+        return Elman.of(W, U, b, rnn.nonlinearity, module.return_sequences)
     if type(module) is not _torch().nn.Embedding and type(module) is not _class("AxisEmbedding"):
         return None
     if module.max_norm is not None or module.scale_grad_by_freq:

@@ -7,10 +7,11 @@ from typing import Any
 from fastnn._counterpart import Counterpart
 from fastnn._own import says
 from fastnn._typing import Array
-from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, SoftMax
+from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, ReLU, SoftMax, TanH
 from fastnn.layers import (
     BatchNorm1D,
     BatchNorm2D,
+    Elman,
     Embedding,
     Flatten,
     FullyConnected,
@@ -34,7 +35,16 @@ class Affine:
 
 Step = Affine | Activation | Layer
 # Layers that are a step as they are.
-WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding, BatchNorm1D, BatchNorm2D, Residual)
+WHOLE = (
+    Pool2D,
+    Flatten,
+    GlobalAveragePool2D,
+    Embedding,
+    Elman,
+    BatchNorm1D,
+    BatchNorm2D,
+    Residual,
+)
 
 
 def counterparts(library: str) -> dict[Any, Counterpart]:
@@ -59,6 +69,8 @@ def _check_kinds(layers: Sequence[Layer], where: str) -> None:
             raise TypeError(
                 f"{where}{i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
             )
+        if isinstance(layer, Elman):
+            _check_recurrence(f"{where}{i}", layer)
         _check_kinds(layer.nested, f"{where}{i}.")
 
 
@@ -78,20 +90,33 @@ def steps_through(layers: Sequence[Layer]) -> list[Step]:
 def layers_of(steps: Iterable[Step]) -> list[Layer]:
     """Return the layers of a block's steps, with copies of their arrays.
 
-    Raises ``TypeError`` for an activation that follows neither an affine map nor a layer of one.
+    Raises ``TypeError`` for an activation that does not follow an affine map.
     """
     layers: list[Layer] = []
+    affine: Affine | None = None  # the last step, if it may take an activation
     for step in steps:
         if isinstance(step, Affine):
-            step = FullyConnected.of(step.W, step.b.reshape(1, -1), Linear())
-        elif isinstance(step, Activation):
-            last = layers[-1] if layers else None
-            if type(last) is not FullyConnected or type(last.activation) is not Linear:
-                raise TypeError(f"{type(step).__name__} follows no linear layer; it must in a block")
-            last.activation = step
-            continue
-        layers.append(step)
+            layers.append(FullyConnected.of(step.W, step.b.reshape(1, -1), Linear()))
+        elif isinstance(step, Layer):
+            layers.append(step)
+        elif affine is not None:
+            layers[-1] = FullyConnected.of(affine.W, affine.b.reshape(1, -1), step)
+        else:
+            raise TypeError(f"{type(step).__name__} follows no linear layer; in a block it has to")
+        affine = step if isinstance(step, Affine) else None
     return layers
+
+
+def _check_recurrence(where: str, layer: Elman) -> None:
+    """Raise ``TypeError`` for an Elman layer that PyTorch and ONNX do not have."""
+    if type(layer.activation) not in (TanH, ReLU):
+        name = type(layer.activation).__name__
+        raise TypeError(f"{where} is an Elman with {name}; converted are those with TanH or ReLU")
+    if layer.mask_value is not None:
+        raise TypeError(
+            f"{where} is an Elman(mask_value={layer.mask_value}); only None is converted, for rows "
+            "of one length"
+        )
 
 
 def network(

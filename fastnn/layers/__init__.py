@@ -11,6 +11,7 @@ from fastnn.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.layers.conv2d import Conv2D
 from fastnn.layers.dense import FullyConnected
 from fastnn.layers.dropout import Dropout
+from fastnn.layers.elman import Elman
 from fastnn.layers.embedding import Embedding
 from fastnn.layers.flatten import Flatten
 from fastnn.layers.global_average_pool2d import GlobalAveragePool2D
@@ -23,6 +24,7 @@ __all__ = [
     "BatchNorm2D",
     "Conv2D",
     "Dropout",
+    "Elman",
     "Embedding",
     "Flatten",
     "FullyConnected",
@@ -46,6 +48,7 @@ LAYERS: dict[str, type[Layer]] = {
     "flatten": Flatten,
     "global_average_pool2d": GlobalAveragePool2D,
     "embedding": Embedding,
+    "elman": Elman,
 }
 
 
@@ -67,6 +70,8 @@ def initialize_layer(
     padding_index: int | None = None,
     momentum: float | None = 0.95,
     layers: Sequence[Layer | Mapping[str, Any]] = (),
+    return_sequences: bool | None = None,
+    mask_value: float | None = None,
 ) -> Layer:
     """Return a new layer of that name; each takes the arguments it knows and ignores the others.
 
@@ -96,6 +101,8 @@ def initialize_layer(
         "padding_index": padding_index,
         "momentum": momentum,
         "layers": [initialize_layer(**x) if isinstance(x, Mapping) else x for x in layers],
+        "return_sequences": return_sequences,
+        "mask_value": mask_value,
     }
     required = {n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty}
     layer: Layer = call(

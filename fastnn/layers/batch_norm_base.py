@@ -136,7 +136,7 @@ class BatchNorm(Layer):
         return 6 * math.prod(X_shape)
 
     def affine(self) -> tuple[Array, Array]:
-        """Return slope and shift ``(d,)``, float64, of ``X slope + shift``, the output in evaluation."""
+        """Return float64 slope and shift ``(d,)``: ``X slope + shift`` is evaluation's output."""
         gamma, beta = (array[0].astype(np.float64) for array in self.checked_parameters())
         mean, var = (self.buffers[name][0].astype(np.float64) for name in RUNNING)
         slope = gamma / np.sqrt(var + self.eps)

@@ -37,8 +37,9 @@ _TABLES: dict[str, Iterable[type]] = {
 _N = TypeVar("_N", bound=LayerStack)
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
-_LATER = {"eps_hat", "global_clip_norm"}  # arguments that files of earlier versions lack
-_NEW = {"global_clip_norm"}  # those that are written only if they are not the default
+# Arguments that files of earlier versions lack.
+_LATER = {"eps_hat", "global_clip_norm", "weight_decay", "class_weight"}
+_NEW = {"global_clip_norm", "weight_decay"}  # those that are written only if they are not the default
 _PAIRS = {"kernel_shape", "pad"}  # arguments that may be two integers
 _ANY = {"keep_dim"}  # that may be a number or a text, whatever the default is
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on

@@ -27,7 +27,7 @@ class Trainable(LayerStack):
         self,
         loss: str | Loss,
         layer_args: Sequence[Mapping[str, Any] | Layer],
-        optimizer_args: Mapping[str, Any] | Optimizer,
+        optimizer_args: str | Mapping[str, Any] | Optimizer,
         logger: Logger | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,

@@ -8,6 +8,7 @@ from fastnn.reference.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from fastnn.reference.layers.conv2d import Conv2D
 from fastnn.reference.layers.dense import FullyConnected
 from fastnn.reference.layers.dropout import Dropout
+from fastnn.reference.layers.elman import Elman
 from fastnn.reference.layers.embedding import Embedding
 from fastnn.reference.layers.flatten import Flatten
 from fastnn.reference.layers.global_average_pool2d import GlobalAveragePool2D
@@ -21,6 +22,7 @@ __all__ = [
     "BatchNorm2D",
     "Conv2D",
     "Dropout",
+    "Elman",
     "Embedding",
     "Flatten",
     "FullyConnected",
@@ -44,6 +46,7 @@ LAYERS: dict[str, type[Layer]] = {
     "flatten": Flatten,
     "global_average_pool2d": GlobalAveragePool2D,
     "embedding": Embedding,
+    "elman": Elman,
 }
 
 
