@@ -124,10 +124,12 @@ class Geometry:
         if self.turned:
             image = self.shape[0] + self.kernel[0] - 1, self.shape[1] + self.kernel[1] - 1, outputs
             pixels, d_taps = _tables(image, self.kernel, 1, 1, size)
-            fields |= {"turned": 1, "d_pixels": pixels.ctypes.data, "d_taps": d_taps.ctypes.data}
+            fields["turned"] = 1
         else:
             row = columns * self.kernel[1] * self.shape[2]
             fields["window_rows"] = max(1, min(rows, _WINDOWS // size // row))
             fields["windows"] = to.array(blocks, fields["window_rows"], row)
+            pixels, d_taps = _tables(self.out_shape, (1, 1), 1, 1, size)
+        fields |= {"d_pixels": pixels.ctypes.data, "d_taps": d_taps.ctypes.data}
         fields |= {"image": to.array(blocks, *image), "image_size": math.prod(image)}
         return fields

@@ -51,7 +51,7 @@ class Conv2D(Record):
     - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient
       with its border, that of the input or, if it is ``turned``, that of z; ``windows``, of
       ``window_rows`` rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
-    - ``d_pixels``, ``d_taps``: the tables for the input's gradient, if ``turned``.
+    - ``d_pixels``, ``d_taps``: the tables for the input's gradient.
     - ``weights``, ``bias``: records of the parameters; ``product``, ``gathered``,
       ``transposition``: addresses of parts; ``one``: address of a 1.
     """

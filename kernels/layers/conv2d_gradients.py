@@ -70,11 +70,14 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
     apart = min((width + shift - 1) // shift, columns)
     array_at(image, 1, layer.image_size, like)[0][:] = 0
     for i in range(layer.kernel_rows):
-        b = layer.transposed + i * width * size
+        b = layer.transposed + i * width * outputs * size
         for begin in range(0, layer.rows, layer.window_rows):
             rows = min(layer.window_rows, layer.rows - begin)
             a = dz + begin * columns * outputs * size
-            multiply(layer, a, outputs, 1, b, taps_of(layer), windows, rows * columns, width, outputs)
+            gather(
+                layer, a, layer.d_pixels, layer.d_taps, b, windows, rows * columns, width, outputs, 1, 0, 0,
+                PLAIN,
+            )  # fmt: skip
             # A window's load would wait until the stores of the window before, which it overlaps, have
             # reached the cache. So windows next to each other come one round of rows apart.
             for first in range(apart):
@@ -155,32 +158,18 @@ def _update(at: int, _: int) -> None:
 
 
 def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights; if they are to be turned round, for each tap by itself."""
+    """Write the transposed weights: those of each tap, in turn, or of each row of the kernel."""
     task = Task(at)
     step, layer = Step(task.step), Conv2D(task.row)
+    count, width = layer.kernel_rows, layer.kernel_columns * layer.channels
+    if layer.turned != 0:
+        count, width = layer.kernel_rows * layer.kernel_columns, layer.channels
     call = Transposition()
-    if layer.turned == 0:
-        call.a, call.a_row, call.c, call.c_row = (
-            layer.W,
-            layer.outputs,
-            layer.transposed,
-            taps_of(layer),
-        )
-        call.rows, call.columns = taps_of(layer), layer.outputs
-        call_job(layer.transposition, call.address, 0)
-        return
-    count, each = (
-        layer.kernel_rows * layer.kernel_columns,
-        layer.channels * layer.outputs * step.itemsize,
-    )
-    call.a_row, call.c_row, call.rows, call.columns = (
-        layer.outputs,
-        layer.channels,
-        layer.channels,
-        layer.outputs,
-    )
+    call.a_row, call.c_row, call.rows, call.columns = layer.outputs, width, width, layer.outputs
+    each = width * layer.outputs * step.itemsize
     for i in range(count):
-        call.a, call.c = layer.W + i * each, layer.transposed + (count - 1 - i) * each
+        to = count - 1 - i if layer.turned != 0 else i
+        call.a, call.c = layer.W + i * each, layer.transposed + to * each
         call_job(layer.transposition, call.address, 0)
 
 
