@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full \
-        bench-train bench-epochs bench-inference bench-avx2 bench-runs bench-many bench-estimators \
+        bench-train bench-epochs bench-inference bench-layers bench-avx2 bench-runs bench-many bench-estimators \
         bench-record bench-compare \
         crossover docs products roofline step-profile study kill-and-resume clean
 help:            ## list the targets
@@ -84,6 +84,10 @@ bench-epochs: $(VENV)/.dev  ## epochs of fit against JAX's scan, likewise
 
 bench-inference: $(VENV)/.dev  ## forward passes, likewise
 	$(BIN)/python benchmarks/rounds.py --full -- -k test_inference
+
+bench-layers: $(VENV)/.dev  ## layers, convolutional and recurrent networks, likewise
+	$(BIN)/python benchmarks/rounds.py --full --markdown docs/benchmarks-layers.md \
+	    --title "Layers, convolution, recurrence" -- -k test_layers
 
 bench-avx2: $(VENV)/.dev  ## all three, held to AVX2
 	$(BIN)/python benchmarks/rounds.py --full --isa avx2 -- -k test_networks

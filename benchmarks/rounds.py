@@ -45,7 +45,7 @@ def main():
             run.bounds.append(runner.measure_bounds(count, run.isa))
             run.results += rounds(run, count, options.rounds, chosen, Path(folder))
             if options.full and not options.pytest and not run.isa:  # whole runs cannot be held
-                run.results += runs.measure(count, options.rounds)
+                runs.measure(run, count, options.rounds)
     report.show(run, Console())
     report.save(run, options.json, options.markdown, options.title)
 

@@ -38,7 +38,7 @@ def measure(chosen, console):
 
 def make_record(chosen, console):
     run = measure(chosen, console)
-    run.results += runs.measure(machine.cores(), rounds=3, names=["fastnn"])
+    runs.measure(run, machine.cores(), rounds=3, names=["fastnn"])
     report.show(run, console)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M')}-{run.commit}.json"

@@ -1,5 +1,6 @@
 """fastnn: small and medium neural networks on a CPU, a teaching library's API on compiled kernels."""
 
+from fastnn._mlp import mlp
 from fastnn._threads import get_num_threads, set_num_threads
 from fastnn._version import __version__
 from fastnn._warmup import warmup
@@ -30,6 +31,7 @@ from fastnn.callbacks import (
     LiveCurve,
     ModelCheckpoint,
     ProgressBar,
+    ReduceLROnPlateau,
 )
 from fastnn.convert import export_onnx, from_onnx, from_torch, to_torch
 from fastnn.datasets import (
@@ -40,8 +42,11 @@ from fastnn.datasets import (
     load_mnist,
 )
 from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
     Conv2D,
     Dropout,
+    Elman,
     Embedding,
     Flatten,
     FullyConnected,
@@ -49,15 +54,44 @@ from fastnn.layers import (
     Layer,
     LayerNorm,
     Pool2D,
+    Residual,
     initialize_layer,
 )
 from fastnn.logs import History, Logger
-from fastnn.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.losses import (
+    L2,
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    initialize_loss,
+)
 from fastnn.many import fit_many
 from fastnn.models import NeuralNetwork, initialize_model, load
-from fastnn.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    RMSProp,
+    initialize_optimizer,
+)
 from fastnn.saving.tensors import SavedModelError
-from fastnn.schedulers import Exponential, Scheduler, initialize_scheduler
+from fastnn.schedulers import (
+    Cosine,
+    Exponential,
+    LinearWarmup,
+    OneCycle,
+    ReduceOnPlateau,
+    Scheduler,
+    StepDecay,
+    initialize_scheduler,
+)
 from fastnn.tables import load_csv
 from fastnn.utils import (
     AttrDict,
@@ -82,26 +116,36 @@ from fastnn.weights import (
     initialize_weights,
 )
 
+Dense = FullyConnected  # as Keras calls it
+
 # `Constant` is a scheduler and an initialiser, `Identity` an activation and an initialiser: those
 # two are imported from their modules.
 __all__ = [
     "ELU",
     "GELU",
     "L2",
+    "MAE",
+    "MSE",
     "SGD",
     "Activation",
     "Adam",
+    "AdamW",
     "ArcTan",
     "AttrDict",
+    "BatchNorm1D",
+    "BatchNorm2D",
     "BinaryCrossEntropy",
     "CSVLog",
     "Callback",
     "Conv2D",
+    "Cosine",
     "CrossEntropy",
     "Data",
     "Dataset",
+    "Dense",
     "Dropout",
     "EarlyStopping",
+    "Elman",
     "Embedding",
     "Exponential",
     "Flatten",
@@ -112,25 +156,35 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "History",
+    "Huber",
     "JSONLog",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "LearningRateLog",
     "Linear",
+    "LinearWarmup",
     "LiveCurve",
     "LogSoftMax",
     "Logger",
     "Loss",
     "ModelCheckpoint",
+    "Nadam",
     "NeuralNetwork",
     "Normal",
+    "OneCycle",
     "Ones",
     "Optimizer",
+    "Poisson",
     "Pool2D",
     "Preset",
     "ProgressBar",
+    "Quantile",
+    "RMSProp",
     "ReLU",
+    "ReduceLROnPlateau",
+    "ReduceOnPlateau",
+    "Residual",
     "SavedModelError",
     "Scheduler",
     "SiLU",
@@ -138,6 +192,7 @@ __all__ = [
     "SoftMax",
     "Softplus",
     "Sparse",
+    "StepDecay",
     "TanH",
     "Uniform",
     "WeightInitializer",
@@ -165,6 +220,7 @@ __all__ = [
     "load_csv",
     "load_digits",
     "load_mnist",
+    "mlp",
     "normalize",
     "set_num_threads",
     "standardize",

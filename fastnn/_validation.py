@@ -20,9 +20,21 @@ MAX_DIMENSION = 2**31 - 1  # BLAS takes 32-bit sizes and would wrap silently
 
 
 def choose(kind: str, name: Any, table: Mapping[str, _T]) -> _T:
-    """Return ``table[name]``, or raise ``NotImplementedError`` listing the names there are."""
-    if isinstance(name, str) and name in table:
-        return table[name]
+    """Return the entry of :func:`canonical`'s name."""
+    return table[canonical(kind, name, table)]
+
+
+def canonical(kind: str, name: Any, table: Mapping[str, Any]) -> str:
+    """Return the table's key that is ``name`` in upper or lower case.
+
+    Raises ``NotImplementedError`` listing the names there are if there is none.
+    """
+    if isinstance(name, str):
+        if name in table:
+            return name
+        found = next((key for key in table if key.casefold() == name.casefold()), None)
+        if found is not None:
+            return found
     known = ", ".join(repr(key) for key in table)
     raise NotImplementedError(f"unknown {kind} {name!r}; known: {known}")
 
@@ -157,6 +169,21 @@ def as_weights(value: Any, n: int) -> Array:
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("sample_weight must be finite and not negative")
     return weights
+
+
+def rows_before(validation_split: Any, n: int) -> int:
+    """Return how many of ``n`` rows are left to train on if the last share of them is held out.
+
+    Raises ``ValueError`` for a share that is not between 0 and 1, or leaves one part without rows.
+    """
+    share = require_number("validation_split", validation_split, low=0.0, high=1.0)
+    kept = math.floor(n * (1.0 - share) + 1e-9)
+    if not 0 < kept < n:
+        raise ValueError(
+            f"validation_split={validation_split!r} of {n} rows leaves {kept} to train on and "
+            f"{n - kept} to validate on; both need some"
+        )
+    return kept
 
 
 def as_float_pair(a: Any, b: Any, names: tuple[str, str]) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ records and phases are stands in :mod:`fastnn.kernels.step.plan`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from fastnn._arrays import LINE, aligned_zeros
 from fastnn._typing import Array
 from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.rules import Rule
-from fastnn.kernels.step import parts
+from fastnn.kernels.step import parts, phases
 from fastnn.kernels.step.plan import Step, Task, phase_job
 
 
@@ -130,6 +130,15 @@ class Loop:
     shared: bool = True
     members: int = 0
     holds: list[tuple[Any, int]] = field(default_factory=list)
+
+
+@dataclass
+class Block:
+    """Layers within a layer: the ports at their ends and, for each, its gate and its loops backward."""
+
+    input: Port
+    output: Port
+    backward: list[tuple[Gate | None, list[Loop]]]
 
 
 class Blueprint:
@@ -250,6 +259,45 @@ class Blueprint:
     def backward_rows(self, job: Any, row: int) -> None:
         """Add a phase backward over blocks of rows."""
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
+
+    def block(self, layers: Sequence[Any], gradient: bool) -> Block:
+        """Let layers write themselves, one after the other, within the layer that is being compiled.
+
+        They read what it reads; ``gradient``: whether they write that array's gradient, into an array
+        of their own. Parameters go by names such as ``0.W``. Loops forward are added, those backward
+        by :meth:`backward_block`.
+        """
+        outer, parameters, loops = self.input, self._parameters, self.backward_loops[-1]
+        at = self.array(self.n, *outer.shape) if gradient and self.learning else 0
+        first = self.output = replace(outer, gate=None, gradient=at)
+        made = Block(first, first, [])
+        for i, layer in enumerate(layers):
+            self.input = self.output
+            self._parameters = {
+                name.removeprefix(f"{i}."): row
+                for name, row in parameters.items()
+                if name.startswith(f"{i}.")
+            }
+            self.backward_loops[-1] = []
+            layer.compile(self)
+            made.backward.append((self.output.gate, self.backward_loops[-1]))
+        made.output = self.output
+        self.input, self._parameters, self.backward_loops[-1] = outer, parameters, loops
+        return made
+
+    def backward_block(self, block: Block) -> None:
+        """Add the phases backward of a block, whose output's gradient is written."""
+        layer = len(self.backward_loops) - 1
+        for gate, loops in reversed(block.backward):
+            self.backward_loops[-1] += [*self.gate_loops(gate, layer), *loops]
+
+    def gate_loops(self, gate: Gate | None, layer: int) -> list[Loop]:
+        """Return the phase that applies a gate, if there is one and nobody else does."""
+        if gate is None or gate.honoured:
+            return []
+        gate.honoured = True
+        held = [(phases.gradient_rows, layer)]
+        return [Loop(None, gate.row, self.row_blocks, phases.gradient_rows, holds=held)]
 
     def before(self, job: Any, row: int) -> None:
         """Add a job that is done once, before everything else of a step."""

@@ -11,7 +11,7 @@ from fastnn._validation import ONE_CLASS, ONE_COLUMN, as_batch, as_float_pair, a
 from fastnn.activations import SoftMax
 from fastnn.kernels import losses as kernels
 from fastnn.layers import Layer
-from fastnn.losses import CLASSIFICATION, LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
+from fastnn.losses import CLASSIFICATION, LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanLoss
 
 _ERRORS = (*CLASSIFICATION, "l2")  # the losses whose error is known
 
@@ -49,7 +49,16 @@ class CheckedLayers:
         classes = isinstance(self.loss, CrossEntropy) or _own.name_of(self.loss) == "cross_entropy"
         n_out = n_out or self.n_out
         self.check_classes(n_out)
-        rows = as_targets(Y, n, names, n_out, classes and (n_out != 1 or self.ends_in_softmax()))
+        each = self.loss.outputs_each if isinstance(self.loss, Loss) else 1
+        classes = classes and (n_out != 1 or self.ends_in_softmax())
+        rows = as_targets(Y, n, names, n_out if each == 1 else None, classes)
+        if each > 1:
+            rows = self.loss.expand(rows, n_out)
+            if n_out is not None and rows.shape[1] != n_out:
+                raise ValueError(
+                    f"{names[1]} has {rows.shape[1] // each} columns; the last layer's {n_out} outputs "
+                    f"are {each} quantiles each of {n_out / each:g} targets"
+                )
         self.check_classes(rows.shape[1])
         if type(self.loss) is BinaryCrossEntropy and rows.size and (rows.min() < 0 or rows.max() > 1):
             raise ValueError(f"{names[1]} must lie between 0 and 1, got {rows.min()} to {rows.max()}")
@@ -82,7 +91,7 @@ class CheckedLayers:
 
         Raises ``ValueError``, and changes nothing, if they do not, or the data not one another.
         """
-        if isinstance(self.loss, CrossEntropy):
+        if isinstance(self.loss, Loss):
             self.loss.check_classes(n_out)
         self.check_classes(n_out)
         last = self.width_layer
@@ -134,10 +143,11 @@ class CheckedLayers:
             raise ValueError(f"the targets have shape {target.shape}, the output {out.shape}")
 
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
-        """Return 1 - accuracy for cross-entropy, the mean squared error for l2; NaN for no rows.
+        """Return 1 - accuracy for cross-entropy, the mean squared error for l2, mse; NaN for no rows.
 
         The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
-        right or wrong by itself, a yes above 1/2. If an output is NaN, the error is NaN.
+        right or wrong by itself, a yes above 1/2. Other losses' is the mean absolute error, for
+        quantiles the loss. If an output is NaN, the error is NaN.
 
         Raises
         ------
@@ -146,6 +156,8 @@ class CheckedLayers:
         NotImplementedError
             If the loss goes by neither name.
         """
+        if isinstance(self.loss, MeanLoss):
+            return self.loss.error(target, out)
         y, y_hat = as_float_pair(target, out, ("target", "out"))
         name = _own.name_of(self.loss)
         if name not in _ERRORS:
@@ -156,6 +168,8 @@ class CheckedLayers:
 
     def error_of(self, y: Array, y_hat: Array) -> float:
         """Return :meth:`error` for arrays that are checked; NaN where none is defined."""
+        if isinstance(self.loss, MeanLoss):
+            return self.loss.error(y, y_hat)
         name = _own.name_of(self.loss)
         if not y.size or name not in _ERRORS:
             return float("nan")

@@ -19,7 +19,8 @@ from fastnn.engine.stretches import Stretch
 from fastnn.engine.training import TrainingPlan
 from fastnn.kernels.step import threads
 from fastnn.logs import History
-from fastnn.training import add_epochs, check_rates
+from fastnn.schedulers import is_known_ahead
+from fastnn.training import add_epochs, check_rates, report_loss, start_schedule
 from fastnn.training.interrupt import deferred_interrupt
 from fastnn.training.roads import Trainable
 
@@ -88,6 +89,7 @@ def fit_many(
         net.require_columns(y.shape[1])
     for net in networks:
         net.prepare(y.shape[1], x.shape)
+        start_schedule(net)
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=x.dtype)
     with ExitStack() as turns:
         for net in networks:
@@ -103,9 +105,10 @@ def fit_many(
 def _train(members: Sequence[_Member], epochs: int, shuffle: bool) -> None:
     most = max(member.batches for member in members)
     begin = count = 0  # the epochs under way; how many batches to do next
+    ahead = all(is_known_ahead(member.net.optimizer.lr_scheduler) for member in members)
     with deferred_interrupt() as check_interrupt:
         while begin < epochs:
-            passes = min(max(1, count // most), epochs - begin)
+            passes = min(max(1, count // most), epochs - begin) if ahead else 1
             for _ in range(passes):
                 for member in members:
                     member.start_epoch(shuffle)
@@ -120,6 +123,8 @@ def _train(members: Sequence[_Member], epochs: int, shuffle: bool) -> None:
             for member in members:
                 member.end_epochs()
             begin += passes
+            for member in members:
+                report_loss(member.net, member.net.history, begin - 1)
             check_interrupt()
 
 

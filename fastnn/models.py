@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import evaluation, summary, training
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, as_weights, require_finite, restore
+from fastnn._validation import as_float, as_weights, require_finite, restore, rows_before
 from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.callbacks.checkpoint import Checkpoint
 from fastnn.datasets import Data, Dataset
@@ -34,8 +34,8 @@ class NeuralNetwork(Trainable):
     layer_args : sequence
         For each layer, a mapping of arguments for ``initialize_layer`` or a ``Layer``. The last
         may have ``n_out=None``: its width is inferred from the targets it is trained on.
-    optimizer_args : mapping or Optimizer
-        Arguments for ``initialize_optimizer``, or an optimiser.
+    optimizer_args : str, mapping or Optimizer
+        A name for ``initialize_optimizer``, its arguments, or an optimiser.
     logger : Logger, optional
         Its ``push`` is called with each epoch's figures. The logger, loss, layers and optimiser may be
         of your own classes, derived from fastnn's base classes or not, with their abstract methods.
@@ -48,9 +48,14 @@ class NeuralNetwork(Trainable):
     Raises
     ------
     NotImplementedError
-        For an unknown name; the message lists those there are.
+        For an unknown name; the message lists those there are. Upper and lower case are the same.
     ValueError
         If there are no layers, or one before the last has no width, or stands there twice.
+
+    Example
+    -------
+    >>> layers = [fastnn.Dense(64, "relu"), fastnn.Dense(10, "softmax")]
+    >>> net = fastnn.NeuralNetwork("cross_entropy", layers, "adam")
     """
 
     is_saved = True  # this class: `save` refuses subclasses
@@ -85,6 +90,7 @@ class NeuralNetwork(Trainable):
         resume: bool = False,
         sample_weight: ArrayLike | None = None,
         check_finite: bool = True,
+        validation_split: float = 0.0,
     ) -> History:
         """Train on arrays; Ctrl-C stops between two steps.
 
@@ -120,6 +126,9 @@ class NeuralNetwork(Trainable):
             validation, count every row once.
         check_finite : bool
             Look for NaN and infinity in X, Y and the validation data before training.
+        validation_split : float
+            The share of the rows, the last ones as they are given, that is validated on instead of
+            trained on; 0 to 1, exclusive. Their weights are not used. Not with ``validation_data``.
 
         Returns
         -------
@@ -155,6 +164,7 @@ class NeuralNetwork(Trainable):
             raise ValueError("X has no rows to train on")
         y = self.checked_targets(Y, len(x))
         self.require_columns(y.shape[1])
+        weights = None if sample_weight is None else as_weights(sample_weight, len(x))
         checked = [(x, "X"), (y, "Y")]
         x_val = y_val = None
         if validation_data is not None:
@@ -171,10 +181,19 @@ class NeuralNetwork(Trainable):
         if check_finite:
             for array, name in checked:
                 require_finite(array, name)
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError(
+                    f"validation_split={validation_split!r} holds rows of X out, validation_data are "
+                    "others; give one of them"
+                )
+            kept = rows_before(validation_split, len(x))
+            x, y, x_val, y_val = x[:kept], y[:kept], x[kept:], y[kept:]
+            weights = None if weights is None else weights[:kept]
         x, y = self._apart(x), self._apart(y)
         dataset = Dataset(x, y, batch_size, x_val, y_val)
-        if sample_weight is not None:
-            dataset.train = Data(x, batch_size, y, dataset.out_dim, as_weights(sample_weight, len(x)))
+        if weights is not None:
+            dataset.train = Data(x, batch_size, y, dataset.out_dim, weights)
         if checkpoint is not None:
             keeper = Checkpoint(checkpoint, checkpoint_every, resume, self, dataset, epochs, shuffle)
             callbacks = [*as_callbacks(callbacks), keeper]
@@ -312,7 +331,7 @@ def initialize_model(
     name: str,
     loss: str | Loss,
     layer_args: Sequence[Mapping[str, Any] | Layer],
-    optimizer_args: Mapping[str, Any] | Optimizer,
+    optimizer_args: str | Mapping[str, Any] | Optimizer,
     logger: Logger | None = None,
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike | None = None,

@@ -38,13 +38,15 @@ class LayerStack(CheckedLayers):
         self,
         loss: str | Loss,
         layer_args: Sequence[Mapping[str, Any] | Layer],
-        optimizer_args: Mapping[str, Any] | Optimizer,
+        optimizer_args: str | Mapping[str, Any] | Optimizer,
         logger: Logger | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
     ) -> None:
         self.optimizer = _own.as_part(
-            optimizer_args, lambda mapping: initialize_optimizer(**mapping), "update"
+            {"name": optimizer_args} if isinstance(optimizer_args, str) else optimizer_args,
+            lambda mapping: initialize_optimizer(**mapping),
+            "update",
         )
         self.loss = _own.as_part(loss, initialize_loss, "forward", "backward")
         self.layer_args = layer_args
@@ -176,7 +178,7 @@ class LayerStack(CheckedLayers):
     def backward_through(self, dLdY: Array, layers: Sequence[Layer] | None = None) -> None:
         layers = self.layers if layers is None else layers
         for layer in reversed(layers[1:]):
-            dLdY = layer.backward(dLdY)
+            dLdY = _as_array(layer.backward(dLdY))
         first: Any = layers[0]
         if _own.says(first, "backward_parameters"):  # the gradient of the network's input is not needed
             first.backward_parameters(dLdY)
@@ -330,3 +332,8 @@ class LayerStack(CheckedLayers):
 
     def own_error(self, y: Array, y_hat: Array) -> float:
         return self.error(y, y_hat) if self.has_own("error") else self.error_of(y, y_hat)
+
+
+def _as_array(gradient: Any) -> Any:
+    """Return the gradient of a layer's input, ``(n, d, t)`` for a list of those of t time steps."""
+    return np.stack(gradient, axis=-1) if isinstance(gradient, list) else gradient

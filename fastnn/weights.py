@@ -35,7 +35,7 @@ _GAINS = {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
 
 def gain(activation: str | None) -> float:
     """Return the factor by which an activation's layer widens its weights: 1 unless known."""
-    return _GAINS.get(activation or "", 1.0)
+    return _GAINS.get(activation.lower() if isinstance(activation, str) else "", 1.0)
 
 
 class WeightInitializer(ABC):

@@ -1,9 +1,11 @@
 """Optimisers' rules, each a formula for one parameter, and the records of their numbers.
 
-A formula takes the gradient, the state, and the optimiser's numbers, by the names of the record. It
-returns the step, which is subtracted from the parameter, and the new state. Kernels call it for each
-element (`optimizers.py`); :mod:`fastnn.kernels.emitted.rules` calls it with vectors, to update weights
-where their gradient has just been computed. So it holds arithmetic, ``muladd`` and ``sqrt`` only.
+A formula takes the gradient, the state, and the optimiser's numbers, by the names of the record. An
+argument ``w``, after the state, is the parameter's own value: weights that decay by themselves take it.
+A formula returns the step, which is subtracted from the parameter, and the new state. Kernels call it
+for each element (`optimizers.py`); :mod:`fastnn.kernels.emitted.rules` calls it with vectors, to update
+weights where their gradient has just been computed. So it holds arithmetic, ``muladd``, ``sqrt`` and
+``abs`` only.
 """
 
 from math import sqrt
@@ -31,6 +33,51 @@ class AdamNumbers(Record):
     rest_2: float
 
 
+class DecayedMomentumNumbers(Record):
+    """Those of gradient descent, and ``decay``: what of a weight is taken off it, by itself."""
+
+    lr: float
+    momentum: float
+    keeps: float
+    decay: float
+
+
+class DecayedAdamNumbers(Record):
+    """The numbers of :func:`adam`, and ``decay``."""
+
+    step_size: float
+    beta_1: float
+    beta_2: float
+    eps: float
+    rest_1: float
+    rest_2: float
+    decay: float
+
+
+class NadamNumbers(Record):
+    """The numbers of :func:`nadam`: the gradient's share of the step, and those of Adam's moments."""
+
+    gradient_size: float
+    step_size: float
+    beta_1: float
+    beta_2: float
+    eps: float
+    rest_1: float
+    rest_2: float
+    decay: float
+
+
+class RMSPropNumbers(Record):
+    """The numbers of :func:`rmsprop` and its kin; ``rest`` is ``1 - alpha``."""
+
+    lr: float
+    alpha: float
+    rest: float
+    eps: float
+    momentum: float
+    decay: float
+
+
 @inlined
 def momentum(g, velocity, lr, momentum):
     """Return ``velocity = momentum velocity + lr g``, which is both the step and the new state."""
@@ -52,3 +99,69 @@ def adam(g, m, v, step_size, beta_1, beta_2, eps, rest_1, rest_2):
     m = muladd(beta_1, m, rest_1 * g)
     v = muladd(beta_2, v, rest_2 * (g * g))
     return step_size * m / (sqrt(v) + eps), m, v
+
+
+@inlined
+def decayed_momentum(g, velocity, w, lr, momentum, decay):
+    """Return :func:`momentum`'s step plus ``decay w``, and the velocity."""
+    velocity = muladd(momentum, velocity, lr * g)
+    return muladd(decay, w, velocity), velocity
+
+
+@inlined
+def decayed_nesterov(g, velocity, w, lr, momentum, decay):
+    """Return :func:`nesterov`'s step plus ``decay w``, and the velocity."""
+    scaled = lr * g
+    velocity = muladd(momentum, velocity, scaled)
+    return muladd(decay, w, muladd(momentum, velocity, scaled)), velocity
+
+
+@inlined
+def adamw(g, m, v, w, step_size, beta_1, beta_2, eps, rest_1, rest_2, decay):
+    """Return :func:`adam`'s step plus ``decay w``, and the moments."""
+    m = muladd(beta_1, m, rest_1 * g)
+    v = muladd(beta_2, v, rest_2 * (g * g))
+    return muladd(decay, w, step_size * m / (sqrt(v) + eps)), m, v
+
+
+@inlined
+def nadam(g, m, v, w, gradient_size, step_size, beta_1, beta_2, eps, rest_1, rest_2, decay):
+    """Return ``(gradient_size g + step_size m) / (sqrt(v) + eps) + decay w`` and the new moments."""
+    m = muladd(beta_1, m, rest_1 * g)
+    v = muladd(beta_2, v, rest_2 * (g * g))
+    return muladd(decay, w, muladd(gradient_size, g, step_size * m) / (sqrt(v) + eps)), m, v
+
+
+@inlined
+def rmsprop(g, v, w, lr, alpha, rest, eps, decay):
+    """Return ``lr g / (sqrt(v) + eps) + decay w`` of the new mean square ``v``, and that."""
+    v = muladd(alpha, v, rest * (g * g))
+    return muladd(decay, w, lr * (g / (sqrt(v) + eps))), v
+
+
+@inlined
+def rmsprop_momentum(g, v, velocity, w, lr, alpha, rest, eps, momentum, decay):
+    """Return ``lr velocity + decay w`` and the state; quotients as in :func:`rmsprop` add up."""
+    v = muladd(alpha, v, rest * (g * g))
+    velocity = muladd(momentum, velocity, g / (sqrt(v) + eps))
+    return muladd(decay, w, lr * velocity), v, velocity
+
+
+@inlined
+def rmsprop_centered(g, v, mean, w, lr, alpha, rest, eps, decay):
+    """Return :func:`rmsprop`'s step by the variance ``v - mean**2``, and the state.
+
+    Where rounding leaves a variance below 0, its size is taken.
+    """
+    v = muladd(alpha, v, rest * (g * g))
+    mean = muladd(alpha, mean, rest * g)
+    return muladd(decay, w, lr * (g / (sqrt(abs(v - mean * mean)) + eps))), v, mean
+
+
+@inlined
+def rmsprop_centered_momentum(g, v, mean, velocity, w, lr, alpha, rest, eps, momentum, decay):
+    """Return :func:`rmsprop_momentum`'s step by the variance, and the state."""
+    v = muladd(alpha, v, rest * (g * g))
+    mean = muladd(alpha, mean, rest * g)
+    velocity = muladd(momentum, velocity, g / (sqrt(abs(v - mean * mean)) + eps))
+    return muladd(decay, w, lr * velocity), v, mean, velocity

@@ -138,6 +138,70 @@ def binary_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     return total + lost
 
 
+@inner
+def _weighted_binary_block(z: Array, y: Array, no: Any, yes: Any, scale: Any, out: Array) -> float:
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    parts = terms(z.size, zero)
+    for i in range(z.size):
+        x, t, f = z[i], yes * y[i], no * (one - y[i])
+        e = m.exp_nonpositive(-abs(x))
+        near, below = m.log1p(e), one + e
+        positive = near + (zero if x < zero else x)
+        negative = near + (zero if -x < zero else -x)
+        negative = negative if t != zero else zero
+        positive = positive if f != zero else zero
+        parts[i] = muladd(t, negative, f * positive)
+        up, down = (e if x < zero else one) / below, (one if x < zero else e) / below
+        out[i] = muladd(f, up, -(t * down)) * scale
+    return sum_of(parts)
+
+
+@exact
+def weighted_binary_cross_entropy(
+    z: Array, y: Array, no: float, yes: float, n: int, out: Array
+) -> float:
+    """Return ``sum(yes y softplus(-z) + no (1 - y) softplus(z))``; write its gradient over n."""
+    scale = z.dtype.type(1) / z.dtype.type(n)
+    a, b = z.dtype.type(no), z.dtype.type(yes)
+    total = lost = 0.0
+    for start in range(0, z.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        part = _weighted_binary_block(z[some], y[some], a, b, scale, out[some])
+        total, lost = rows.add(total, lost, part)
+    return total + lost
+
+
+@inner
+def _weighted_yes_no_block(y: Array, p: Array, a: float, b: float) -> float:
+    one, parts = y.dtype.type(1), terms(y.size, 0.0)
+    for i in range(y.size):
+        no = a * np.float64(one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
+        parts[i] = -muladd(b * np.float64(y[i]), m.log(np.float64(p[i]) + _EPS), no)
+    return sum_of(parts)
+
+
+@exact
+def weighted_yes_no_cross_entropy(y: Array, p: Array, no: float, yes: float) -> float:
+    """Return ``-sum(yes y log(p + eps) + no (1 - y) log(1 - p + eps))`` over flat arrays."""
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _weighted_yes_no_block(y[some], p[some], no, yes))
+    return total + lost
+
+
+@exact
+def weighted_yes_no_cross_entropy_backward(
+    y: Array, p: Array, no: float, yes: float, n: int, out: Array
+) -> None:
+    """``out = (no (1 - y) / (1 - p) - yes y / p) / n`` over flat arrays; a quotient 0 / 0 is 0."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    a, b, scale = y.dtype.type(no), y.dtype.type(yes), one / y.dtype.type(n)
+    for i in range(y.size):
+        against = a * _quotient(one - y[i], one - p[i], zero)
+        out[i] = (against - b * _quotient(y[i], p[i], zero)) * scale
+
+
 @exact
 def l2(y: Array, y_hat: Array) -> float:
     """Return ``sum((y - y_hat)**2)`` over flat arrays."""
@@ -149,7 +213,7 @@ def l2(y: Array, y_hat: Array) -> float:
 
 
 @exact
-def l2_backward(y: Array, y_hat: Array, n: int, out: Array) -> None:
+def l2_backward(y: Array, y_hat: Array, n: float, out: Array) -> None:
     """``out = (y_hat - y) / n`` over flat arrays."""
     scale = y.dtype.type(1) / y.dtype.type(n)
     for i in range(y.size):

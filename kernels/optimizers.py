@@ -81,3 +81,58 @@ def adam(
     eps = gradient.dtype.type(eps)
     for i in range(gradient.size):
         out[i], m[i], v[i] = formulas.adam(gradient[i], m[i], v[i], step_size, b1, b2, eps, c1, c2)
+
+
+@exact
+def nadam(
+    gradient: Array,
+    m: Array,
+    v: Array,
+    gradient_size: float,
+    step_size: float,
+    beta_1: float,
+    beta_2: float,
+    eps: float,
+    out: Array,
+) -> None:
+    """Update Adam's moments in place; ``out = (gradient_size g + step_size m) / (sqrt(v) + eps)``.
+
+    The caller folds the corrections into the sizes and ``eps`` (T. Dozat, "Incorporating Nesterov
+    momentum into Adam", ICLR 2016 workshop, algorithm 2).
+    """
+    kind = gradient.dtype.type
+    sizes, zero = (kind(gradient_size), kind(step_size)), kind(0)
+    b1, b2, c1, c2 = kind(beta_1), kind(beta_2), kind(1.0 - beta_1), kind(1.0 - beta_2)
+    eps = kind(eps)
+    for i in range(gradient.size):
+        out[i], m[i], v[i] = formulas.nadam(
+            gradient[i], m[i], v[i], zero, sizes[0], sizes[1], b1, b2, eps, c1, c2, zero
+        )
+
+
+@exact
+def rmsprop(gradient: Array, v: Array, alpha: float, eps: float, out: Array) -> None:
+    """``v = alpha v + (1 - alpha) g**2`` in place; ``out = g / (sqrt(v) + eps)``.
+
+    Source: T. Tieleman, G. Hinton, "Lecture 6.5", Neural networks for machine learning, 2012.
+    """
+    kind = gradient.dtype.type
+    one, zero, a, rest, eps = kind(1), kind(0), kind(alpha), kind(1.0 - alpha), kind(eps)
+    for i in range(gradient.size):
+        out[i], v[i] = formulas.rmsprop(gradient[i], v[i], zero, one, a, rest, eps, zero)
+
+
+@exact
+def rmsprop_centered(
+    gradient: Array, v: Array, mean: Array, alpha: float, eps: float, out: Array
+) -> None:
+    """As :func:`rmsprop`, and ``mean = alpha mean + (1 - alpha) g``; ``out`` by ``v - mean**2``.
+
+    Source: A. Graves, "Generating sequences with recurrent neural networks", 2013, equation 38.
+    """
+    kind = gradient.dtype.type
+    one, zero, a, rest, eps = kind(1), kind(0), kind(alpha), kind(1.0 - alpha), kind(eps)
+    for i in range(gradient.size):
+        out[i], v[i], mean[i] = formulas.rmsprop_centered(
+            gradient[i], v[i], mean[i], zero, one, a, rest, eps, zero
+        )

@@ -30,7 +30,7 @@ def network(draw):
     from fastnn.losses import LOSSES
     from fastnn.optimizers import OPTIMIZERS
 
-    others = [name for name, kind in LAYERS.items() if kind.keeps_width]
+    others = [name for name, kind in LAYERS.items() if kind.keeps_width and name != "batchnorm2d"]
 
     loss = draw.choice((*LOSSES, "options"))
     last = draw.choice(("softmax", "sigmoid")) if loss != "l2" else draw.choice(sorted(ACTIVATIONS))
@@ -75,7 +75,8 @@ def run_network(
             chosen = fastnn.CrossEntropy(label_smoothing=0.1, class_weight=weights)
         layers = []
         for k, name, other in zip(widths[1:], activations, before, strict=True):
-            layers += [fastnn.initialize_layer(other)] if other else []
+            block = [fastnn.LayerNorm(), fastnn.BatchNorm1D()]  # of a residual layer
+            layers += [fastnn.initialize_layer(other, layers=block)] if other else []
             layers.append(fastnn.FullyConnected(k, name, l2=l2))
         return fastnn.NeuralNetwork(chosen, layers, optimizer, seed=0, dtype=dtype)
 

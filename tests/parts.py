@@ -20,6 +20,25 @@ N_IN, N_HIDDEN, N_OUT = 5, 5, 5  # of equal size, so that identity matrices fit
 # What surrounds a layer that does not take rows of 5: the shape of the network's input, and its layers
 # but the last.
 SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
+    "batchnorm2d": (
+        (2, 3, 2),
+        [{"name": "batchnorm2d"}, {"name": "flatten"}, {"name": "fully_connected", "n_out": N_HIDDEN}],
+    ),
+    "residual": (
+        (N_IN,),
+        [
+            {"name": "fully_connected", "n_out": N_HIDDEN, "activation": "relu"},
+            {
+                "name": "residual",
+                "layers": [
+                    {"name": "fully_connected", "n_out": 7, "activation": "sigmoid"},
+                    {"name": "batchnorm1d"},
+                    {"name": "dropout", "rate": 0.25},
+                    {"name": "fully_connected", "n_out": N_HIDDEN, "activation": "relu"},
+                ],
+            },
+        ],
+    ),
     "pool2d": (
         (5, 4, 3),
         [{"name": "pool2d", "kernel_shape": 3, "stride": 2, "pad": (1, 0)}, {"name": "flatten"}],
@@ -39,6 +58,14 @@ SURROUNDINGS: dict[str, tuple[tuple[int, ...], list[dict]]] = {
             {"name": "conv2d", "n_out": 3, "kernel_shape": (3, 2)},
             {"name": "conv2d", "n_out": 2, "kernel_shape": 3, "stride": 2, "pad": "valid"},
             {"name": "flatten"},
+        ],
+    ),
+    "elman": (
+        (3, 4),
+        [
+            {"name": "layer_norm"},
+            {"name": "elman", "n_out": 6, "return_sequences": True},
+            {"name": "elman", "n_out": 5},
         ],
     ),
 }

@@ -36,7 +36,7 @@ LEVELS = [
     ["summary", "callbacks"],
     ["training"],
     ["models", "many"],
-    ["_warmup", "convert", "sklearn", "_csv", "tables"],
+    ["_mlp", "_warmup", "convert", "sklearn", "_csv", "tables"],
     ["reference"],
     ["bench"],
     ["cli"],
@@ -45,7 +45,7 @@ LEVELS = [
 KERNELS = [
     ["compiling"],
     ["elementary", "emitted", "formulas", "rows", "random"],
-    ["activations", "softmax", "cross_entropy", "losses", "optimizers"],
+    ["activations", "softmax", "cross_entropy", "losses", "optimizers", "regression"],
     ["step"],
     ["parallel", "layers"],
     ["__init__"],

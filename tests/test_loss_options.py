@@ -172,3 +172,33 @@ def test_options_cannot_change_under_a_network_that_trains():
 def test_options_need_rows():
     with pytest.raises(ValueError, match=r"Y must be rows \(n, classes\), got shape \(3,\)"):
         fastnn.CrossEntropy(label_smoothing=0.1)(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("last", ["sigmoid", "softmax"], ids=["from logits", "from probabilities"])
+def test_the_weights_of_no_and_yes(last, dtype):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 4)).astype(dtype), (rng.uniform(size=(30, 3)) < 0.3).astype(dtype)
+    loss, plain = (
+        module.BinaryCrossEntropy("binary_cross_entropy", class_weight=[0.5, 3.0])
+        for module in (fastnn, fastnn.reference)
+    )
+    layers = [("tanh", 5), (last, 3)]
+    nets = [
+        fastnn.NeuralNetwork(loss, [fastnn.FullyConnected(k, a) for a, k in layers], kind(0.1), seed=0)
+        for kind in (fastnn.SGD, type("Own", (fastnn.SGD,), {}))
+    ]
+    rtol = 1e-4 if dtype == np.float32 else 1e-11
+    w = rng.uniform(size=30)
+    for net in nets:
+        P = net.predict(X)
+        assert net.evaluate(X, Y)[0] == pytest.approx(plain.forward(Y, P), rel=rtol)
+        assert net.train_step(X, Y) == pytest.approx(plain.forward(Y, P), rel=rtol)
+        net.fit(X, Y, 2, 8, sample_weight=w, shuffle=False, verbose=False)
+    np.testing.assert_allclose(*(net.flat_parameters for net in nets), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(loss.backward(Y, P), plain.backward(Y, P), rtol=rtol, atol=rtol)
+    assert repr(loss) == "BinaryCrossEntropy(class_weight=[0.5, 3.0])"
+
+
+def test_the_weights_of_no_and_yes_are_two():
+    with pytest.raises(ValueError, match="must be 2 numbers, got 3"):
+        fastnn.BinaryCrossEntropy(class_weight=[1, 2, 3])

@@ -8,7 +8,7 @@ from fastnn.schedulers import Constant, Exponential, Scheduler, initialize_sched
 
 
 def test_constant():
-    for scheduler in (Constant(0.3), initialize_scheduler("constant", 0.3, 0.5, 2, True)):
+    for scheduler in (Constant(0.3), initialize_scheduler("Constant", 0.3, 0.5, 2, True)):
         assert [scheduler(epoch) for epoch in (0, 1, 1000)] == [0.3] * 3
         assert scheduler.scheduled_lr(7) == 0.3
     assert Constant(0).scheduled_lr(3) == 0
@@ -57,7 +57,7 @@ def test_a_scheduler_of_ones_own():
         Scheduler()
 
 
-@pytest.mark.parametrize("name", ["cosine", "Constant", None, ["constant"]])
+@pytest.mark.parametrize("name", ["cosinus", "", None, ["constant"]])
 def test_an_unknown_scheduler(name):
     with pytest.raises(NotImplementedError, match="known: 'constant', 'exponential'"):
         initialize_scheduler(name, 0.1)

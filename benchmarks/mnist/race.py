@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 WIDTHS, BATCH, LR, MOMENTUM = (784, 256, 128, 10), 128, 0.1, 0.9
+LENET_LR = 0.05
 _MOST_EPOCHS = 30
 
 
@@ -16,6 +17,7 @@ def options():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path, help="of the four IDX files")
     parser.add_argument("--goal", type=float, default=0.0, help="test accuracy to stop at")
+    parser.add_argument("--epochs", type=int, default=1, help="as many at least")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -38,10 +40,12 @@ def _read(path, header):
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
-def run(goal, epoch, accuracy):
-    """Train by epochs, one at least, until the test accuracy is reached; say what it took."""
+def run(options, epoch, accuracy):
+    """Train by epochs until the test accuracy is reached; say what it took."""
     epochs, reached = 0, -1.0
-    while reached < goal and epochs < _MOST_EPOCHS:
+    while reached < options.goal and epochs < _MOST_EPOCHS:
         epoch()
-        epochs, reached = epochs + 1, float(accuracy())
+        epochs += 1
+        if epochs >= options.epochs:
+            reached = float(accuracy())
     print(json.dumps({"epochs": epochs, "accuracy": round(reached, 4)}))

@@ -18,7 +18,7 @@ net = fastnn.NeuralNetwork(
     dtype="float32",
 )
 race.run(
-    options.goal,
+    options,
     epoch=lambda: net.fit(X, labels, epochs=1, batch_size=race.BATCH, verbose=False),
     accuracy=lambda: 1 - net.evaluate(X_test, labels_test)[1],
 )

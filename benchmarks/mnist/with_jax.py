@@ -47,4 +47,4 @@ def epoch():
         state = step(state, X[rows], labels[rows])
 
 
-race.run(options.goal, epoch, accuracy=lambda: right(state[0], X_test, labels_test).item())
+race.run(options, epoch, accuracy=lambda: right(state[0], X_test, labels_test).item())

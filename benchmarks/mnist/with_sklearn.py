@@ -17,7 +17,7 @@ net = MLPClassifier(
     random_state=options.seed,
 )
 race.run(
-    options.goal,
+    options,
     epoch=lambda: net.partial_fit(X, labels, classes=np.arange(race.WIDTHS[-1])),
     accuracy=lambda: net.score(X_test, labels_test),
 )

@@ -26,4 +26,4 @@ def accuracy():
     return (net(X_test).argmax(1) == labels_test).float().mean().item()
 
 
-race.run(options.goal, epoch, accuracy)
+race.run(options, epoch, accuracy)

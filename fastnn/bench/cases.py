@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from fastnn._typing import Array
+from fastnn.bench.layers import LAYERS, STACK_INFERENCES, STACK_STEPS
 from fastnn.bench.networks import EPOCHS, INFERENCES, STEPS
 from fastnn.reference.formulas import FORMULAS, ORACLES
 
@@ -188,7 +189,7 @@ def _ordinary() -> list[Case]:
         for dtype in _DTYPES
         for n, k in sizes[kernel]
     ]
-    return [*kernels, *STEPS, *EPOCHS, *INFERENCES]
+    return [*kernels, *STEPS, *EPOCHS, *INFERENCES, *LAYERS, *STACK_STEPS, *STACK_INFERENCES]
 
 
 def _slow() -> list[Case]:

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.bench import timing
 from fastnn.bench.cases import Case
+from fastnn.bench.layers import Stacked
 from fastnn.bench.networks import Dense
 
 Call: TypeAlias = Callable[[], Any]
@@ -73,7 +74,7 @@ class Contestant(ABC):
         for _ in range(case.calls):
             result = call()
         wrong = timing.verify(case, self.arrays(result))
-        if isinstance(case, Dense):
+        if isinstance(case, Dense | Stacked):
             time.sleep(_REST)
         return wrong
 

@@ -11,7 +11,8 @@ import fastnn
 from fastnn._typing import Array
 from fastnn.bench.cases import ACTIVATIONS, Case, KernelCase
 from fastnn.bench.contestants import Call
-from fastnn.bench.methods import ByMethods, activation, bind, method, network
+from fastnn.bench.layers import Stacked
+from fastnn.bench.methods import ByMethods, activation, bind, method, network, stacked
 from fastnn.bench.networks import Dense
 from fastnn.kernels import activations, softmax
 from fastnn.kernels.parallel import by_rows, elementwise
@@ -27,6 +28,8 @@ class Fast(ByMethods):
     def call(self, case: Case) -> Call | None:
         if isinstance(case, Dense):
             return network(case, fastnn)
+        if isinstance(case, Stacked):
+            return stacked(case, fastnn)
         assert isinstance(case, KernelCase)
         if case.kernel.startswith("softmax_cross_entropy"):
             return bind(_functional("softmax_cross_entropy"), case)

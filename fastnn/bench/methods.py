@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from fastnn import reference
 from fastnn._typing import Array
 from fastnn.activations import ACTIVATIONS
+from fastnn.bench import layers, networks
+from fastnn.bench.blocks import Elman
 from fastnn.bench.cases import KernelCase
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.networks import Dense, Epochs, Inference, parameters_of
+from fastnn.bench.layers import LayerCase, Stack, Stacked, StackInference
+from fastnn.bench.networks import Dense, Epochs, Inference
 
 
 def activation(module: ModuleType, kernel: str) -> Any | None:
@@ -32,14 +36,51 @@ def bind(function: Callable[..., Any] | None, case: KernelCase) -> Call | None:
     return None if function is None else functools.partial(function, *case.inputs())
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training step returns beside the loss: a network, and how to read its parameters."""
+
+    network: Any
+    parameters: Callable[[Any], list[Array]]
+
+
 class ByMethods(Contestant):
-    """The reference or fastnn: a training step returns the network beside the loss."""
+    """The reference or fastnn."""
 
     def arrays(self, result: Any) -> tuple[Array, ...]:
-        if isinstance(result, tuple) and hasattr(result[1], "layers"):
+        if isinstance(result, tuple) and isinstance(result[1], Trained):
             loss, trained = result
-            result = loss, parameters_of(trained)
+            result = loss, trained.parameters(trained.network)
         return super().arrays(result)
+
+
+def stacked(case: Stacked, module: ModuleType) -> Call:
+    """Return a call of a layer's ``forward`` and ``backward``, or of a network's methods."""
+    X = case.batch()
+    if isinstance(case, LayerCase):
+        return _forward_backward(case, X, module)
+    assert isinstance(case, Stack)
+    made = case.network(module)
+    if isinstance(case, StackInference):
+        return functools.partial(made.forward if module is reference else made.predict, X)
+    Y, trained = case.one_hot(), Trained(made, layers.parameters_of)
+    return lambda: (made.train_step(X, Y), trained)
+
+
+def _forward_backward(case: LayerCase, X: Array, module: ModuleType) -> Call:
+    layer, dY = case.made(module), case.gradient()
+    backward = layer.backward
+    if case.first:  # the reference's has no other
+        backward = getattr(layer, "backward_parameters", backward)
+    adds = isinstance(case.layer, Elman)  # to gradients, which begin as zeros
+
+    def call() -> Any:
+        if adds:
+            layer.clear_gradients()
+        Y = layer.forward(X)
+        return case.results(layer, Y, backward(dY))
+
+    return call
 
 
 def network(case: Dense, module: ModuleType) -> Call | None:
@@ -53,7 +94,8 @@ def network(case: Dense, module: ModuleType) -> Call | None:
     X, Y = case.batch()[0], case.one_hot()
     if isinstance(case, Inference):
         return functools.partial(made.forward if module is reference else made.predict, X)
-    return lambda: (made.train_step(X, Y), made)
+    trained = Trained(made, networks.parameters_of)
+    return lambda: (made.train_step(X, Y), trained)
 
 
 def _epochs(case: Epochs, module: ModuleType) -> Call:

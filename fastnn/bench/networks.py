@@ -16,6 +16,7 @@ from fastnn._typing import Array
 
 LR, ADAM_LR = 0.01, 0.001
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-7  # Adam's
+STEP_EPS = 1e-3  # where parameters are compared: with less, a small gradient's rounding is a large step
 _TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 
 
@@ -107,17 +108,21 @@ class Training(Dense):
 
     momentum: float = 0.0
     error: str = "cross_entropy"  # the loss
+    optimizer: str = "SGD"
 
     reads: ClassVar[int] = 1
 
     @property
     def key(self) -> str:
         loss = f" {self.error}" if self.error != "cross_entropy" else ""
-        return super().key + (f" momentum {self.momentum}" if self.momentum else "") + loss
+        rule = f" {self.optimizer}" if self.optimizer != "SGD" else ""
+        return super().key + (f" momentum {self.momentum}" if self.momentum else "") + loss + rule
 
     @property
     def rule(self) -> dict[str, Any]:
-        return super().rule | {"momentum": self.momentum}
+        if self.optimizer == "SGD":
+            return super().rule | {"momentum": self.momentum}
+        return {"name": self.optimizer, "lr": ADAM_LR}
 
     @property
     def loss(self) -> str:
@@ -139,6 +144,11 @@ class TrainingStep(Training):
 
     kernel: ClassVar[str] = "training_step"
     calls: ClassVar[int] = 3
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        rule = super().rule
+        return rule if self.optimizer == "SGD" else rule | {"eps": STEP_EPS}
 
     @property
     def bytes(self) -> int:
@@ -167,23 +177,17 @@ class Epochs(Training):
 
     rows: int = 0
     at_once: int = 1  # type: ignore[misc]
-    optimizer: str = "SGD"
 
     kernel: ClassVar[str] = "epoch"
     calls: ClassVar[int] = 1
 
     @property
     def key(self) -> str:
-        rule = f" {self.optimizer}" if self.optimizer != "SGD" else ""
-        return super().key.replace("batch", f"{self.rows} rows, batch", 1) + rule
+        return super().key.replace("batch", f"{self.rows} rows, batch", 1)
 
     @property
     def tolerance(self) -> float:
         return 0.1
-
-    @property
-    def rule(self) -> dict[str, Any]:
-        return super().rule if self.optimizer == "SGD" else {"name": self.optimizer, "lr": ADAM_LR}
 
     @property
     def batches(self) -> int:
@@ -259,6 +263,14 @@ STEPS = [
     TrainingStep(32, (64, 128, 64, 10), "float64"),
     TrainingStep(128, (64, 128, 64, 10), "float64"),
     TrainingStep(32, (784, 256, 128, 10), momentum=0.9),
+    *(
+        TrainingStep(32, (784, 256, 128, 10), optimizer=o)
+        for o in ("Adam", "AdamW", "Nadam", "RMSProp")
+    ),
+    *(
+        TrainingStep(128, (64, 128, 64, 10), error=e)
+        for e in ("mse", "mae", "huber", "poisson", "quantile")
+    ),
     TrainingStep(200, (24, 8, 2), "float64", "tanh", error="l2"),
 ]
 EPOCHS = [

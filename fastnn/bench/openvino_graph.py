@@ -1,12 +1,16 @@
 """OpenVINO: a network as ``fastnn.export_onnx`` writes it, compiled for one batch's latency."""
 
+from typing import Any
+
 import numpy as np
 import openvino
 
 import fastnn
 from fastnn._typing import Array
+from fastnn.bench import onnx_layers
 from fastnn.bench.cases import Case
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.layers import StackInference
 from fastnn.bench.networks import Inference
 from fastnn.convert.onnx_export import model_of
 
@@ -15,11 +19,21 @@ class OpenVINO(Contestant):
     """Knows the batch's size; inputs and outputs lie in memory of the caller; float32 only."""
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, Inference) or case.dtype != "float32":
+        if case.dtype != "float32":
             return None
+        if isinstance(case, StackInference):
+            return self._compiled(
+                onnx_layers.model_of(case), onnx_layers.images(case), (case.n, case.classes)
+            )
+        if not isinstance(case, Inference):
+            return None
+        model = model_of(case.network(fastnn))
+        return self._compiled(model, case.batch()[0], (case.n, case.widths[-1]))
+
+    def _compiled(self, network: Any, X: Array, shape: tuple[int, int]) -> Call:
         core = openvino.Core()
-        model = core.read_model(model_of(case.network(fastnn)).SerializeToString())
-        model.reshape([case.n, case.widths[0]])
+        model = core.read_model(network.SerializeToString())
+        model.reshape(list(X.shape))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -27,7 +41,7 @@ class OpenVINO(Contestant):
             "INFERENCE_PRECISION_HINT": "f32",
         }
         request = core.compile_model(model, "CPU", settings).create_infer_request()
-        X, scores = case.batch()[0], np.zeros((case.n, case.widths[-1]), case.dtype)
+        scores = np.zeros(shape, X.dtype)
         ours = [openvino.Tensor(array, shared_memory=True) for array in (X, scores)]
         request.set_input_tensor(ours[0])
         request.set_output_tensor(ours[1])

@@ -18,7 +18,9 @@ class SklearnMLP(Contestant):
         set_config(assume_finite=True, skip_parameter_validation=True)
 
     def call(self, case: Case) -> Call | None:
-        if not isinstance(case, TrainingStep) or case.loss != "cross_entropy":
+        if not isinstance(case, TrainingStep):
+            return None
+        if case.loss != "cross_entropy" or case.optimizer != "SGD":
             return None
         network = MLPClassifier(
             case.widths[1:-1], case.hidden, solver="sgd", alpha=0, batch_size=case.n,

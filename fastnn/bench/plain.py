@@ -11,7 +11,8 @@ from fastnn._typing import Array
 from fastnn.bench import dense
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
-from fastnn.bench.methods import ByMethods, bind, method, network
+from fastnn.bench.layers import Stacked
+from fastnn.bench.methods import ByMethods, bind, method, network, stacked
 from fastnn.bench.networks import Dense
 
 _LOOPS = ("softmax_backward", "log_softmax_backward", "softmax_cross_entropy")
@@ -26,6 +27,8 @@ class Naive(ByMethods):
     def call(self, case: Case) -> Call | None:
         if isinstance(case, Dense):
             return network(case, reference)
+        if isinstance(case, Stacked):
+            return stacked(case, reference)
         assert isinstance(case, KernelCase)
         if case.kernel in _LOOPS and case.n * case.k**2 > _LOOP_LIMIT:
             return None

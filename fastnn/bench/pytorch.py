@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from fastnn.bench import torch_networks
+from fastnn.bench import torch_layers, torch_networks
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.layers import Stacked
 from fastnn.bench.networks import Dense
 
 _aten: Any = torch.ops.aten
@@ -26,6 +27,8 @@ class Torch(Contestant):
     def call(self, case: Case) -> Call | None:
         if isinstance(case, Dense):
             return torch_networks.eager(case)
+        if isinstance(case, Stacked):
+            return torch_layers.eager(case)
         assert isinstance(case, KernelCase)
         if case.kernel not in _NEW:
             return None
@@ -42,6 +45,8 @@ class Compiled(Torch):
         torch._dynamo.reset()
         if isinstance(case, Dense):
             return torch_networks.compiled(case)
+        if isinstance(case, Stacked):
+            return torch_layers.compiled(case)
         assert isinstance(case, KernelCase)
         if case.kernel not in _NEW or case.n * case.k < _WORTH_COMPILING:
             return None

@@ -49,7 +49,7 @@ class Result:
 class Record:
     """A run: where, when and of what; who took part, by version or as absent; bounds; results.
 
-    ``isa``: the instruction set that contestants were held to, or "".
+    ``isa``: the instruction set that contestants were held to, or ""; ``notes``: what else was found.
     """
 
     machine: dict[str, Any]
@@ -59,6 +59,7 @@ class Record:
     bounds: list[Bounds] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     isa: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def bounds_for(self, threads: int) -> Bounds | None:
         """Return the bounds measured with so many threads."""

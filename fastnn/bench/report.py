@@ -67,6 +67,7 @@ def notes(run: Record) -> list[str]:
         for case in timed
         if case in PUBLISHED
     ]
+    lines += run.notes
     warning = busy(run.machine.get("load"))
     return lines + ([f"warning: {warning}"] if warning else [])
 

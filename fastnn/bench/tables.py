@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from fastnn.bench.cases import by_key
 from fastnn.bench.contestants import PEERS, TABLE
 from fastnn.bench.record import BOUND, Record, Result
 
@@ -22,12 +23,18 @@ class Kind(NamedTuple):
 KERNELS = Kind(
     "Kernels, microseconds", 1, ("baseline / fastnn", "best peer / fastnn", "share of bound")
 )
+_OF_LAYERS = ("best peer / fastnn", "GFLOP/s", "share of bound")
 KINDS = {
     "training_step": Kind(
         "Training step, microseconds", 1, ("best peer / fastnn", "fastnn / BLAS", "share of bound")
     ),
     "epoch": Kind("Epoch, microseconds", 1, ("best peer / fastnn", "share of bound")),
     "inference": Kind("Inference, microseconds", 1, ("best peer / fastnn", "share of bound")),
+    "layer": Kind("Layers, forward and backward, microseconds", 1, _OF_LAYERS),
+    "stack_step": Kind(
+        "Training step of convolutional and recurrent networks, microseconds", 1, _OF_LAYERS
+    ),
+    "stack_inference": Kind("Inference of convolutional networks, microseconds", 1, _OF_LAYERS),
     "whole_run": Kind("Whole runs, seconds", 1e6, ("best peer / fastnn",)),
     "startup": Kind("Start-up, seconds", 1e6, ("best peer / fastnn", "fastnn / numba")),
 }
@@ -94,12 +101,20 @@ def _cell(ratio: str, result: Result) -> Text:
     if ratio == "share of bound":
         share = _ratio(result, BOUND, "fastnn")
         return Text("-" if share is None else f"{share:.0%} {result.bound_by}")
+    if ratio == "GFLOP/s":
+        return Text(_rate(result))
     value = RATIOS[ratio](result)
     if value is None:
         return Text("-")
     if ratio != "best peer / fastnn":
         return Text(_number(value))
     return Text(f"{value:.2f} {best_peer(result)}", style="green" if value >= 1 else "red")
+
+
+def _rate(result: Result) -> str:
+    """Return fastnn's operations a second, of those that a case counts."""
+    us, case = result.median("fastnn"), by_key().get(result.case)
+    return "-" if us is None or case is None else _number(case.flops / us / 1e3)
 
 
 def best_peer(result: Result) -> str | None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from fastnn.bench import torch_networks
+from fastnn.bench import torch_layers, torch_networks
 from fastnn.bench.cases import Case
 from fastnn.bench.contestants import Call
+from fastnn.bench.layers import StackInference
 from fastnn.bench.networks import Inference
 from fastnn.bench.pytorch import Torch
 
@@ -29,6 +30,8 @@ class Frozen(Torch):
     """``torch.jit``: traced, weights frozen into the graph, and optimised for inference."""
 
     def call(self, case: Case) -> Call | None:
+        if isinstance(case, StackInference):
+            return torch_layers.frozen(case)
         if not isinstance(case, Inference):
             return None
         X = torch.from_numpy(case.batch()[0])

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from fastnn.bench.contestants import Call
-from fastnn.bench.networks import LR, Dense, Epochs, TrainingStep
+from fastnn.bench.networks import ADAM_LR, LR, STEP_EPS, Dense, Epochs, TrainingStep
 
 
 def eager(case: Dense) -> Call | None:
@@ -29,7 +29,7 @@ def compiled(case: Dense) -> Call | None:
     if isinstance(case, Epochs):
         return None
     if isinstance(case, TrainingStep):
-        return _compiled_step(case)
+        return _compiled_step(case) if case.optimizer == "SGD" else None
     return _inference(case, torch.compile(forward, fullgraph=True, dynamic=False))
 
 
@@ -51,14 +51,29 @@ def _inference(case: Dense, forward: Callable[..., Any]) -> Call:
 _HIDDEN = {"relu": torch.relu, "tanh": torch.tanh}
 
 
+_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "cross_entropy": F.cross_entropy,
+    "l2": lambda scores, Y: F.mse_loss(scores, Y, reduction="sum") * (0.5 / len(Y)),
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+    "poisson": F.poisson_nll_loss,
+    "quantile": lambda scores, Y: 0.5 * F.l1_loss(scores, Y),  # of the median
+}
+_RULES = {
+    "Adam": torch.optim.Adam,
+    "AdamW": torch.optim.AdamW,
+    "Nadam": torch.optim.NAdam,
+    "RMSProp": torch.optim.RMSprop,
+}
+
+
 def _loss(case: TrainingStep, parameters: list[Any], X: Any, labels: Any) -> Any:
     A = X
     for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         A = _HIDDEN[case.hidden](F.linear(A, W, b))
     scores = F.linear(A, parameters[-2], parameters[-1])
-    if case.loss == "l2":
-        return F.mse_loss(scores, labels, reduction="sum") * (0.5 / case.n)
-    return F.cross_entropy(scores, labels)
+    return _LOSSES[case.loss](scores, labels)
 
 
 def _update(parameters: list[Any], velocities: list[Any], gradients: Any, momentum: float) -> None:
@@ -72,7 +87,7 @@ def _update(parameters: list[Any], velocities: list[Any], gradients: Any, moment
 def _state(case: TrainingStep) -> tuple[Any, ...]:
     """Return batch, labels, parameters as in ``torch.nn.Linear``, W ``(k, d)``, and zeros like them."""
     X, labels = map(torch.from_numpy, case.batch())
-    if case.loss == "l2":
+    if case.loss != "cross_entropy":
         labels = torch.from_numpy(case.one_hot())
     parameters = [torch.from_numpy(array.T.copy()) for array in case.parameters()]
     return X, labels, parameters, [torch.zeros_like(p) for p in parameters]
@@ -83,12 +98,30 @@ def _eager_step(case: TrainingStep) -> Call:
     as_cases_have_them = [p.T if p.ndim == 2 else p for p in parameters]
     for p in parameters:
         p.requires_grad_()
+    if case.optimizer != "SGD":
+        return _step_by_rule(case, parameters, X, labels, as_cases_have_them)
 
     def call() -> Any:
         with torch.enable_grad():
             loss = _loss(case, parameters, X, labels)
         _update(parameters, velocities, torch.autograd.grad(loss, parameters), case.momentum)
         return loss.detach(), as_cases_have_them
+
+    return call
+
+
+def _step_by_rule(case: TrainingStep, parameters: Any, X: Any, labels: Any, shown: Any) -> Call:
+    """Return a step with one of PyTorch's optimisers, fused where it has that, else ``foreach``."""
+    fused = {"fused": True} if case.optimizer in ("Adam", "AdamW") else {"foreach": True}
+    rule: Any = _RULES[case.optimizer](parameters, lr=ADAM_LR, eps=STEP_EPS, **fused)
+
+    def call() -> Any:
+        with torch.enable_grad():
+            loss = _loss(case, parameters, X, labels)
+            loss.backward()
+        rule.step()
+        rule.zero_grad()
+        return loss.detach(), shown
 
     return call
 

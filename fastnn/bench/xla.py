@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fastnn.bench import xla_layers
 from fastnn.bench.cases import Case, KernelCase
 from fastnn.bench.contestants import Call, Contestant
+from fastnn.bench.layers import Stacked
 from fastnn.bench.networks import (
     ADAM_LR,
     BETA_1,
@@ -35,8 +37,10 @@ class Jax(Contestant):
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
     def call(self, case: Case) -> Call | None:
+        if isinstance(case, Stacked):
+            return xla_layers.call(case)
         if isinstance(case, TrainingStep):
-            return _training_step(case)
+            return _training_step(case) if case.optimizer in ("SGD", *_DECAYS) else None
         if isinstance(case, Epochs):
             return _epochs(case)
         if isinstance(case, Inference):
@@ -83,24 +87,43 @@ def _inference(case: Inference) -> Call:
     return lambda: jax.block_until_ready(jitted(X))
 
 
+_DECAYS = {"Adam": 0.0, "AdamW": 0.01}
+
+
+def _huber(d: Any) -> Any:
+    return jnp.where(jnp.abs(d) <= 1, 0.5 * d * d, jnp.abs(d) - 0.5)
+
+
+_LOSSES = {
+    "l2": lambda scores, Y: 0.5 * jnp.sum((scores - Y) ** 2) / len(Y),
+    "mse": lambda scores, Y: jnp.mean((scores - Y) ** 2),
+    "mae": lambda scores, Y: jnp.mean(jnp.abs(scores - Y)),
+    "huber": lambda scores, Y: jnp.mean(_huber(scores - Y)),
+    "poisson": lambda scores, Y: jnp.mean(jnp.exp(scores) - Y * scores),
+    "quantile": lambda scores, Y: jnp.mean(0.5 * jnp.abs(scores - Y)),  # of the median
+}
+
+
 def _loss(case: Training, parameters: Any, X: Any, Y: Any) -> Any:
     scores = _scores(case, parameters, X)
-    if case.error == "l2":
-        return 0.5 * jnp.sum((scores - Y) ** 2) / len(X)
+    if case.error in _LOSSES:
+        return _LOSSES[case.error](scores, Y)
     return -jnp.sum(Y * jax.nn.log_softmax(scores)) / len(X)
 
 
 def _step(case: Training, parameters: Any, state: Any, X: Any, Y: Any) -> Any:
     """Return the loss, new parameters, and what the optimiser keeps: velocities, moments, nothing."""
     value, gradients = jax.value_and_grad(functools.partial(_loss, case))(parameters, X, Y)
-    if case.rule["name"] == "Adam":
+    if case.optimizer in _DECAYS:
         count, first, second = state
         count = count + 1
         first = [BETA_1 * m + (1 - BETA_1) * g for m, g in zip(first, gradients, strict=True)]
         second = [BETA_2 * v + (1 - BETA_2) * g * g for v, g in zip(second, gradients, strict=True)]
-        size = ADAM_LR * jnp.sqrt(1 - BETA_2**count) / (1 - BETA_1**count)
+        correction = jnp.sqrt(1 - BETA_2**count)
+        size, eps = ADAM_LR * correction / (1 - BETA_1**count), case.rule.get("eps", EPS) * correction
         moments = zip(parameters, first, second, strict=True)
-        new = [p - size * m / (jnp.sqrt(v) + EPS) for p, m, v in moments]
+        kept = 1 - ADAM_LR * _DECAYS[case.optimizer]
+        new = [kept * p - size * m / (jnp.sqrt(v) + eps) for p, m, v in moments]
         return value, new, (count, first, second)
     if case.momentum:
         state = [case.momentum * v + g for v, g in zip(state, gradients, strict=True)]
@@ -115,7 +138,7 @@ def _begin(case: Training) -> list[Any]:
     def zeros() -> list[Any]:
         return [*map(jnp.zeros_like, parameters)]
 
-    if case.rule["name"] == "Adam":
+    if case.optimizer in _DECAYS:
         return [parameters, (jnp.asarray(0, case.dtype), zeros(), zeros())]
     return [parameters, zeros() if case.momentum else []]
 

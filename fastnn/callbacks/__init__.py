@@ -8,7 +8,7 @@ step left it. Ctrl-C waits for the hooks that are being called.
 from fastnn.callbacks.base import Callback, as_callbacks
 from fastnn.callbacks.reports import CSVLog, JSONLog, LearningRateLog, LiveCurve, ProgressBar
 from fastnn.callbacks.run import Run
-from fastnn.callbacks.watching import EarlyStopping, ModelCheckpoint
+from fastnn.callbacks.watching import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 __all__ = [
     "CSVLog",
@@ -19,6 +19,7 @@ __all__ = [
     "LiveCurve",
     "ModelCheckpoint",
     "ProgressBar",
+    "ReduceLROnPlateau",
     "Run",
     "as_callbacks",
 ]

@@ -9,6 +9,7 @@ from fastnn import _own
 from fastnn.datasets import Dataset
 from fastnn.evaluation import describe
 from fastnn.logs import History
+from fastnn.schedulers import rate_at
 from fastnn.stack import LayerStack
 
 
@@ -54,10 +55,14 @@ class Run:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the epoch under way; NaN for an optimiser that has none."""
+        """The learning rate of the epoch under way, or of the next update if it differs within one.
+
+        NaN for an optimiser that has none.
+        """
         scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
         if callable(scheduler):
-            return float(scheduler(self.epoch))
+            updates = getattr(self.net.optimizer, "updates", 0)
+            return float(rate_at(scheduler, self.epoch, updates))
         return float(getattr(self.net.optimizer, "lr", math.nan))
 
     @property

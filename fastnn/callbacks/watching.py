@@ -10,29 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._typing import Array
-from fastnn._validation import choose, require_count, require_number
+from fastnn._validation import canonical, require_count, require_number
 from fastnn._writing import require_writable
 from fastnn.callbacks.base import Callback
 from fastnn.callbacks.run import Run
 from fastnn.logs import History
 from fastnn.saving.tensors import require_safetensors
+from fastnn.schedulers import Plateau
 from fastnn.stack import LayerStack
+
+
+def require_validation(callback: Callback, monitor: Any, run: Run) -> None:
+    """Raise ``ValueError`` if a callback follows figures of validation, and there is none."""
+    validated = getattr(run.dataset, "validate", None) is not None
+    if str(monitor).startswith("validation_") and not validated:
+        raise ValueError(f"{callback!r} needs validation data, fit(..., validation_data=(X, y))")
 
 
 class _Watching(Callback):
     """Follows one figure, the smaller the better."""
 
     def __init__(self, monitor: str | Callable[[LayerStack], float], min_delta: float) -> None:
-        if not callable(monitor):
-            choose("figure to monitor", monitor, vars(History()))
-        self.monitor = monitor
+        known = vars(History())
+        self.monitor = monitor if callable(monitor) else canonical("figure to monitor", monitor, known)
         self.min_delta = require_number("min_delta", min_delta, low=0)
         self.best, self.best_epoch = math.inf, -1
 
     def on_train_begin(self, run: Run) -> None:
-        validated = getattr(run.dataset, "validate", None) is not None
-        if str(self.monitor).startswith("validation_") and not validated:
-            raise ValueError(f"{self!r} needs validation data, fit(..., validation_data=(X, y))")
+        require_validation(self, self.monitor, run)
         self.best, self.best_epoch = math.inf, -1
 
     def _improved(self, run: Run) -> bool:
@@ -172,3 +177,104 @@ class ModelCheckpoint(_Watching):
 
     def _file(self, epoch: int, figures: dict[str, float]) -> str:
         return fspath(self.path).format(epoch=epoch, **figures)
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiplies the learning rate by a factor when a figure has stopped falling.
+
+    A figure is better than the best if it is below ``best (1 - threshold)``. After more than
+    ``patience`` epochs in a row without a better one ``net.optimizer.lr`` is reduced; then ``cooldown``
+    epochs pass before such epochs count again. A schedule's rates are all multiplied. The counts are
+    those of ``torch.optim.lr_scheduler.ReduceLROnPlateau``. They follow from the history, so that a run
+    resumed from a checkpoint goes on as if it had not been broken off.
+
+    Parameters
+    ----------
+    monitor : str
+        ``"loss"``, ``"error"``, ``"validation_loss"`` or ``"validation_error"``. NaN and infinity are
+        never better.
+    factor : float
+        Between 0 and 1.
+    patience : int
+    threshold : float
+    cooldown : int
+    lr_min : float
+        The rate is not reduced below this.
+
+    Attributes
+    ----------
+    reduced : list of int
+        The epochs, counted from 0, at whose end the rate was reduced.
+
+    Raises
+    ------
+    AttributeError
+        If the optimiser has no ``lr`` to set, as with a schedule that is a plain function; before the
+        first epoch.
+
+    Example
+    -------
+    >>> slower = fastnn.ReduceLROnPlateau("validation_loss", factor=0.5, patience=5)
+    >>> net.fit(X, y, 100, validation_split=0.1, callbacks=[slower])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        lr_min: float = 0.0,
+    ) -> None:
+        self.monitor = canonical("figure to monitor", monitor, vars(History()))
+        self.lr_min = require_number("lr_min", lr_min, low=0)
+        self._plateau = Plateau(factor, patience, threshold, cooldown)
+        self.reduced: list[int] = []
+
+    @property
+    def factor(self) -> float:
+        """What the rate is multiplied by."""
+        return self._plateau.factor
+
+    @property
+    def patience(self) -> int:
+        """How many epochs in a row may pass without a better figure."""
+        return self._plateau.patience
+
+    @property
+    def threshold(self) -> float:
+        """By what share a better figure is below the best."""
+        return self._plateau.threshold
+
+    @property
+    def cooldown(self) -> int:
+        """How many epochs after a reduction do not count."""
+        return self._plateau.cooldown
+
+    def on_train_begin(self, run: Run) -> None:
+        require_validation(self, self.monitor, run)
+        optimizer: Any = run.net.optimizer
+        optimizer.lr = optimizer.lr  # an AttributeError if there is none to set
+        self._follow(0, run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self._seen != run.epoch:  # the run was resumed, at an epoch of its own
+            self._follow(run.epoch, run)
+        if self._has_come(run.figures[self.monitor]):
+            optimizer: Any = run.net.optimizer
+            optimizer.lr = max(optimizer.lr * self.factor, min(optimizer.lr, self.lr_min))
+
+    def _follow(self, epochs: int, run: Run) -> None:
+        """Take the figures of the first epochs, at whose ends the rate was reduced already."""
+        self._plateau.start()
+        self._seen, self.reduced = 0, []
+        for figure in getattr(run.history, self.monitor)[:epochs]:
+            self._has_come(figure)
+
+    def _has_come(self, figure: float) -> bool:
+        come = self._plateau.has_come(figure)
+        if come:
+            self.reduced.append(self._seen)
+        self._seen += 1
+        return come

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from fastnn._version import __version__
+from fastnn.cli.networks import ModelName
 from fastnn.cli.usage import UsageError, require_outputs, require_picture
 from fastnn.saving.tensors import require_safetensors
 
@@ -105,7 +106,7 @@ def train(
     data: Annotated[
         str,
         typer.Argument(
-            help="digits, mnist, FILE.csv (also .tsv, .txt, .gz) or FILE.npz (arrays X, y)."
+            help="digits, mnist, sinewave, FILE.csv (also .tsv, .txt, .gz) or FILE.npz (arrays X, y)."
         ),
     ] = "digits",
     target: Annotated[
@@ -120,8 +121,18 @@ def train(
         bool | None, typer.Option("--header/--no-header", help="Whether a CSV file has a header.")
     ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of a CSV file.")] = "utf-8",
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,64",
-    activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
+    model: Annotated[
+        ModelName,
+        typer.Option(
+            case_sensitive=False, help="Dense layers; LeNet-5, for mnist; recurrent, for sinewave."
+        ),
+    ] = ModelName.MLP,
+    hidden: Annotated[
+        str, typer.Option(help="Widths of the hidden layers; elman: 32 by default.")
+    ] = "128,64",
+    activation: Annotated[
+        str, typer.Option(help="Activation of the hidden layers; elman: tanh by default.")
+    ] = "relu",
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     optimizer: Annotated[OptimizerName, typer.Option(case_sensitive=False)] = OptimizerName.SGD,
@@ -153,7 +164,7 @@ def train(
     download: Annotated[bool, typer.Option("--download", help="Download MNIST.")] = False,
 ) -> None:
     """Train a network and show how well and how fast it learned."""
-    from fastnn.cli import problem
+    from fastnn.cli import networks, problem
     from fastnn.cli import train as command
 
     sources = {name: context.get_parameter_source(name) for name in context.params}
@@ -172,8 +183,7 @@ def train(
         )
         source.check(given)
         widths = _parse_hidden(hidden)
-        if "activation" in given and not widths:
-            raise UsageError("--activation does nothing without hidden layers")
+        networks.require(model, source.kind, given, widths)
         if "momentum" in given and optimizer is OptimizerName.ADAM:
             raise UsageError("--momentum does nothing with Adam: it is for SGD")
         if compare_naive and patience is not None:
@@ -184,7 +194,7 @@ def train(
         if save is not None:
             require_safetensors()
         run = command.Run(
-            layers=[*({"n_out": width, "activation": function} for width in widths)],
+            layers=networks.layers(model, widths, function, given),
             optimizer={
                 "name": optimizer.value,
                 "lr": lr if lr is not None else {"SGD": 0.02, "Adam": 0.001}[optimizer.value],
@@ -197,6 +207,8 @@ def train(
             patience=patience,
         )
         found = problem.load(source, batch_size, seed, dtype.value)
+        if model is ModelName.LENET:
+            problem.as_images(found)
         outputs = command.Outputs(plot, history, save)
         command.train(run, found, console, errors, outputs, compare_naive)
 

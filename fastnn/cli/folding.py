@@ -37,7 +37,7 @@ def folded(net: NeuralNetwork, blank: NeuralNetwork, problem: Problem) -> Neural
         last = parameters[-1]
         last["W"] = last["W"] * problem.std
         last["b"] = last["b"] * problem.std + problem.mean
-    blank.forward(np.zeros((1, len(parameters[0]["W"]))))  # makes its parameters
+    blank.forward(np.zeros((1, *data.train.data_.shape[1:])))  # makes its parameters
     for layer, arrays in zip(blank.layers, parameters, strict=True):
         for name, array in arrays.items():
             layer.parameters[name][...] = array

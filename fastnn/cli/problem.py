@@ -15,7 +15,8 @@ from fastnn.cli.usage import UsageError
 from fastnn.datasets import Data, Dataset, files, load_digits, load_mnist
 from fastnn.datasets.dataset import mean_and_std
 
-_BUILT_IN = ("digits", "mnist")
+_BUILT_IN = ("digits", "mnist", "sinewave")
+_SERIES, _STEPS = 2000, 20  # series of a sine wave, and their lengths
 _CSV = re.compile(r".+\.(csv|tsv|tab|txt)(\.(gz|bz2|xz))?", re.IGNORECASE)
 # Which options belong to which kinds of data.
 _OPTIONS = {
@@ -45,7 +46,7 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """``digits``, ``mnist``, ``npz`` or ``csv``."""
+        """``digits``, ``mnist``, ``sinewave``, ``npz`` or ``csv``."""
         if self.data.lower() in _BUILT_IN:
             return self.data.lower()
         if self.data.lower().endswith(".npz"):
@@ -54,7 +55,9 @@ class Source:
             return "csv"
         if Path(self.data).is_dir():
             raise UsageError(f"{self.data} is a folder, not a file")
-        raise UsageError(f"{self.data!r} is neither digits nor mnist, nor a .npz or .csv file")
+        raise UsageError(
+            f"{self.data!r} is neither digits, mnist nor sinewave, nor a .npz or .csv file"
+        )
 
     def check(self, given: set[str]) -> None:
         """Raise ``UsageError`` for files that are not there and options that would do nothing."""
@@ -71,7 +74,7 @@ class Source:
                 raise UsageError("mnist needs --data-folder (or FASTNN_DATA), or --download")
             if self.folder is not None and not self.download and not self.folder.is_dir():
                 raise UsageError(f"--data-folder: no folder {self.folder}")
-        elif kind != "digits":
+        elif kind not in _BUILT_IN:
             if Path(self.data).is_dir():
                 raise UsageError(f"{self.data} is a folder, not a file")
             if not Path(self.data).is_file():
@@ -127,6 +130,8 @@ def load(source: Source, batch_size: int, seed: int, dtype: str) -> Problem:
         return _built_in(
             kind, load_mnist(folder, batch_size, download=source.download, seed=seed, dtype=dtype)
         )
+    if kind == "sinewave":
+        return _sine_wave(batch_size, seed, dtype)
     path = Path(source.data)
     if kind == "csv":
         X, y, _, labels, name = load_columns(
@@ -160,6 +165,26 @@ def _built_in(name: str, dataset: Dataset) -> Problem:
     labels = np.array([str(i) for i in range(dataset.out_dim)])
     what = f"{name}: {len(labels)} classes; {count(d, 'feature')}, {n:,} rows"
     return Problem(dataset, "cross_entropy", [what], name, labels, np.zeros(0), np.zeros(0))
+
+
+def as_images(problem: Problem) -> None:
+    """Give rows of 28 x 28 pixels the shape ``(28, 28, 1)``."""
+    for part in _parts(problem.dataset):
+        part.data_ = part.data_.reshape(-1, 28, 28, 1)
+
+
+def _sine_wave(batch_size: int, seed: int, dtype: str) -> Problem:
+    """Return series ``(1, t)`` of a sine wave with a little noise, whose next value is the target."""
+    rng = np.random.default_rng(seed)
+    time = rng.uniform(0, 2 * np.pi, (_SERIES, 1)) + 0.3 * np.arange(_STEPS + 1)
+    values = np.sin(time) + 0.01 * rng.standard_normal(time.shape)
+    values = values.astype(dtype)
+    X, Y = values[:, None, :-1], values[:, -1:]
+    ends = _SERIES * 7 // 10, _SERIES * 8 // 10
+    (x, *other), (y, *targets) = np.split(X, ends), np.split(Y, ends)
+    dataset = Dataset(x, y, batch_size, other[0], targets[0], other[1], targets[1])
+    what = f"sinewave: the next value; series of {_STEPS} steps, {_SERIES:,} rows"
+    return Problem(dataset, "l2", [what], "value", None, np.zeros(1), np.ones(1))
 
 
 def _parts(dataset: Dataset) -> list[Data]:

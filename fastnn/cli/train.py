@@ -24,6 +24,8 @@ from fastnn.logs import History
 from fastnn.models import NeuralNetwork
 from fastnn.reference import NeuralNetwork as NaiveNetwork
 
+_PENALISED = ("fully_connected", "conv2d")  # layers with an argument ``l2``
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,8 +42,8 @@ class Run:
     def layer_args(self, loss: str, n_out: int | None = None) -> list[dict[str, Any]]:
         """Return the layers, the output layer last, by default of a width to be inferred."""
         output = "softmax" if loss == "cross_entropy" else "linear"
-        layers = [*self.layers, {"n_out": n_out, "activation": output}]
-        return [{"name": "fully_connected", **layer, "l2": self.l2} for layer in layers]
+        layers = [*self.layers, {"name": "fully_connected", "n_out": n_out, "activation": output}]
+        return [layer | ({"l2": self.l2} if layer["name"] in _PENALISED else {}) for layer in layers]
 
     def fast(self, loss: str, n_out: int | None = None) -> NeuralNetwork:
         """Return the network on compiled kernels."""

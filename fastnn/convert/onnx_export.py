@@ -10,8 +10,9 @@ from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
 from fastnn._writing import write_atomically
+from fastnn.activations import TanH
 from fastnn.convert.steps import Affine, counterparts, steps_of
-from fastnn.layers import Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.layers import Elman, Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
 from fastnn.models import NeuralNetwork
 
 OPSET, IR_VERSION = 20, 9  # Gelu is an operator from opset 20 on
@@ -33,7 +34,8 @@ def export_onnx(
     ----------
     net : NeuralNetwork
         Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
+        ``GlobalAveragePool2D``, ``Flatten``, ``Embedding`` and ``Elman`` with tanh or relu and no
+        mask, after it has seen data or been loaded.
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
@@ -79,7 +81,7 @@ def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
     first, made_info = net.layers[0], onnx.helper.make_tensor_value_info
     ends = [
         made_info(INPUT, onnx.TensorProto.INT64 if type(first) is Embedding else kind, _axes(first)),
-        made_info(OUTPUT, kind, [BATCH, net.layers[-1].n_out or "columns"]),
+        made_info(OUTPUT, kind, _output_axes(net.layers[-1])),
     ]
     weights = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
     return onnx.helper.make_model(
@@ -97,7 +99,33 @@ def _axes(first: Layer) -> list[Any] | None:
         return [BATCH, "time"]
     if type(first) in (Pool2D, GlobalAveragePool2D):
         return [BATCH, "height", "width", first.n_in]
+    if type(first) is Elman:
+        return [BATCH, first.n_in, "time"]
     return [BATCH, first.n_in] if first.parameters else None
+
+
+def _output_axes(last: Layer) -> list[Any]:
+    sequences = isinstance(last, Elman) and last.return_sequences
+    return [BATCH, last.n_out or "columns", *(["time"] if sequences else [])]
+
+
+def _recurrence(onnx: ModuleType, layer: Elman, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the nodes of an Elman layer: the operator takes ``(t, n, d)``, the axis of time first."""
+    node, (W, U, b) = onnx.helper.make_node, layer.checked_parameters()
+    bias = np.concatenate([b, np.zeros_like(b)], axis=1)  # of the inputs, and of the state
+    constants: dict[str, Any] = {f"{y}.W": W.T[np.newaxis], f"{y}.R": U.T[np.newaxis], f"{y}.B": bias}
+    activation = "Tanh" if type(layer.activation) is TanH else "Relu"
+    settings = {"hidden_size": W.shape[1], "activations": [activation]}
+    states, last = (f"{y}.states", "") if layer.return_sequences else ("", f"{y}.last")
+    nodes = [
+        node("Transpose", [x], [f"{y}.x"], perm=[2, 0, 1]),
+        node("RNN", [f"{y}.x", *constants], [states, last] if last else [states], **settings),
+    ]
+    constants[f"{y}.axes"] = [1 if layer.return_sequences else 0]  # of the directions: there is one
+    if not layer.return_sequences:
+        return [*nodes, node("Squeeze", [last, f"{y}.axes"], [y])], constants
+    nodes.append(node("Squeeze", [states, f"{y}.axes"], [f"{y}.steps"]))
+    return [*nodes, node("Transpose", [f"{y}.steps"], [y], perm=[1, 2, 0])], constants
 
 
 def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
@@ -113,6 +141,8 @@ def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[A
             return [node("Gather", [f"{y}.W", x], [y])], W
         gathered = node("Gather", [f"{y}.W", x], [f"{y}.rows"])
         return [gathered, node("Transpose", [f"{y}.rows"], [y], perm=[0, 2, 1])], W
+    if isinstance(layer, Elman):
+        return _recurrence(onnx, layer, x, y)
     assert isinstance(layer, Pool2D)
     ph, pw = layer.pad
     kind = "MaxPool" if layer.mode == "max" else "AveragePool"

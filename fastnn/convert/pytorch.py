@@ -11,7 +11,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
 from fastnn.convert.steps import Affine, Step, counterparts, network, steps_of
-from fastnn.layers import Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.layers import Elman, Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -26,7 +26,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     ----------
     net : NeuralNetwork
         Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten`` and ``Embedding``, after it has seen data or been loaded.
+        ``GlobalAveragePool2D``, ``Flatten``, ``Embedding`` and ``Elman`` with tanh or relu and no
+        mask, after it has seen data or been loaded.
         The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
@@ -89,6 +90,10 @@ def _layer_module(layer: Layer) -> Any:
         return _class("GlobalAveragePool2D")()
     if isinstance(layer, Pool2D):
         return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
+    if isinstance(layer, Elman):
+        arrays = [torch.from_numpy(array) for array in layer.checked_parameters()]
+        name = type(layer.activation).__name__.lower()
+        return _class("Elman")(*arrays, name, layer.return_sequences)
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
     return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
@@ -169,6 +174,11 @@ def _layer(module: Any, where: str) -> Layer | None:
         return GlobalAveragePool2D()
     if type(module) is _class("Pool2D"):
         return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
+    if type(module) is _class("Elman"):
+        rnn = module.rnn
+        W, U = (_array(weight, where).T for weight in (rnn.weight_ih_l0, rnn.weight_hh_l0))
+        b = _array(rnn.bias_ih_l0 + rnn.bias_hh_l0, where).reshape(1, -1)
+        return Elman.of(W, U, b, rnn.nonlinearity, module.return_sequences)
     if type(module) is not _torch().nn.Embedding and type(module) is not _class("AxisEmbedding"):
         return None
     if module.max_norm is not None or module.scale_grad_by_freq:

@@ -7,8 +7,16 @@ from typing import Any
 from fastnn._counterpart import Counterpart
 from fastnn._own import says
 from fastnn._typing import Array
-from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, SoftMax
-from fastnn.layers import Embedding, Flatten, FullyConnected, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, ReLU, SoftMax, TanH
+from fastnn.layers import (
+    Elman,
+    Embedding,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool2D,
+    Layer,
+    Pool2D,
+)
 from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -23,7 +31,8 @@ class Affine:
 
 
 Step = Affine | Activation | Layer
-WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding)  # layers that are a step as they are
+# Layers that are a step as they are.
+WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding, Elman)
 
 
 def counterparts(library: str) -> dict[Any, Counterpart]:
@@ -42,6 +51,8 @@ def steps_of(net: NeuralNetwork) -> list[Step]:
             raise TypeError(
                 f"layer {i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
             )
+        if isinstance(layer, Elman):
+            _check_recurrence(i, layer)
     _ = net.flat_parameters  # raises if there are none, or of several dtypes
     steps: list[Step] = []
     for layer in net.layers:
@@ -52,6 +63,18 @@ def steps_of(net: NeuralNetwork) -> list[Step]:
         if type(layer.activation) is not Linear:
             steps.append(layer.activation)
     return steps
+
+
+def _check_recurrence(i: int, layer: Elman) -> None:
+    """Raise ``TypeError`` for an Elman layer that PyTorch and ONNX do not have."""
+    if type(layer.activation) not in (TanH, ReLU):
+        name = type(layer.activation).__name__
+        raise TypeError(f"layer {i} is an Elman with {name}; converted are those with TanH or ReLU")
+    if layer.mask_value is not None:
+        raise TypeError(
+            f"layer {i} is an Elman(mask_value={layer.mask_value}); only None is converted, for rows "
+            "of one length"
+        )
 
 
 def network(

@@ -33,6 +33,24 @@ class GlobalAveragePool2D(torch.nn.Module):  # type: ignore[misc]
         return x.mean((1, 2))
 
 
+class Elman(torch.nn.Module):  # type: ignore[misc]
+    """:class:`fastnn.Elman` on ``(n, d, t)``, a ``torch.nn.RNN`` whose second bias is zeros."""
+
+    def __init__(self, W: Any, U: Any, b: Any, activation: str, return_sequences: bool) -> None:
+        super().__init__()
+        settings = {"nonlinearity": activation, "batch_first": True, "dtype": W.dtype}
+        self.rnn, self.return_sequences = torch.nn.RNN(*W.shape, **settings), return_sequences
+        with torch.no_grad():
+            self.rnn.weight_ih_l0.copy_(W.T)
+            self.rnn.weight_hh_l0.copy_(U.T)
+            self.rnn.bias_ih_l0.copy_(b.reshape(-1))
+            self.rnn.bias_hh_l0.zero_()
+
+    def forward(self, x: Any) -> Any:
+        states = self.rnn(x.transpose(1, 2))[0].transpose(1, 2)
+        return states if self.return_sequences else states[:, :, -1]
+
+
 class AxisEmbedding(torch.nn.Embedding):  # type: ignore[misc]
     """:class:`fastnn.Embedding`: rows of a table ``W``, features last or, for axis 1, before time."""
 

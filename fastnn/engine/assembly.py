@@ -110,11 +110,7 @@ class Assembly(Blueprint):
         if self.learning is None:
             return loops
         for i, backward in reversed([*enumerate(self.backward_loops)]):
-            gate = self.ports[1 + i].gate
-            if gate is not None and not gate.honoured:
-                gate.honoured = True
-                held = [(phases.gradient_rows, i)]
-                loops.append(Loop(None, gate.row, self.row_blocks, held[0][0], holds=held))
+            loops += self.gate_loops(self.ports[1 + i].gate, i)
             for loop in backward:
                 goes = loop.job is None or (by_rows and loop.by_rows is not None)
                 loops.append(self._rows(loop) if goes else loop)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
 from fastnn._changes import watched_names
+from fastnn.layers import Layer
 from fastnn.stack import LayerStack
 
 Parts = list[tuple[Any, str, Any]]  # entries of mappings: (mapping, key, value)
@@ -22,11 +23,18 @@ def unchanged(mappings: Sequence[Any], keys: Sequence[str], values: Sequence[Any
 def parts_of(model: LayerStack) -> Parts:
     """Return what of a network's layers plans are made from."""
     parts: Parts = []
-    for layer in model.layers:
+    for layer in _all(model.layers):
         parts += _watched(layer)
         for arrays in (layer.parameters, layer.buffers):
             parts += [(arrays, name, value) for name, value in arrays.items()]
     return parts
+
+
+def _all(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """Yield layers and those that they are made of."""
+    for layer in layers:
+        yield layer
+        yield from _all(layer.nested)
 
 
 def _watched(thing: Any) -> Parts:

@@ -175,6 +175,7 @@ class LossPlan(Plan):
             gradient=to.output.gradient or to.array(*self.Y_shape),
             classes=k,
             part=loss.part(fused, k).address(self.dtype),
+            parameters=to.keep(np.array(loss.parameters(k), np.float64)),
         )
         if not loss.plain:
             self._make_targets(loss)

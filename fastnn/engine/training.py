@@ -40,9 +40,7 @@ class TrainingPlan(LossPlan):
         self._changed = self._changed_memory([a for arrays in kept for a in arrays], buffers)
         rows = phases.Parameter.make(len(self.arrays))
         distances = np.zeros((len(self.arrays), max(map(len, kept))), np.int64)
-        penalised = [
-            model.layers[i].l2 if name in model.layers[i].penalised else 0.0 for i, name in self._names
-        ]
+        penalised = [model.layers[i].penalty(name) for i, name in self._names]
         for j, (array, arrays) in enumerate(zip(self.arrays, kept, strict=True)):
             rows[j]["values"], rows[j]["size"] = array.ctypes.data, array.size
             distances[j, : len(arrays)] = [a.ctypes.data - array.ctypes.data for a in arrays]

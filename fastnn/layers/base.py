@@ -125,6 +125,15 @@ class Layer(ABC):
         """The names of the parameters that ``l2`` applies to."""
         return tuple(self.parameters)[:1]
 
+    def penalty(self, name: str) -> float:
+        """Return the penalty on a parameter, 0 for none."""
+        return self.l2 if name in self.penalised else 0.0
+
+    @property
+    def nested(self) -> tuple["Layer", ...]:
+        """The layers that this one is made of."""
+        return ()
+
     def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the parameters' shapes for inputs of a shape."""
         return {}

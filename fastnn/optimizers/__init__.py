@@ -11,15 +11,31 @@ from typing import Any, ParamSpec, TypeVar
 
 from fastnn._validation import choose
 from fastnn.optimizers.adam import Adam, Moments
+from fastnn.optimizers.adamw import AdamW
 from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.nadam import Nadam
+from fastnn.optimizers.rmsprop import RMSProp
 from fastnn.optimizers.sgd import SGD
 from fastnn.schedulers import Scheduler
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Moments", "Optimizer", "initialize_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Moments",
+    "Nadam",
+    "Optimizer",
+    "RMSProp",
+    "initialize_optimizer",
+]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "SGD": SGD,
     "Adam": Adam,
+    "AdamW": AdamW,
+    "Nadam": Nadam,
+    "RMSProp": RMSProp,
 }
 
 
@@ -59,18 +75,20 @@ def _also_without_scheduler(function: Callable[_P, _R]) -> Callable[_P, _R]:
 @_also_without_scheduler
 def initialize_optimizer(
     name: str,
-    lr: float = 0.01,
+    lr: float | None = None,
     lr_scheduler: str | Scheduler | Callable[[float], float] = "constant",
     momentum: float = 0.0,
     clip_norm: float | None = None,
     lr_decay: float | None = 0.9,
     staircase: bool | None = None,
     stage_length: float | None = None,
-    **options: float | None,
+    **options: Any,
 ) -> Optimizer:
-    """Return the optimiser called ``name``: ``"SGD"`` or ``"Adam"``.
+    """Return the optimiser called ``name``, in upper or lower case.
 
-    ``momentum`` is SGD's, which also takes ``nesterov``; Adam takes ``beta_1``, ``beta_2`` and ``eps``.
+    It is ``"SGD"``, ``"Adam"``, ``"AdamW"``, ``"Nadam"`` or ``"RMSProp"``. Without ``lr`` it is the
+    class's default. ``momentum`` is SGD's and RMSProp's; all other arguments of the class are
+    ``options``: ``nesterov``, ``beta_1``, ``weight_decay``, ...
     The call ``initialize_optimizer(name, lr, momentum, clip_norm)`` of the teaching library's light
     edition works too: a number as the third argument is the momentum.
 
@@ -82,8 +100,9 @@ def initialize_optimizer(
     kind: Any = choose("optimizer", name, OPTIMIZERS)
     if "momentum" in inspect.signature(kind).parameters:
         options["momentum"] = momentum
+    if lr is not None:
+        options["lr"] = lr
     optimizer: Optimizer = kind(
-        lr=lr,
         lr_scheduler=lr_scheduler,
         clip_norm=clip_norm,
         lr_decay=lr_decay,

@@ -9,9 +9,9 @@ import numpy as np
 from fastnn._changes import checked, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
-from fastnn.kernels import formulas
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.emitted import rules
+from fastnn.kernels.emitted.rules import numbers_of
 from fastnn.optimizers.base import Optimizer, copied
 from fastnn.schedulers import Scheduler
 
@@ -19,6 +19,7 @@ from fastnn.schedulers import Scheduler
 class Moments:
     """What Adam keeps of a parameter: the running means, and how many updates they have seen."""
 
+    names = ("m", "v")  # of the arrays
     m: Array = watched()
     v: Array = watched()
 
@@ -77,7 +78,13 @@ class Adam(Optimizer):
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
-        gradient, lr = self.gradient_and_rate(param, param_grad, epoch)
+        return self._step(param_name, param, param_grad, epoch)[0]
+
+    def _step(
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
+    ) -> tuple[Array, float]:
+        """Return Adam's step, and the learning rate."""
+        gradient, lr = self.gradient_and_rate(param_name, param, param_grad, epoch)
         moments = self.state(param_name, gradient)
         moments.t += 1
         step_size, eps = self._corrected(lr, moments.t)
@@ -92,7 +99,7 @@ class Adam(Optimizer):
             eps,
             delta.reshape(-1),
         )
-        return delta
+        return delta, lr
 
     def state(self, param_name: str, like: Array) -> Moments:
         """Return the moments of that parameter."""
@@ -106,23 +113,31 @@ class Adam(Optimizer):
         return moments
 
     def advance(self, states: Sequence[Moments]) -> tuple[float, ...]:
-        lr = self.lr_scheduler(self.epoch)  # which may raise an error, before anything changes
+        lr = self.next_rate()  # which may raise an error, before anything changes
         for moments in states:
             moments.t += 1
-        step_size, eps = self._corrected(lr, states[0].t)
+        return self._numbers(lr, states[0].t)
+
+    def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
+        rates, t = self.next_rates(count), states[0].t
+        for moments in states:
+            moments.t += count
+        numbers = np.empty(count, numbers_of(self.rule).dtype)
+        self._fill(numbers, rates, t)
+        return numbers
+
+    def _numbers(self, lr: float, t: int) -> tuple[float, ...]:
+        """Return the rule's numbers for the ``t``-th update, in the order of their record."""
+        step_size, eps = self._corrected(lr, t)
         beta_1, beta_2 = self.beta_1, self.beta_2
         return step_size, beta_1, beta_2, eps, 1.0 - beta_1, 1.0 - beta_2
 
-    def advance_by(self, count: int, states: Sequence[Moments]) -> Array:
-        lr, t = self.lr_scheduler(self.epoch), states[0].t
-        for moments in states:
-            moments.t += count
-        numbers = np.empty(count, formulas.AdamNumbers.dtype)
+    def _fill(self, numbers: Array, rates: Sequence[float], t: int) -> None:
+        """Write the rule's numbers for the updates after the ``t``-th, given their rates."""
         numbers["beta_1"], numbers["beta_2"] = self.beta_1, self.beta_2
         numbers["rest_1"], numbers["rest_2"] = 1.0 - self.beta_1, 1.0 - self.beta_2
-        corrected = [self._corrected(lr, t + 1 + i) for i in range(count)]
+        corrected = [self._corrected(lr, t + 1 + i) for i, lr in enumerate(rates)]
         numbers["step_size"], numbers["eps"] = zip(*corrected, strict=True)
-        return numbers
 
     def _corrected(self, lr: float, t: int) -> tuple[float, float]:
         """Return ``lr`` and ``eps`` with the corrections of the ``t``-th update's moments in them."""

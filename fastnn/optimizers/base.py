@@ -12,10 +12,10 @@ from fastnn._arrays import aligned_views, aligned_zeros
 from fastnn._changes import WatchedDict, checked, watched
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, require_number
+from fastnn._validation import as_float, require_count, require_number
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.emitted.rules import Rule, numbers_of
-from fastnn.schedulers import Constant, Scheduler, initialize_scheduler
+from fastnn.schedulers import Constant, Scheduler, counts_steps, initialize_scheduler, rate_at
 
 
 def _norm(name: str) -> Callable[[float | None], float | None]:
@@ -41,8 +41,8 @@ class Optimizer(ABC):
     lr : float
         Learning rate at epoch 0. It is the scheduler's: ``optimizer.lr = 0.1`` sets it there.
     lr_scheduler : str or Scheduler
-        A name for ``initialize_scheduler``, or a scheduler, or any function of an epoch (which then has
-        its own ``lr``).
+        A name for ``initialize_scheduler``, or a scheduler, or any function of an epoch, or of a step
+        if its attribute ``by_step`` is true (which then has its own ``lr``).
     clip_norm : float, optional
         A gradient array whose 2-norm exceeds this is scaled down to it first.
     global_clip_norm : float, optional
@@ -83,10 +83,11 @@ class Optimizer(ABC):
         self.cache = WatchedDict()
         self._own: dict[str, tuple[Array, ...]] = {}  # arrays in `cache` that are not the caller's
         self.epoch = 0
+        self.updates = 0
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a pickle, also of an earlier version without ``global_clip_norm``."""
-        vars(self).update({"global_clip_norm": None} | state)
+        """Take the state of a pickle, also of an earlier version that lacks some of it."""
+        vars(self).update({"global_clip_norm": None, "_updates": 0, "_updated": set()} | state)
 
     def __repr__(self) -> str:
         scheduler = vars(self).get("lr_scheduler")
@@ -113,8 +114,43 @@ class Optimizer(ABC):
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the current epoch."""
-        return float(self.lr_scheduler(self.epoch))
+        """The learning rate of the current epoch, or of the next update for one that counts these."""
+        return float(rate_at(self.lr_scheduler, self.epoch, self._updates))
+
+    @property
+    def updates(self) -> int:
+        """How many updates there were; ``fit`` and ``train`` begin at 0.
+
+        Calls of ``update`` are one update until a parameter's name comes again.
+        """
+        return self._updates
+
+    @updates.setter
+    def updates(self, count: int) -> None:
+        self._updates = require_count("updates", count, low=0)
+        self._updated: set[str] = set()  # the parameters that `update` has been called for
+
+    def next_rate(self) -> float:
+        """Count an update of all parameters; return its learning rate."""
+        scheduler = self.lr_scheduler
+        if type(scheduler) is Constant:
+            rate = scheduler.lr
+        else:
+            rate = rate_at(scheduler, self.epoch, self._updates)  # which may raise an error
+        self._updates += 1
+        if self._updated:
+            self._updated = set()
+        return rate
+
+    def next_rates(self, count: int) -> list[float]:
+        """Count so many updates; return the learning rate of each."""
+        scheduler, epoch, begin = self.lr_scheduler, self.epoch, self._updates
+        if not counts_steps(scheduler):
+            rates = [rate_at(scheduler, epoch, begin)] * count
+        else:
+            rates = [rate_at(scheduler, epoch, begin + i) for i in range(count)]
+        self.updates = begin + count
+        return rates
 
     # What a compiled step needs; the engine takes an optimiser whose very class has a `rule`.
 
@@ -216,9 +252,9 @@ class Optimizer(ABC):
         return [g * g.dtype.type(limit / norm) for g in gradients]
 
     def gradient_and_rate(
-        self, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
+        self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
     ) -> tuple[Array, float]:
-        """Return the gradient as an array, clipped, and the learning rate."""
+        """Return the gradient as an array, clipped, and the learning rate; count the update."""
         if epoch is not None:
             self.epoch = epoch
         gradient = as_float(param_grad, "param_grad", unlock=True)
@@ -228,7 +264,26 @@ class Optimizer(ABC):
             norm = kernels.norm(gradient.reshape(-1))
             if norm > self.clip_norm:
                 gradient = gradient * gradient.dtype.type(self.clip_norm / norm)
-        return gradient, float(self.lr_scheduler(self.epoch))
+        again = not self._updated or param_name in self._updated
+        step = self._updates if again else self._updates - 1
+        rate = float(rate_at(self.lr_scheduler, self.epoch, step))
+        if again:
+            self.updates = step + 1
+        self._updated.add(param_name)
+        return gradient, rate
+
+
+def decay_rate(value: float) -> float:
+    """Return a rate of decay, checked."""
+    return require_number("weight_decay", value, low=0.0)
+
+
+def decayed(step: Array, param: ArrayLike, decay: float) -> Array:
+    """Add ``decay param`` to an optimiser's step, in place; return it."""
+    if decay:
+        values = as_float(param, "param", step.dtype, unlock=True)
+        kernels.add_penalty(step.reshape(-1), decay, values.reshape(-1))
+    return step
 
 
 def fits(state: Any, like: Array) -> bool:

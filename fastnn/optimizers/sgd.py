@@ -7,10 +7,10 @@ import numpy as np
 from fastnn._changes import watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import require_number
-from fastnn.kernels import formulas
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.emitted import rules
-from fastnn.optimizers.base import Optimizer, copied
+from fastnn.kernels.emitted.rules import numbers_of
+from fastnn.optimizers.base import Optimizer, copied, decay_rate, decayed
 from fastnn.schedulers import Scheduler
 
 
@@ -22,11 +22,15 @@ class SGD(Optimizer):
     Without momentum ``train_step`` does not write the cache, which costs as much as the weights
     themselves; ``fit`` and ``train`` write it at the end. If momentum is raised later, the velocity
     begins at the last step, after ``train_step`` at zero.
+    With ``weight_decay`` a step also takes off ``lr(epoch) * weight_decay * param``, of all parameters.
+    That is neither in the cache nor clipped: it is decoupled from the gradient.
     Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
-    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013;
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
 
     nesterov: bool = watched()
+    weight_decay: float = watched(decay_rate)
     _arrays_each = 1
 
     @staticmethod
@@ -44,6 +48,7 @@ class SGD(Optimizer):
         staircase: bool | None = None,
         nesterov: bool = False,
         global_clip_norm: float | None = None,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(
             lr, lr_scheduler, clip_norm, lr_decay, stage_length, staircase, global_clip_norm
@@ -51,6 +56,7 @@ class SGD(Optimizer):
         self._unwritten = False  # whether there were steps later than what the cache holds
         self.momentum = momentum
         self.nesterov = nesterov
+        self.weight_decay = weight_decay
 
     @property
     def momentum(self) -> float:
@@ -67,21 +73,23 @@ class SGD(Optimizer):
 
     @property
     def rule(self) -> rules.Rule:
+        if self.weight_decay:
+            return rules.decayed_nesterov if self.nesterov else rules.decayed_sgd
         return rules.nesterov if self.nesterov else rules.sgd
 
     @property
     def is_descent(self) -> bool:
-        return not self.nesterov
+        return not (self.nesterov or self.weight_decay)
 
     def update(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None = None
     ) -> Array:
-        gradient, lr = self.gradient_and_rate(param, param_grad, epoch)
+        gradient, lr = self.gradient_and_rate(param_name, param, param_grad, epoch)
         delta = self._delta(gradient, self.state(param_name, gradient), lr)
         self.adopt(param_name, delta)
-        if self.nesterov:
-            return self._delta(gradient, delta, lr)
-        return delta.copy()  # the engine updates the cache in place
+        # A copy, as the engine updates the cache in place.
+        step = self._delta(gradient, delta, lr) if self.nesterov else delta.copy()
+        return decayed(step, param, lr * self.weight_decay)
 
     def _delta(self, gradient: Array, velocity: Array, lr: float) -> Array:
         delta = np.empty_like(gradient)
@@ -98,13 +106,17 @@ class SGD(Optimizer):
         return np.asarray(kept)
 
     def advance(self, states: Sequence[Array]) -> tuple[float, ...]:
-        momentum = self._momentum
+        lr, momentum = self.next_rate(), self._momentum
         self._unwritten = momentum == 0
-        return self.lr_scheduler(self.epoch), momentum, 1.0 if momentum else 0.0
+        numbers = lr, momentum, 1.0 if momentum else 0.0
+        return (*numbers, lr * self.weight_decay) if self.weight_decay else numbers
 
     def advance_by(self, count: int, states: Sequence[Array]) -> Array:
-        numbers = np.empty(count, formulas.MomentumNumbers.dtype)
-        numbers[:] = self.advance(states)
+        numbers = np.empty(count, numbers_of(self.rule).dtype)
+        numbers["lr"], numbers["momentum"] = self.next_rates(count), self._momentum
+        numbers["keeps"] = 1.0 if self._momentum else 0.0
         numbers["keeps"][-1:] = 1.0  # the cache is written
+        if self.weight_decay:
+            numbers["decay"] = numbers["lr"] * self.weight_decay
         self._unwritten = False
         return numbers

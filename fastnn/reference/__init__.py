@@ -10,6 +10,7 @@ from fastnn.reference.activations import *  # noqa: F403  # all that its __all__
 from fastnn.reference.layers import (
     Conv2D,
     Dropout,
+    Elman,
     Embedding,
     Flatten,
     FullyConnected,
@@ -19,19 +20,45 @@ from fastnn.reference.layers import (
     Pool2D,
     initialize_layer,
 )
-from fastnn.reference.losses import L2, BinaryCrossEntropy, CrossEntropy, Loss, initialize_loss
+from fastnn.reference.losses import (
+    L2,
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    initialize_loss,
+)
 from fastnn.reference.models import NeuralNetwork, initialize_model
-from fastnn.reference.optimizers import SGD, Adam, Optimizer, initialize_optimizer
+from fastnn.reference.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Nadam,
+    Optimizer,
+    RMSProp,
+    initialize_optimizer,
+)
 
 __all__ = [
+    "Quantile",
+    "Poisson",
+    "Huber",
+    "MSE",
+    "MAE",
     *activations.__all__,
     "L2",
     "SGD",
     "Adam",
+    "AdamW",
     "BinaryCrossEntropy",
     "Conv2D",
     "CrossEntropy",
     "Dropout",
+    "Elman",
     "Embedding",
     "Flatten",
     "FullyConnected",
@@ -39,9 +66,11 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Loss",
+    "Nadam",
     "NeuralNetwork",
     "Optimizer",
     "Pool2D",
+    "RMSProp",
     "initialize_layer",
     "initialize_loss",
     "initialize_model",

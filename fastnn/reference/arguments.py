@@ -123,6 +123,11 @@ def positive(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.uniform(0.1, 1, n * k)
 
 
+def large(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``n k`` numbers between 2 and 3."""
+    return rng.uniform(2, 3, n * k)
+
+
 def probabilities(rng: np.random.Generator, n: int, k: int) -> Array:
     """Draw ``n`` distributions over ``k`` classes."""
     return rng.dirichlet(np.ones(k), n)
@@ -151,6 +156,11 @@ def sample_weight(rng: np.random.Generator, n: int, k: int) -> Array:
 def class_weight(rng: np.random.Generator, n: int, k: int) -> Array:
     """Draw ``k`` weights."""
     return rng.uniform(0.5, 1.5, k)
+
+
+def quantiles(rng: np.random.Generator, n: int, k: int) -> Array:
+    """Draw ``k`` numbers between 0 and 1."""
+    return rng.uniform(0.1, 0.9, k)
 
 
 def square(rng: np.random.Generator, n: int, k: int) -> Array:

@@ -127,3 +127,93 @@ def adam(
     m = beta_1 * m + (1 - beta_1) * gradient
     v = beta_2 * v + (1 - beta_2) * gradient**2
     return m, v, np.asarray(step_size * m / (np.sqrt(v) + eps))
+
+
+def nadam(
+    gradient: Array,
+    m: Array,
+    v: Array,
+    gradient_size: float,
+    step_size: float,
+    beta_1: float,
+    beta_2: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Both moments and the step."""
+    m = beta_1 * m + (1 - beta_1) * gradient
+    v = beta_2 * v + (1 - beta_2) * gradient**2
+    return m, v, np.asarray((gradient_size * gradient + step_size * m) / (np.sqrt(v) + eps))
+
+
+def rmsprop(gradient: Array, v: Array, alpha: float, eps: float) -> tuple[Array, Array]:
+    """Mean square and ``gradient / (sqrt(v) + eps)``."""
+    v = alpha * v + (1 - alpha) * gradient**2
+    return v, np.asarray(gradient / (np.sqrt(v) + eps))
+
+
+def rmsprop_centered(
+    gradient: Array, v: Array, mean: Array, alpha: float, eps: float
+) -> tuple[Array, Array, Array]:
+    """Mean square, mean, and the gradient over the standard deviation."""
+    v = alpha * v + (1 - alpha) * gradient**2
+    mean = alpha * mean + (1 - alpha) * gradient
+    return v, mean, np.asarray(gradient / (np.sqrt(np.abs(v - mean**2)) + eps))
+
+
+def mae(y: Array, y_hat: Array, n: int) -> tuple[Any, Array]:
+    """``sum(|y - y_hat|)`` and its gradient over n."""
+    return np.sum(np.abs(y - y_hat)), np.asarray(np.sign(y_hat - y) / n)
+
+
+def huber(y: Array, y_hat: Array, delta: float, n: int) -> tuple[Any, Array]:
+    """Sum of ``d**2 / 2`` or ``delta (|d| - delta / 2)``, and its gradient over n."""
+    d = y_hat - y
+    far = delta * (np.abs(d) - delta / 2)
+    return np.sum(np.where(np.abs(d) <= delta, d**2 / 2, far)), np.clip(d, -delta, delta) / n
+
+
+def poisson(y: Array, x: Array, n: int) -> tuple[Any, Array]:
+    """``sum(exp(x) - y x)`` and its gradient over n."""
+    return np.sum(np.exp(x) - y * x), np.asarray((np.exp(x) - y) / n)
+
+
+def poisson_rates(y: Array, rate: Array, n: int) -> tuple[Any, Array]:
+    """``sum(rate - y log(rate + eps))`` and its gradient over n."""
+    eps = 1e-8
+    return np.sum(rate - y * np.log(rate + eps)), np.asarray((1 - y / (rate + eps)) / n)
+
+
+def quantile(y: Array, y_hat: Array, levels: Array, n: int) -> tuple[Any, Array]:
+    """``sum(max(level d, (level - 1) d))`` and its gradient over n, by columns."""
+    d = y - y_hat
+    slope = np.where(d > 0, -levels, np.where(d < 0, 1 - levels, d))
+    return np.sum(np.maximum(levels * d, (levels - 1) * d)), np.asarray(slope / n)
+
+
+def distances(y: Array, y_hat: Array) -> Any:
+    """``sum(|y - y_hat|)``."""
+    return np.sum(np.abs(y - y_hat))
+
+
+def rate_distances(y: Array, x: Array) -> Any:
+    """``sum(|y - exp(x)|)``."""
+    return np.sum(np.abs(y - np.exp(x)))
+
+
+def weighted_binary_cross_entropy(
+    z: Array, y: Array, no: float, yes: float, n: int
+) -> tuple[Any, Array]:
+    """Sigmoid, then ``-sum(yes y log(s) + no (1 - y) log(1 - s))``, then the gradient over n."""
+    s = reference.Sigmoid().forward(z)
+    loss = -np.sum(yes * y * np.log(s) + no * (1 - y) * np.log(1 - s))
+    return loss, np.asarray((no * (1 - y) * s - yes * y * (1 - s)) / n)
+
+
+def weighted_yes_no_cross_entropy(y: Array, p: Array, no: float, yes: float) -> Any:
+    """``-sum(yes y log(p + eps) + no (1 - y) log(1 - p + eps))``."""
+    return yes * cross_entropy(y, p) + no * cross_entropy(1 - y, 1 - p)
+
+
+def weighted_yes_no_cross_entropy_backward(y: Array, p: Array, no: float, yes: float, n: int) -> Array:
+    """``(no (1 - y) / (1 - p) - yes y / p) / n``."""
+    return np.asarray((no * (1 - y) / (1 - p) - yes * y / p) / n)

@@ -1,6 +1,7 @@
 """Losses: means over a batch of ``n`` rows, and their gradients with respect to ``Y_hat``."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -56,18 +57,24 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """``-sum(Y log(Y_hat + eps) + (1 - Y) log(1 - Y_hat + eps)) / n``, entry by entry.
+    """``-sum(b Y log(Y_hat + eps) + a (1 - Y) log(1 - Y_hat + eps)) / n``, entry by entry.
 
-    The gradient is ``((1 - Y) / (1 - Y_hat) - Y / Y_hat) / n``.
+    ``a, b`` is ``class_weight``, of no and yes. The gradient is
+    ``(a (1 - Y) / (1 - Y_hat) - b Y / Y_hat) / n``.
     """
 
+    def __init__(self, name: str, class_weight: Any = (1.0, 1.0)) -> None:
+        super().__init__(name)
+        self.class_weight = class_weight
+
     def forward(self, Y: Array, Y_hat: Array) -> float:
-        eps = np.finfo(float).eps
-        yes, no = Y * np.log(Y_hat + eps), (1 - Y) * np.log(1 - Y_hat + eps)
+        eps, (a, b) = np.finfo(float).eps, self.class_weight
+        yes, no = b * Y * np.log(Y_hat + eps), a * (1 - Y) * np.log(1 - Y_hat + eps)
         return float(-np.sum(yes + no) / Y.shape[0])
 
     def backward(self, Y: Array, Y_hat: Array) -> Array:
-        return np.asarray(((1 - Y) / (1 - Y_hat) - Y / Y_hat) / Y.shape[0])
+        a, b = self.class_weight
+        return np.asarray((a * (1 - Y) / (1 - Y_hat) - b * Y / Y_hat) / Y.shape[0])
 
 
 class L2(Loss):
@@ -80,10 +87,88 @@ class L2(Loss):
         return np.asarray((Y_hat - Y) / Y.shape[0])
 
 
+class MSE(Loss):
+    """The mean of ``(Y - Y_hat)**2``."""
+
+    def forward(self, Y: Array, Y_hat: Array) -> float:
+        return float(np.mean((Y - Y_hat) ** 2))
+
+    def backward(self, Y: Array, Y_hat: Array) -> Array:
+        return np.asarray(2 * (Y_hat - Y) / Y.size)
+
+
+class MAE(Loss):
+    """The mean of ``|Y - Y_hat|``."""
+
+    def forward(self, Y: Array, Y_hat: Array) -> float:
+        return float(np.mean(np.abs(Y - Y_hat)))
+
+    def backward(self, Y: Array, Y_hat: Array) -> Array:
+        return np.asarray(np.sign(Y_hat - Y) / Y.size)
+
+
+class Huber(Loss):
+    """The mean of ``d**2 / 2`` where ``|d| <= delta``, else of ``delta (|d| - delta / 2)``."""
+
+    def __init__(self, name: str = "huber", delta: float = 1.0) -> None:
+        super().__init__(name)
+        self.delta = delta
+
+    def forward(self, Y: Array, Y_hat: Array) -> float:
+        d = np.abs(Y_hat - Y)
+        return float(np.mean(np.where(d <= self.delta, d**2 / 2, self.delta * (d - self.delta / 2))))
+
+    def backward(self, Y: Array, Y_hat: Array) -> Array:
+        return np.asarray(np.clip(Y_hat - Y, -self.delta, self.delta) / Y.size)
+
+
+class Poisson(Loss):
+    """The mean of ``exp(Y_hat) - Y Y_hat``, or of ``Y_hat - Y log(Y_hat + eps)`` of rates."""
+
+    eps = 1e-8
+
+    def __init__(self, name: str = "poisson", log_input: bool = True) -> None:
+        super().__init__(name)
+        self.log_input = log_input
+
+    def forward(self, Y: Array, Y_hat: Array) -> float:
+        if self.log_input:
+            return float(np.mean(np.exp(Y_hat) - Y * Y_hat))
+        return float(np.mean(Y_hat - Y * np.log(Y_hat + self.eps)))
+
+    def backward(self, Y: Array, Y_hat: Array) -> Array:
+        slope = np.exp(Y_hat) - Y if self.log_input else 1 - Y / (Y_hat + self.eps)
+        return np.asarray(slope / Y.size)
+
+
+class Quantile(Loss):
+    """The mean of ``max(q d, (q - 1) d)``, ``d = Y - Y_hat``; columns stand for each q in turn."""
+
+    def __init__(self, name: str = "quantile", quantiles: Any = (0.5,)) -> None:
+        super().__init__(name)
+        self.quantiles = np.atleast_1d(quantiles)
+
+    def forward(self, Y: Array, Y_hat: Array) -> float:
+        q, d = self._levels(Y), Y - Y_hat
+        return float(np.mean(np.maximum(q * d, (q - 1) * d)))
+
+    def backward(self, Y: Array, Y_hat: Array) -> Array:
+        q, d = self._levels(Y), Y - Y_hat
+        return np.asarray(np.where(d > 0, -q, np.where(d < 0, 1 - q, d)) / Y.size)
+
+    def _levels(self, Y: Array) -> Array:
+        return np.resize(self.quantiles, Y.shape[-1])
+
+
 LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "binary_cross_entropy": BinaryCrossEntropy,
     "l2": L2,
+    "mse": MSE,
+    "mae": MAE,
+    "huber": Huber,
+    "poisson": Poisson,
+    "quantile": Quantile,
 }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.datasets import Dataset
-from fastnn.reference.layers import FullyConnected, initialize_layer
-from fastnn.reference.losses import initialize_loss
+from fastnn.reference.layers import initialize_layer
+from fastnn.reference.losses import Poisson, initialize_loss
 from fastnn.reference.optimizers import initialize_optimizer
 
 
@@ -28,7 +28,7 @@ class NeuralNetwork:
         self.n_layers = len(self.layers)
         self.rng = None if seed is None else np.random.default_rng(seed)
         for layer in self.layers:
-            if self.rng is not None and isinstance(layer, FullyConnected):
+            if self.rng is not None and hasattr(layer, "init_weights"):
                 layer.init_weights.rng = self.rng
 
     def forward(self, X: Array) -> Array:
@@ -59,8 +59,17 @@ class NeuralNetwork:
         return loss
 
     def error(self, target: Array, out: Array) -> float:
-        """Return 1 - accuracy for cross-entropies, the mean squared error for l2; NaN for NaN."""
-        if self.loss.name != "l2" and np.isnan(out).any():
+        """Return 1 - accuracy for cross-entropies, the mean squared error for l2 and mse; NaN for NaN.
+
+        Else it is the mean absolute error, for quantiles the loss.
+        """
+        if self.loss.name in ("mae", "huber"):
+            return float(np.mean(np.abs(target - out)))
+        if isinstance(self.loss, Poisson):
+            return float(np.mean(np.abs(target - (np.exp(out) if self.loss.log_input else out))))
+        if self.loss.name == "quantile":
+            return self.loss.forward(target, out)
+        if self.loss.name not in ("l2", "mse") and np.isnan(out).any():
             return float("nan")
         if self.loss.name == "cross_entropy":
             return float(np.mean(np.argmax(out, axis=1) != np.argmax(target, axis=1)))

@@ -22,10 +22,12 @@ from fastnn.reference.arguments import (
     class_weight,
     flat,
     labels,
+    large,
     many_labels,
     one_hot,
     positive,
     probabilities,
+    quantiles,
     rows,
     sample_weight,
 )
@@ -64,17 +66,42 @@ _ROWS: dict[str, Twin] = {
     "losses.yes_no_cross_entropy_backward": Twin(
         naive.yes_no_cross_entropy_backward, (positive, positive, batch)
     ),
+    "losses.weighted_binary_cross_entropy": Twin(
+        naive.weighted_binary_cross_entropy,
+        (flat, positive, 0.5, 2.0, batch),
+        (reference.Sigmoid.forward,),
+    ),
+    "losses.weighted_yes_no_cross_entropy": Twin(
+        naive.weighted_yes_no_cross_entropy, (positive, positive, 0.5, 2.0)
+    ),
+    "losses.weighted_yes_no_cross_entropy_backward": Twin(
+        naive.weighted_yes_no_cross_entropy_backward, (positive, positive, 0.5, 2.0, batch)
+    ),
     "losses.wrong_answers": Twin(naive.wrong_answers, (positive, flat, 0.0)),
     "losses.target_rows": Twin(naive.target_rows, (one_hot, 0.1, class_weight)),
     "losses.weigh_rows": Twin(naive.weigh_rows, (rows, sample_weight), updated=(0,)),
     "losses.l2": Twin(naive.l2, (flat, flat)),
     "losses.l2_backward": Twin(naive.l2_backward, (flat, flat, batch)),
     "losses.misclassified": Twin(naive.misclassified, (one_hot, rows)),
+    "regression.mae": Twin(naive.mae, (flat, flat, batch)),
+    "regression.huber": Twin(naive.huber, (flat, flat, 0.75, batch)),
+    "regression.poisson": Twin(naive.poisson, (positive, flat, batch)),
+    "regression.poisson_rates": Twin(naive.poisson_rates, (positive, positive, batch)),
+    "regression.quantile": Twin(naive.quantile, (rows, rows, quantiles, batch)),
+    "regression.distances": Twin(naive.distances, (flat, flat)),
+    "regression.rate_distances": Twin(naive.rate_distances, (positive, flat)),
     "optimizers.norm": Twin(naive.norm, (flat,)),
     "optimizers.sgd_momentum": Twin(naive.sgd_momentum, (flat, flat, 0.1, 0.9)),
     "optimizers.add_penalty": Twin(naive.add_penalty, (flat, 0.1, flat), updated=(0,)),
     "optimizers.adam": Twin(
         naive.adam, (flat, flat, positive, 0.001, 0.9, 0.999, 1e-8), updated=(1, 2)
+    ),
+    "optimizers.nadam": Twin(
+        naive.nadam, (flat, flat, positive, 0.001, 0.002, 0.9, 0.999, 1e-8), updated=(1, 2)
+    ),
+    "optimizers.rmsprop": Twin(naive.rmsprop, (flat, positive, 0.99, 1e-8), updated=(1,)),
+    "optimizers.rmsprop_centered": Twin(
+        naive.rmsprop_centered, (flat, large, positive, 0.99, 1e-8), updated=(1, 2)
     ),
 }
 

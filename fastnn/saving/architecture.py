@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,8 +37,9 @@ _TABLES: dict[str, Iterable[type]] = {
 _N = TypeVar("_N", bound=LayerStack)
 _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts in _TABLES.items()}
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
-_LATER = {"eps_hat", "global_clip_norm"}  # arguments that files of earlier versions lack
-_NEW = {"global_clip_norm"}  # those that are written only if they are not the default
+# Arguments that files of earlier versions lack.
+_LATER = {"eps_hat", "global_clip_norm", "weight_decay", "class_weight"}
+_NEW = {"global_clip_norm", "weight_decay"}  # those that are written only if they are not the default
 _PAIRS = {"kernel_shape", "pad"}  # arguments that may be two integers
 _ANY = {"keep_dim"}  # that may be a number or a text, whatever the default is
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
@@ -51,15 +52,7 @@ def describe(model: LayerStack, arrays: dict[str, Array]) -> dict[str, Any]:
     """
     if not says(model, "is_saved"):
         raise TypeError(f"cannot save a {type(model).__name__}: only NeuralNetwork itself")
-    layers = []
-    for i, layer in enumerate(model.layers):
-        dtype = None if layer.dtype is None else layer.dtype.name
-        entry = {**_describe(layer, "layer", f"layers.{i}", arrays), "dtype": dtype}
-        if layer.is_initialized and not layer.parameters:  # from which a width could be told
-            entry["n_in"] = layer.n_in
-        if not layer.training:
-            entry["training"] = False
-        layers.append(entry)
+    layers = _describe_layers(model.layers, "layers", arrays)
     return {
         "loss": _describe(model.loss, "loss", "loss", arrays),
         "layers": layers,
@@ -76,15 +69,9 @@ def build(
     kind: type[_N],
 ) -> _N:
     """Return the network of a description, of a class; its arguments are taken out of ``arrays``."""
-    layers = []
-    for i, entry in enumerate(description["layers"]):
-        layer: Layer = _build(entry, "layer", f"layers.{i}", arrays)
-        layer.dtype = require_float_dtype(f"layers.{i}.dtype", entry["dtype"])
-        layer.training = entry.get("training", True)
-        layers.append(layer)
     model = kind(
         _build(description["loss"], "loss", "loss", arrays),
-        layers,
+        _build_layers(description["layers"], "layers", arrays),
         _build(description["optimizer"], "optimizer", "optimizer", arrays),
         seed=rng,
         dtype=description["dtype"],
@@ -94,6 +81,33 @@ def build(
         raise ValueError(f"the seed cannot be {seed!r}")
     model.seed = rng if seed is None else seed
     return model
+
+
+def _describe_layers(
+    layers: Sequence[Layer], label: str, arrays: dict[str, Array]
+) -> list[dict[str, Any]]:
+    described = []
+    for i, layer in enumerate(layers):
+        dtype = None if layer.dtype is None else layer.dtype.name
+        entry = {**_describe(layer, "layer", f"{label}.{i}", arrays), "dtype": dtype}
+        if layer.is_initialized and not layer.parameters:  # from which a width could be told
+            entry["n_in"] = layer.n_in
+        if not layer.training:
+            entry["training"] = False
+        described.append(entry)
+    return described
+
+
+def _build_layers(
+    entries: Iterable[Mapping[str, Any]], label: str, arrays: dict[str, Array]
+) -> list[Layer]:
+    layers = []
+    for i, entry in enumerate(entries):
+        layer: Layer = _build(entry, "layer", f"{label}.{i}", arrays)
+        layer.dtype = require_float_dtype(f"{label}.{i}.dtype", entry["dtype"])
+        layer.training = entry.get("training", True)
+        layers.append(layer)
+    return layers
 
 
 def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -110,7 +124,9 @@ def _describe(part: Any, kind: str, label: str, arrays: dict[str, Array]) -> dic
             value = value.item()
         if argument in _PAIRS and isinstance(value, tuple):
             value = list(value)
-        if argument in _PARTS and not isinstance(value, (str, type(None))):
+        if argument == "layers":
+            arguments[argument] = _describe_layers(value, where, arrays)
+        elif argument in _PARTS and not isinstance(value, (str, type(None))):
             arguments[argument] = _describe(value, argument, where, arrays)
         elif isinstance(value, np.ndarray) and default is None:
             arrays[where] = value
@@ -136,7 +152,9 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
         where = f"{label}.{argument}"
         if isinstance(value, dict) and value.get("float") in ("nan", "inf", "-inf"):
             value = float(value["float"])
-        if value == {"array": where} and expected[argument] is None:
+        if argument == "layers":
+            arguments[argument] = _build_layers(value, where, arrays)
+        elif value == {"array": where} and expected[argument] is None:
             arguments[argument] = arrays.pop(where)
         elif argument in _PARTS and isinstance(value, dict):
             arguments[argument] = _build(value, argument, where, arrays)
@@ -148,11 +166,13 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
 
 
 def _arguments(part: type) -> Iterator[tuple[str, Any]]:
-    """Yield the constructor's arguments with their defaults."""
+    """Yield the constructor's arguments with their defaults, but for those that arrays tell."""
     if part.__init__ is object.__init__:  # type: ignore[misc]
         return
     for name, parameter in inspect.signature(part).parameters.items():
-        if part not in _PARTS["optimizer"].values() or name not in _OF_SCHEDULERS:
+        optimizers = _PARTS["optimizer"].values()
+        unsaved = _OF_SCHEDULERS if part in optimizers else getattr(part, "unsaved", ())
+        if name not in unsaved:
             yield name, parameter.default
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn._validation import require_number
 from fastnn._version import __version__
-from fastnn.losses import CrossEntropy
 from fastnn.optimizers import Moments, Optimizer
 from fastnn.saving import architecture, random_state, tensors
 from fastnn.saving.tensors import SavedModelError
+from fastnn.schedulers import Scheduler
 from fastnn.stack import LayerStack
 
 _N = TypeVar("_N", bound=LayerStack)
@@ -49,8 +49,11 @@ def captured(model: LayerStack) -> tuple[dict[str, Any], dict[str, Array]]:
         "fastnn": __version__,
         "network": architecture.describe(model, arrays),
         "epoch": int(model.optimizer.epoch),
+        "updates": model.optimizer.updates,
         "random": None if model.rng is None else random_state.describe(model.rng),
     }
+    if isinstance(model.optimizer.lr_scheduler, Scheduler) and model.optimizer.lr_scheduler.progress:
+        description["scheduler"] = model.optimizer.lr_scheduler.progress
     for i, layer in enumerate(model.layers):
         arrays |= {f"layers.{i}.{name}": buffer for name, buffer in layer.buffers.items()}
     for label, name, parameter in _parameters(model):
@@ -70,10 +73,12 @@ def _parameters(model: LayerStack) -> Iterator[tuple[str, str, Array]]:
 
 def _optimizer_arrays(name: str, state: Any, dtype: np.dtype[Any]) -> dict[str, Array]:
     label = f"optimizer.{name}"
-    if not isinstance(state, Moments):
+    if isinstance(state, np.ndarray):
         return {label: np.asarray(state, dtype)}
-    m, v = (np.asarray(array, dtype) for array in (state.m, state.v))
-    return {f"{label}.m": m, f"{label}.v": v, f"{label}.t": np.array(state.t, np.int64)}
+    arrays = {f"{label}.{name}": np.asarray(getattr(state, name), dtype) for name in state.names}
+    if isinstance(state, Moments):
+        arrays[f"{label}.t"] = np.array(state.t, np.int64)
+    return arrays
 
 
 def read(path: Path, kind: type[_N]) -> tuple[_N, dict[str, Any], dict[str, Array]]:
@@ -127,10 +132,14 @@ def _network(description: Mapping[str, Any], arrays: dict[str, Array], kind: typ
             except ValueError as error:
                 raise ValueError(f"layers.{i}: {error}") from None
         width = width if layer.n_out is None and layer.keeps_width else layer.n_out
-    if isinstance(model.loss, CrossEntropy) and width is not None:
+    if width is not None:
         model.loss.check_classes(width)
     gather(model)
     model.optimizer.epoch = int(require_number("epoch", description["epoch"], low=0))
+    model.optimizer.updates = description.get("updates", 0)  # earlier versions did not count
+    if "scheduler" in description:
+        scheduler: Any = model.optimizer.lr_scheduler
+        scheduler.progress = description["scheduler"]
     for _, name, parameter in _parameters(model):
         _fill_optimizer(model.optimizer, name, parameter, arrays)
     return model
@@ -140,18 +149,20 @@ def _fill_optimizer(
     optimizer: Optimizer, name: str, parameter: Array, arrays: dict[str, Array]
 ) -> None:
     label = f"optimizer.{name}"
-    kept = [key for key in (label, f"{label}.m", f"{label}.v") if key in arrays]
+    own = [key for key in arrays if key == label or key.startswith(f"{label}.")]
+    kept = [key for key in own if key != f"{label}.t"]
     if not kept:
         return
     (state,) = optimizer.states([name], [parameter])
-    expected = [f"{label}.m", f"{label}.v"] if isinstance(state, Moments) else [label]
-    if kept != expected:
+    names = [] if isinstance(state, np.ndarray) else state.names
+    expected = [f"{label}.{name}" for name in names] or [label]
+    if sorted(kept) != sorted(expected):
         raise ValueError(f"the optimizer needs {', '.join(expected)}, not {', '.join(kept)}")
-    for key, own in zip(expected, optimizer.arrays_of(state), strict=False):
+    for key, held in zip(expected, optimizer.arrays_of(state), strict=False):
         array = arrays.pop(key)
-        if (array.shape, array.dtype) != (own.shape, own.dtype):
-            raise ValueError(f"{key} is {array.dtype} {array.shape}, not {own.dtype} {own.shape}")
-        own[...] = array
+        if (array.shape, array.dtype) != (held.shape, held.dtype):
+            raise ValueError(f"{key} is {array.dtype} {array.shape}, not {held.dtype} {held.shape}")
+        held[...] = array
     if isinstance(state, Moments):
         state.t = _updates(arrays.pop(f"{label}.t"), f"{label}.t")
 

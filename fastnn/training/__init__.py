@@ -1,6 +1,23 @@
 """The training loop."""
 
 from fastnn.callbacks import Run
-from fastnn.training.loop import add_epochs, check_rates, one_pass, run, under_way
+from fastnn.training.loop import (
+    add_epochs,
+    check_rates,
+    one_pass,
+    report_loss,
+    run,
+    start_schedule,
+    under_way,
+)
 
-__all__ = ["Run", "add_epochs", "check_rates", "one_pass", "run", "under_way"]
+__all__ = [
+    "Run",
+    "add_epochs",
+    "check_rates",
+    "one_pass",
+    "report_loss",
+    "run",
+    "start_schedule",
+    "under_way",
+]

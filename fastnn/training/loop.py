@@ -16,7 +16,8 @@ from fastnn._validation import as_real, require_count
 from fastnn.callbacks import Callback, Run
 from fastnn.datasets import Data, Dataset
 from fastnn.logs import History
-from fastnn.schedulers import SCHEDULERS, Exponential
+from fastnn.optimizers import Optimizer
+from fastnn.schedulers import Exponential, LinearWarmup, Scheduler, is_known_ahead
 from fastnn.training.interrupt import deferred_interrupt
 from fastnn.training.roads import Trainable
 
@@ -33,6 +34,7 @@ def run(
     require_count("epochs", epochs, low=0)
     _check_data(net, dataset)
     check_rates(net, epochs)
+    start_schedule(net)
     run = Run(net, dataset, epochs, by_rows=by_rows)
     with under_way(run, callbacks) as check_interrupt:
         while run.epoch < epochs and run.stopped is None:
@@ -51,7 +53,7 @@ def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
     train, scheduler = run.dataset.train, getattr(net.optimizer, "lr_scheduler", None)
     if _own.part(run.dataset, "validate") is not None or net.logger is not None or run.losses:
         return False
-    if type(scheduler) not in SCHEDULERS.values():  # a user's own may read the history so far
+    if not is_known_ahead(scheduler):
         return False
     means = net.train_passes(train, shuffle, run.epoch, run.epochs - run.epoch)
     if means is None:
@@ -101,8 +103,25 @@ def _check_data(net: Trainable, dataset: Dataset) -> None:
 def check_rates(net: Trainable, epochs: int) -> None:
     """Raise ``ValueError`` if the learning rate overflows in one of the epochs."""
     scheduler = getattr(net.optimizer, "lr_scheduler", None)
+    while type(scheduler) is LinearWarmup:
+        scheduler = scheduler.lr_scheduler
     if epochs and isinstance(scheduler, Exponential):
         scheduler(epochs - 1)
+
+
+def start_schedule(net: Trainable) -> None:
+    """Let a network's learning rates begin anew, as its epochs do."""
+    if isinstance(net.optimizer, Optimizer):
+        net.optimizer.updates = 0
+        if isinstance(net.optimizer.lr_scheduler, Scheduler):
+            net.optimizer.lr_scheduler.start()
+
+
+def report_loss(net: Trainable, history: History, epoch: int) -> None:
+    """Tell a network's schedule an epoch's validation loss, or its training loss if there is none."""
+    scheduler = getattr(net.optimizer, "lr_scheduler", None)
+    if isinstance(scheduler, Scheduler):
+        scheduler.report((history.validation_loss or history.loss)[-1], epoch)
 
 
 @contextmanager
@@ -149,6 +168,7 @@ def _epoch(
         history.validation_loss.append(loss)
         history.validation_error.append(error)
     _log(net, history)
+    report_loss(net, history, run.epoch)
     for callback in callbacks:
         callback.on_epoch_end(run)
     if run.losses:

@@ -27,7 +27,7 @@ class Trainable(LayerStack):
         self,
         loss: str | Loss,
         layer_args: Sequence[Mapping[str, Any] | Layer],
-        optimizer_args: Mapping[str, Any] | Optimizer,
+        optimizer_args: str | Mapping[str, Any] | Optimizer,
         logger: Logger | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike | None = None,
@@ -160,9 +160,11 @@ class Trainable(LayerStack):
         """Make penalties' gradients, which are a batch's of n rows, those of the sum of its weights."""
         factor = float(losses.rows_by_weight(weights, 1)) - 1.0 / len(weights)
         for layer in self.layers:
-            for name in getattr(layer, "penalised", ()) if layer.l2 else ():
+            for name in getattr(layer, "penalised", ()):
+                if not layer.penalty(name):
+                    continue
                 with np.errstate(all="ignore"):
-                    gradient = layer.l2 * factor * layer.parameters[name]
+                    gradient = layer.penalty(name) * factor * layer.parameters[name]
                     layer.gradients[name] += gradient.astype(layer.dtype, copy=False)
 
     def evaluate(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, float]:

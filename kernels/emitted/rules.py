@@ -55,6 +55,9 @@ class _Vector:
     def __truediv__(self, other: "_Vector") -> "_Vector":
         return _Vector(self.emit, self.emit.builder.fdiv(self.value, other.value))
 
+    def __abs__(self) -> "_Vector":
+        return _Vector(self.emit, self.emit.abs(self.value))
+
 
 def _muladd(a: _Vector, b: _Vector, c: _Vector) -> _Vector:
     return _Vector(a.emit, a.emit.muladd(a.value, b.value, c.value))
@@ -68,19 +71,20 @@ class _Formula:
     """A rule's formula as a function of vectors.
 
     ``states``: the names of the optimiser's arrays that it takes; ``numbers``: by name, each number's
-    place in the record.
+    place in the record; ``takes_value``: whether it takes the parameter's value, as ``w``.
     """
 
     def __init__(self, formula: Any, record: type[Record]) -> None:
         self.record = record
         function = getattr(formula, "py_func", formula)
         code = function.__code__
-        self.call = FunctionType(code, {"muladd": _muladd, "sqrt": _sqrt})
+        self.call = FunctionType(code, {"muladd": _muladd, "sqrt": _sqrt, "abs": abs})
         meaning = repr((code.co_code, code.co_names, code.co_varnames, record.dtype.names))
         self.digest = hashlib.sha256(meaning.encode()).hexdigest()[:8]
         known = record.dtype.names or ()
         arguments = list(inspect.signature(function).parameters)[1:]
-        self.states = [name for name in arguments if name not in known]
+        self.takes_value = "w" in arguments
+        self.states = [name for name in arguments if name not in known and name != "w"]
         self.numbers = {name: known.index(name) for name in arguments if name in known}
 
 
@@ -114,6 +118,16 @@ def numbers_of(rule: Rule) -> type[Record]:
 sgd = make_rule("sgd", formulas.momentum, formulas.MomentumNumbers)
 nesterov = make_rule("nesterov", formulas.nesterov, formulas.MomentumNumbers)
 adam = make_rule("adam", formulas.adam, formulas.AdamNumbers)
+decayed_sgd = make_rule("sgd", formulas.decayed_momentum, formulas.DecayedMomentumNumbers)
+decayed_nesterov = make_rule("nesterov", formulas.decayed_nesterov, formulas.DecayedMomentumNumbers)
+adamw = make_rule("adamw", formulas.adamw, formulas.DecayedAdamNumbers)
+nadam = make_rule("nadam", formulas.nadam, formulas.NadamNumbers)
+rmsprop = {  # by whether it is centered, and whether it has momentum
+    (False, False): make_rule("rmsprop", formulas.rmsprop, formulas.RMSPropNumbers),
+    (False, True): make_rule("rmsprop", formulas.rmsprop_momentum, formulas.RMSPropNumbers),
+    (True, False): make_rule("rmsprop", formulas.rmsprop_centered, formulas.RMSPropNumbers),
+    (True, True): make_rule("rmsprop", formulas.rmsprop_centered_momentum, formulas.RMSPropNumbers),
+}
 
 
 @inner
@@ -152,6 +166,8 @@ def emit_rule(
     with_penalty = emit.muladd(own.penalty, w, g)
     g = b.fmul(own.scale, b.select(own.unpenalised, g, with_penalty))  # as 0 times infinity is NaN
     named = {name: _Vector(emit, own.given[i]) for name, i in formula.numbers.items()}
+    if formula.takes_value:
+        named["w"] = _Vector(emit, w)
     state = [_Vector(emit, emit.load(pointer, mask)) for pointer in states]
     step, *changed = formula.call(_Vector(emit, g), *state, **named)
     for vector, pointer in zip(changed, states, strict=True):

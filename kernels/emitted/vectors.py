@@ -87,6 +87,9 @@ class Emitter:
     def sqrt(self, x: Any) -> Any:
         return self.builder.call(self.function("llvm.sqrt", self.vector, [self.vector]), [x])
 
+    def abs(self, x: Any) -> Any:
+        return self.builder.call(self.function("llvm.fabs", self.vector, [self.vector]), [x])
+
     def relu(self, z: Any) -> Any:
         """Return z, -0 where it is negative, +0 where it is zero of either sign."""
         negative = self.builder.fcmp_ordered("<", z, self.zero)

@@ -81,7 +81,8 @@ class LossRows(Record):
 
     ``scores``: logits or outputs; ``Y``: the targets that the error is of; ``T``: those that the loss
     is of; ``gradient``: where the scores' gradient goes; ``stats``: where the summed loss and error
-    go. The error counts wrong answers for cross-entropies, and sums squares for l2.
+    go. The error counts wrong answers for cross-entropies, and sums squares for l2. ``parameters``:
+    address of the float64 numbers that the loss may take.
     """
 
     rows: int
@@ -92,6 +93,7 @@ class LossRows(Record):
     T: int
     gradient: int
     stats: int
+    parameters: int
 
 
 class TargetRows(Record):

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from fastnn.kernels import cross_entropy, losses
+import numpy as np
+
+from fastnn.kernels import cross_entropy, losses, regression
 from fastnn.kernels.compiling.jit import inner
 from fastnn.kernels.compiling.memory import array_at, numbers
 from fastnn.kernels.step.calls import LossRows
@@ -10,6 +12,7 @@ from fastnn.kernels.step.parts import Part
 
 _kernel: Any = None  # as in `parts.py`
 _like: Any = None
+_NUMBER = np.float64(0)
 
 
 @inner
@@ -52,6 +55,23 @@ def _yes_no_loss(at: int, _: int) -> None:
     losses.yes_no_cross_entropy_backward(y, p, call.batch, _flat(call.gradient, call, _like))
 
 
+def _weighted_sigmoid_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, z = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    no, yes, dz = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
+    stats[0] = _kernel(z, y, no, yes, call.batch, _flat(dz, call, _like))
+    stats[1] = losses.wrong_answers(y, z, 0.0)
+
+
+def _weighted_yes_no_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, p = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    no, yes, dp = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
+    stats[0] = _kernel(y, p, no, yes)
+    stats[1] = losses.wrong_answers(y, p, 0.5)
+    losses.weighted_yes_no_cross_entropy_backward(y, p, no, yes, call.batch, _flat(dp, call, _like))
+
+
 def _l2_loss(at: int, _: int) -> None:
     call = LossRows(at)
     stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
@@ -60,10 +80,60 @@ def _l2_loss(at: int, _: int) -> None:
     losses.l2_backward(y, y_hat, call.batch, _flat(call.gradient, call, _like))
 
 
+def _mse_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats[1] = losses.l2(y, y_hat)
+    stats[0] = stats[1] / call.classes
+    entries = 0.5 * (call.batch * call.classes)
+    losses.l2_backward(y, y_hat, entries, _flat(call.gradient, call, _like))
+
+
+def _mean_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    out = _flat(call.gradient, call, _like)
+    stats[0] = _kernel(y, y_hat, call.batch * call.classes, out) / call.classes
+    stats[1] = regression.distances(y, y_hat)
+
+
+def _huber_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    delta, out = numbers(call.parameters)[0], _flat(call.gradient, call, _like)
+    stats[0] = _kernel(y, y_hat, delta, call.batch * call.classes, out) / call.classes
+    stats[1] = regression.distances(y, y_hat)
+
+
+def _poisson_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    stats, y, x = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    out = _flat(call.gradient, call, _like)
+    stats[0] = _kernel(y, x, call.batch * call.classes, out) / call.classes
+    stats[1] = regression.rate_distances(y, x)
+
+
+def _quantile_loss(at: int, _: int) -> None:
+    call = LossRows(at)
+    n, k, stats = call.rows, call.classes, numbers(call.stats)
+    y, y_hat = array_at(call.Y, n, k, _like), array_at(call.scores, n, k, _like)
+    levels = array_at(call.parameters, 1, k, _NUMBER)[0]
+    stats[1] = _kernel(y, y_hat, levels, call.batch * k, array_at(call.gradient, n, k, _like))
+    stats[0] = stats[1] / k
+
+
 # Softmax and cross-entropy are compiled for the rows' length, so that they compile faster.
 softmax_loss_short = Part(_softmax_loss, cross_entropy.softmax_cross_entropy_short)
 softmax_loss_long = Part(_softmax_loss, cross_entropy.softmax_cross_entropy_long)
 probability_loss = Part(_probability_loss, losses.cross_entropy)
 sigmoid_loss = Part(_sigmoid_loss, losses.binary_cross_entropy)
 yes_no_loss = Part(_yes_no_loss, losses.yes_no_cross_entropy)
+weighted_sigmoid_loss = Part(_weighted_sigmoid_loss, losses.weighted_binary_cross_entropy)
+weighted_yes_no_loss = Part(_weighted_yes_no_loss, losses.weighted_yes_no_cross_entropy)
 l2_loss = Part(_l2_loss, losses.l2)
+mse_loss = Part(_mse_loss, losses.l2)
+mae_loss = Part(_mean_loss, regression.mae)
+rates_loss = Part(_mean_loss, regression.poisson_rates)
+huber_loss = Part(_huber_loss, regression.huber)
+poisson_loss = Part(_poisson_loss, regression.poisson)
+quantile_loss = Part(_quantile_loss, regression.quantile)

@@ -34,7 +34,8 @@ class Loss(Record):
     """The loss of ``scores`` given targets, and the scores' gradient; arrays are ``(n, classes)``.
 
     ``part``, ``targets``, ``weighing``: addresses of parts; ``Y``: the targets; ``T``: where targets
-    that are made of them go, if ``targets`` is not 0, with ``smoothing`` and ``class_weights``.
+    that are made of them go, if ``targets`` is not 0, with ``smoothing`` and ``class_weights``;
+    ``parameters``: address of the float64 numbers that the part may take.
     """
 
     scores: int
@@ -46,6 +47,7 @@ class Loss(Record):
     targets: int
     weighing: int
     class_weights: int
+    parameters: int
     smoothing: float
 
 
@@ -148,7 +150,7 @@ def _loss(step, loss, targets, offset, rows, stats):
     call = LossRows()
     call.rows, call.classes, call.batch = rows, loss.classes, step.n
     call.Y, call.T, call.scores = loss.Y + offset, targets + offset, loss.scores + offset
-    call.gradient, call.stats = loss.gradient + offset, stats
+    call.gradient, call.stats, call.parameters = loss.gradient + offset, stats, loss.parameters
     call_job(loss.part, call.address, 0)
 
 

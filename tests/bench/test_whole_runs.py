@@ -34,18 +34,19 @@ def folder(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("with_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*with_*.py")), ids=lambda path: path.stem)
 def test_scripts_learn(script, folder):
-    library = script.stem.removeprefix("with_")
+    library = script.stem.rpartition("_")[2]
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
+    goal = 0.5 if script.stem.startswith("lenet") else 0.95
     done = subprocess.run(
-        [sys.executable, str(script), str(folder), "--goal=0.95"],
+        [sys.executable, str(script), str(folder), f"--goal={goal}"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["accuracy"] >= 0.95
+    assert said["accuracy"] >= goal
     assert 1 <= said["epochs"] < 30
 
 

@@ -49,7 +49,7 @@ def test_an_npz_of_a_regression(tmp_path, rng):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nonsense"], 2, "neither digits nor mnist"),
+        (["nonsense"], 2, "neither digits, mnist nor sinewave"),
         (["missing.csv"], 2, "no file missing.csv"),
         (["mnist"], 2, "mnist needs --data-folder"),
         (["digits", "--activation", "swish"], 2, "unknown activation 'swish'; known: linear"),

@@ -53,6 +53,20 @@ def test_the_last_activation_and_any_batch(last, tmp_path, trained, close):
         close(run(path, X[:n]), net.predict(X[:n]))
 
 
+@pytest.mark.parametrize("sequences", [False, True])
+def test_recurrent_networks(sequences, tmp_path, close):
+    layers = [fastnn.Elman(4, "relu", return_sequences=True), fastnn.Elman(3)]
+    layers = [*layers, fastnn.FullyConnected(2, "softmax")] if not sequences else layers[:1]
+    net = fastnn.NeuralNetwork("l2", layers, {"name": "SGD", "lr": 0.1}, seed=0, dtype="float32")
+    X = np.random.default_rng(0).normal(size=(7, 2, 6)).astype("float32")
+    net.forward(X)
+    path = tmp_path / "network.onnx"
+    fastnn.export_onnx(net, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    close(run(path, X), net.predict(X))
+    close(run(path, X[:2, :, :3]), net.predict(X[:2, :, :3]))
+
+
 def test_a_network_without_parameters_leaves_the_old_file(tmp_path):
     path = tmp_path / "network.onnx"
     path.write_text("old", encoding="utf-8")

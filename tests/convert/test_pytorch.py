@@ -195,3 +195,31 @@ def test_layers_that_do_not_fit_one_another_are_refused():
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(5, 2))
     with pytest.raises(ValueError, match=r"layer 1 has W \(5, 2\), layer 0 before it has 4 outputs"):
         fastnn.from_torch(module)
+
+
+def recurrent(dtype="float64", **options):
+    """Return a network of two Elman layers that has been trained, and its input."""
+    layers = [
+        fastnn.Elman(4, "relu", return_sequences=True),
+        fastnn.Elman(5, **options),
+        fastnn.FullyConnected(3, "softmax"),
+    ]
+    net = fastnn.NeuralNetwork("cross_entropy", layers, {"name": "SGD", "lr": 0.1}, seed=0, dtype=dtype)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(7, 2, 6)).astype(dtype)
+    net.train_step(X, np.eye(3)[rng.integers(0, 3, 7)])
+    return net, X
+
+
+def test_recurrent_networks(dtype, close):
+    net, X = recurrent(dtype)
+    module = fastnn.to_torch(net)
+    close(outputs(module, X), net.predict(X))
+    back = fastnn.from_torch(module)
+    np.testing.assert_array_equal(back.predict(X), net.predict(X))
+
+
+@pytest.mark.parametrize("options", [{"activation": "sigmoid"}, {"mask_value": 0.0}])
+def test_recurrences_that_pytorch_lacks(options):
+    with pytest.raises(TypeError, match="layer 1 is an Elman"):
+        fastnn.to_torch(recurrent(**options)[0])

@@ -94,7 +94,7 @@ def test_results_do_not_depend_on_threads(threads, dtype):
     layer = fastnn.Conv2D(6, 5, "relu")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(24, 28, 28, 3)).astype(dtype)
-    with fastnn.num_threads(threads):
+    with fastnn.set_num_threads(threads):
         np.random.seed(0)
         Y = layer.forward(X)
         dX = layer.backward(Y)

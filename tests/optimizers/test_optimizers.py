@@ -231,7 +231,15 @@ def test_the_arguments_order_is_the_references():
     assert_steps(direct, gradients, sgd_steps(gradients, rates, 0.7, 1.5), epochs=range(6))
 
 
-@pytest.mark.parametrize("name", ["sgd", "RMSprop", None, ["SGD"]])
+def test_names_ignore_case_and_a_name_alone_has_the_usual_rate():
+    usual = {"sgd": 0.01, "ADAM": 0.001, "adamw": 0.001, "nadam": 0.002, "RMSprop": 0.01}
+    for name, lr in usual.items():
+        optimizer = initialize_optimizer(name)
+        assert type(optimizer).__name__.lower() == name.lower()
+        assert optimizer.lr == lr
+
+
+@pytest.mark.parametrize("name", ["sdg", None, ["SGD"]])
 def test_an_unknown_optimizer(name):
     with pytest.raises(NotImplementedError, match="known: 'SGD', 'Adam'"):
         initialize_optimizer(name)
@@ -250,7 +258,7 @@ def test_an_unknown_optimizer(name):
         (lambda: Adam(beta_1=1.0), ValueError, "beta_1"),
         (lambda: Adam(beta_2=-0.1), ValueError, "beta_2"),
         (lambda: Adam(eps=0), ValueError, "eps"),
-        (lambda: SGD(lr_scheduler="cosine"), NotImplementedError, "unknown scheduler 'cosine'"),
+        (lambda: SGD(lr_scheduler="cosinus"), NotImplementedError, "unknown scheduler 'cosinus'"),
         (lambda: SGD(lr_scheduler="exponential"), ValueError, "needs stage_length"),
         (lambda: initialize_optimizer("SGD", beta_1=0.9), TypeError, "beta_1"),
         (lambda: initialize_optimizer("Adam", nesterov=1), TypeError, "nesterov"),

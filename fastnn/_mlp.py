@@ -1,0 +1,96 @@
+"""The plain case: layers of neurons in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._typing import DTypeLike
+from fastnn._validation import canonical, require_count, require_float_dtype
+from fastnn.activations import Activation
+from fastnn.layers import Dropout, FullyConnected, Layer
+from fastnn.losses import Loss
+from fastnn.models import NeuralNetwork
+from fastnn.optimizers import Optimizer
+
+_TASKS = {  # the last activation and the loss
+    "class": ("softmax", "cross_entropy"),
+    "binary": ("sigmoid", "binary_cross_entropy"),
+    "regression": ("linear", "mse"),
+}
+_RECTIFIERS = ("relu", "leaky_relu", "leakyrelu", "elu", "gelu", "gelu_tanh", "gelutanh", "silu")
+
+
+def mlp(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    task: str = "class",
+    activation: str | Activation = "relu",
+    optimizer: str | Mapping[str, Any] | Optimizer = "adam",
+    loss: str | Loss | None = None,
+    dropout: float = 0.0,
+    seed: int | np.random.Generator | None = None,
+    dtype: DTypeLike = "float32",
+) -> NeuralNetwork:
+    """Return a multilayer perceptron: hidden layers of these widths, and an output layer.
+
+    Parameters
+    ----------
+    inputs : int
+        Features of a row.
+    hidden : sequence of int
+        The hidden layers' widths, from the first to the last; it may be empty.
+    outputs : int
+        Classes, or numbers to predict.
+    task : {"class", "binary", "regression"}
+        ``"class"``: one of several classes, softmax and cross-entropy. ``"binary"``: each output is a
+        question of yes or no, sigmoid and binary cross-entropy. ``"regression"``: numbers, linear
+        outputs and mean squared error.
+    activation : str or Activation
+        Of the hidden layers; He's initial weights for relu and its kin, Xavier's for the others.
+    optimizer : str, mapping or Optimizer
+        As ``NeuralNetwork`` takes it.
+    loss : str or Loss, optional
+        In the place of the task's.
+    dropout : float
+        The share of each hidden layer's outputs that training drops.
+    seed : int or Generator, optional
+    dtype : "float32" or "float64"
+
+    Returns
+    -------
+    NeuralNetwork
+        With its parameters drawn.
+
+    Raises
+    ------
+    NotImplementedError
+        For an unknown task or other name; the message lists those there are.
+    TypeError, ValueError
+        For widths that are no positive integers.
+
+    Example
+    -------
+    >>> net = fastnn.mlp(64, [128, 64], 10)
+    >>> net.fit(X, labels, epochs=20, validation_split=0.1)
+    """
+    last, usual = _TASKS[canonical("task", task, _TASKS)]
+    d, k = require_count("inputs", inputs), require_count("outputs", outputs)
+    if np.ndim(hidden) != 1:
+        raise TypeError(f"hidden must be a sequence of widths, such as [128, 64], got {hidden!r}")
+    name = activation if isinstance(activation, str) else type(activation).__name__
+    init = "he_uniform" if name.lower() in _RECTIFIERS else "xavier_uniform"
+    layers: list[Layer] = []
+    for i, width in enumerate(hidden):
+        layers.append(FullyConnected(require_count(f"hidden[{i}]", width), activation, init))
+        if dropout:
+            layers.append(Dropout(dropout))
+    layers.append(FullyConnected(k, last))
+    kind = require_float_dtype("dtype", dtype)
+    net = NeuralNetwork(usual if loss is None else loss, layers, optimizer, seed=seed, dtype=kind)
+    net.prepare(k, (1, d))
+    net.make_parameters(np.zeros((1, d), kind))
+    return net

@@ -1,0 +1,67 @@
+"""The networks that ``fastnn train --model`` knows, and the data that each takes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from fastnn.cli.usage import UsageError
+
+
+class ModelName(StrEnum):
+    """The networks there are."""
+
+    MLP = "mlp"
+    LENET = "lenet"
+    ELMAN = "elman"
+
+
+# For a network: its data, and the activation of its hidden layers unless another is asked for.
+_DATA = {ModelName.LENET: "mnist", ModelName.ELMAN: "sinewave"}
+_ACTIVATIONS = {ModelName.ELMAN: "tanh"}
+_STATES = 32  # of the recurrent layer
+
+
+def require(model: ModelName, kind: str, given: set[str], widths: list[int]) -> None:
+    """Raise ``UsageError`` for a network that does not take such data, or options it has no use for."""
+    wanted = _DATA.get(model)
+    if wanted and kind != wanted:
+        raise UsageError(f"--model {model.value} is for {wanted}")
+    if kind == "sinewave" and model is not ModelName.ELMAN:
+        raise UsageError("sinewave needs --model elman: its rows are series")
+    if model is ModelName.LENET and "hidden" in given:
+        raise UsageError("--hidden does nothing with --model lenet, whose layers are fixed")
+    if model is ModelName.ELMAN and "hidden" in given and len(widths) != 1:
+        raise UsageError("--hidden: --model elman has one hidden layer; give one width, such as 32")
+    if model is ModelName.MLP and "activation" in given and not widths:
+        raise UsageError("--activation does nothing without hidden layers")
+
+
+def layers(
+    model: ModelName, widths: list[int], activation: str, given: set[str]
+) -> list[dict[str, Any]]:
+    """Return the layers' arguments, without the output layer."""
+    function = activation if "activation" in given else _ACTIVATIONS.get(model, activation)
+    if model is ModelName.ELMAN:
+        states = widths[0] if "hidden" in given else _STATES
+        return [{"name": "elman", "n_out": states, "activation": function}]
+    if model is ModelName.LENET:
+        return [*_images(function), *_dense([120, 84], function)]
+    return _dense(widths, function)
+
+
+def _dense(widths: list[int], function: str) -> list[dict[str, Any]]:
+    return [{"name": "fully_connected", "n_out": w, "activation": function} for w in widths]
+
+
+def _images(function: str) -> list[dict[str, Any]]:
+    """Return LeNet-5's layers up to the flat row: 28 x 28 pixels become 14 x 14, 10 x 10, 5 x 5."""
+    pool = {"name": "pool2d", "kernel_shape": (2, 2), "mode": "max", "stride": 2}
+    conv = {"name": "conv2d", "kernel_shape": (5, 5), "activation": function}
+    return [
+        {**conv, "n_out": 6, "pad": "same"},
+        pool,
+        {**conv, "n_out": 16, "pad": "valid"},
+        pool,
+        {"name": "flatten"},
+    ]

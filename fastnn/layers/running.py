@@ -1,0 +1,53 @@
+"""The cache of a layer with running statistics."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from fastnn._validation import as_float
+from fastnn.layers.base import Layer
+
+RUNNING = ("running_mu", "running_var")
+
+
+class RunningCache(OrderedDict[str, Any]):
+    """A layer's cache, in which running statistics are copies of its buffers.
+
+    Assigning one of them writes the buffer. Copied or pickled, it is an ordinary dict, which the layer
+    makes one of these again.
+    """
+
+    def __init__(self, values: Mapping[str, Any], layer: Layer) -> None:
+        self.layer = layer
+        super().__init__()
+        for name in values:
+            OrderedDict.__setitem__(self, name, [] if name in RUNNING else values[name])
+
+    def __getitem__(self, name: str) -> Any:
+        if name in RUNNING and name in self and name in self.layer.buffers:
+            return self.layer.buffers[name].copy()
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in RUNNING and name in self.layer.buffers:
+            buffer = self.layer.buffers[name]
+            array = as_float(value, f"cache[{name!r}]", buffer.dtype)
+            if array.size != buffer.size:
+                raise ValueError(f"cache[{name!r}] has shape {buffer.shape}, got {array.shape}")
+            buffer[...] = array.reshape(buffer.shape)
+            value = []
+        super().__setitem__(name, value)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401  this is what it would call
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+    def __reduce__(self) -> Any:
+        return OrderedDict, ([*super().items()],)

@@ -1,0 +1,287 @@
+"""Elman's recurrence ``s_t = f(x_t W + s_{t-1} U + b)`` by blocks of rows, and its gradient.
+
+Rows do not interact, so a thread takes a block of rows through all time steps. What does not wait for
+the state before is one product over all time steps: ``x_t W + b`` before the recurrence, and the
+gradients of W, U, b and x after it. A step of the recurrence is one product, which begins with
+``x_t W + b``, and one call of the activation.
+
+Arrays of ``w`` values for each time step and row lie step after step, ``(steps, rows, w)``: in a
+network's step for each block by itself, so that a product takes all its time steps at once; for the
+layer's own methods for the whole batch, as their caches are arrays of all rows.
+
+Source: J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990; back through time: P. J.
+Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the IEEE 78, 1990.
+"""
+
+from fastnn.kernels.compiling.jit import call_job, inner
+from fastnn.kernels.compiling.records import Record
+from fastnn.kernels.emitted.tile import PLAIN
+from fastnn.kernels.step.calls import Block, Product, Transposition
+
+
+class Elman(Record):
+    """A layer of ``d`` inputs, ``k`` units, ``steps`` time steps.
+
+    - ``input``, ``d_input``: addresses of the input ``(n, d, steps)`` and its gradient, or 0;
+      ``output``, ``d_output``: of the output, ``(n, k)`` or, if it is ``sequences``, ``(n, k, steps)``.
+    - ``block_rows``: rows of a block; ``apart``: rows from one time step to the next, 0 if these are
+      the block's own.
+    - ``x``: the input as ``(d, steps, rows)``; ``z``, ``s``: pre-activations, states ``s_1, s_2, ...``;
+      ``dz``: gradients of z; ``dx``: of the input, ``(steps, rows, d)``; ``dy``: of the states' output,
+      for sequences; ``ds``: two arrays ``(n, k)``.
+    - ``first_state``: the state before the first step ``(n, k)``, or 0 for zeros.
+    - ``W``, ``U``, ``b``: addresses of the parameters' values; ``work``: ``k max(d, k)`` elements for
+      each block, where weights are transposed.
+    - ``masks``: a number for each time step and row, not 0 if it is skipped, or 0; ``find``, ``keep``,
+      ``clear``: parts that write masks and apply them; ``mask_value``: the inputs of skipped steps.
+    - ``forward``, ``backward``: parts of the activation; ``rowwise``, ``parameter``: as in
+      :class:`fastnn.kernels.step.phases.Activation`.
+    - ``product``, ``transposition``: addresses of parts; ``one``: address of a 1.
+    - ``d_W``, ``d_U``, ``d_b``: where gradients go, for one block of ``used_rows`` rows after the
+      other; or, in ``pieces`` pieces, for the whole batch.
+    """
+
+    input: int
+    d_input: int
+    output: int
+    d_output: int
+    sequences: int
+    d: int
+    k: int
+    steps: int
+    block_rows: int
+    apart: int
+    x: int
+    z: int
+    s: int
+    dz: int
+    dx: int
+    dy: int
+    ds: int
+    first_state: int
+    W: int
+    U: int
+    b: int
+    work: int
+    masks: int
+    find: int
+    keep: int
+    clear: int
+    mask_value: float
+    forward: int
+    backward: int
+    rowwise: int
+    parameter: float
+    product: int
+    transposition: int
+    one: int
+    d_W: int
+    d_U: int
+    d_b: int
+    pieces: int
+    used_rows: int
+
+
+class Masking(Record):
+    """What the parts of masks take: ``rows`` of ``width`` elements at ``source`` and ``target``.
+
+    ``stride``: elements from one input feature to the next; ``value``: of masked inputs, or the factor.
+    """
+
+    masks: int
+    rows: int
+    width: int
+    stride: int
+    value: float
+    source: int
+    target: int
+
+
+@inner
+def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner, start, start_row):
+    """``C = start + A B``; rows of C follow on one another."""
+    call = Product()
+    call.a, call.a_row, call.a_column = a, a_row, a_column
+    call.b, call.b_row, call.c, call.c_row = b, b_row, c, columns
+    call.rows, call.columns, call.inner = rows, columns, inner
+    call.start, call.start_row, call.mode = start, start_row, PLAIN
+    call_job(layer.product, call.address, 0)
+
+
+@inner
+def _transpose(layer, a, a_row, c, c_row, rows, columns):
+    call = Transposition()
+    call.a, call.a_row, call.c, call.c_row = a, a_row, c, c_row
+    call.rows, call.columns = rows, columns
+    call_job(layer.transposition, call.address, 0)
+
+
+@inner
+def _activate(layer, part, z, dy, out, rows):
+    call, k = Block(), layer.k
+    call.height, call.width = (rows, k) if layer.rowwise != 0 else (1, rows * k)
+    call.stride, call.parameter = rows * k, layer.parameter  # unused by one row, or by whole rows
+    call.z, call.dy, call.out = z, dy, out
+    call_job(part, call.address, 0)
+
+
+@inner
+def _masked(layer, part, masks, rows, factor, source, target):
+    call = Masking()
+    call.masks, call.rows, call.width, call.value = masks, rows, layer.k, factor
+    call.source, call.target = source, target
+    call_job(part, call.address, 0)
+
+
+@inner
+def _place(layer, first, rows, time):
+    """Return which pair of a time step and a row is a block's first at a time step."""
+    if layer.apart != 0:
+        return time * layer.apart + first
+    return first * layer.steps + time * rows
+
+
+@inner
+def _pieces(layer, rows):
+    """Return in how many products all pairs are multiplied, and how many pairs each has."""
+    if layer.apart == 0 or layer.apart == rows:
+        return 1, layer.steps * rows
+    return layer.steps, rows
+
+
+@inner
+def _read(step, layer, first, rows):
+    """Write the block's input as ``(d, steps, rows)``, and which of its steps are skipped."""
+    size, d, steps = step.itemsize, layer.d, layer.steps
+    between = layer.apart if layer.apart != 0 else rows
+    start = first if layer.apart != 0 else first * d * steps
+    source, x = layer.input + first * d * steps * size, layer.x + start * size
+    _transpose(layer, source, d * steps, x, between, rows, d * steps)
+    if layer.masks != 0:
+        call = Masking()
+        call.width, call.stride, call.value = d, steps * between, layer.mask_value
+        count, call.rows = _pieces(layer, rows)
+        for piece in range(count):
+            call.source = x + piece * between * size
+            call.masks = layer.masks + _place(layer, first, rows, piece) * size
+            call_job(layer.find, call.address, 0)
+    return x, steps * between
+
+
+@inner
+def forward_block(step, layer, first, rows):
+    """Write the states of a block of rows."""
+    size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
+    x, x_column = _read(step, layer, first, rows)
+    between = layer.apart if layer.apart != 0 else rows
+    count, pairs = _pieces(layer, rows)
+    for piece in range(count):
+        z = layer.z + _place(layer, first, rows, piece) * k * size
+        at = x + piece * between * size
+        _multiply(layer, at, 1, x_column, layer.W, k, z, pairs, k, d, layer.b, 0)
+    before = layer.first_state
+    if before != 0:
+        before += first * k * size
+    for time in range(steps):
+        place = _place(layer, first, rows, time)
+        z, s = layer.z + place * k * size, layer.s + place * k * size
+        if time == steps - 1 and layer.sequences == 0:
+            s = layer.output + first * k * size
+        if before != 0:
+            _multiply(layer, before, k, 1, layer.U, k, z, rows, k, k, z, k)
+        _activate(layer, layer.forward, z, 0, s, rows)
+        if layer.masks != 0:
+            part = layer.keep if before != 0 else layer.clear
+            _masked(layer, part, layer.masks + place * size, rows, 0.0, before, s)
+        before = s
+    if layer.sequences != 0:
+        _turn_back(layer, layer.s, layer.output, first, rows, k, size)
+
+
+@inner
+def _turn_back(layer, source, target, first, rows, width, size):
+    """Write a block of ``(steps, rows, width)`` as ``(rows, width, steps)``."""
+    steps = layer.steps
+    between = layer.apart if layer.apart != 0 else rows
+    source += _place(layer, first, rows, 0) * width * size
+    target += first * width * steps * size
+    for i in range(rows):
+        row = target + i * width * steps * size
+        _transpose(layer, source + i * width * size, between * width, row, steps, steps, width)
+
+
+@inner
+def _turn(layer, source, target, first, rows, width, size):
+    """Write a block of ``(rows, width, steps)`` as ``(steps, rows, width)``."""
+    steps = layer.steps
+    between = layer.apart if layer.apart != 0 else rows
+    target += _place(layer, first, rows, 0) * width * size
+    source += first * width * steps * size
+    for i in range(rows):
+        row = source + i * width * steps * size
+        _transpose(layer, row, steps, target + i * width * size, between * width, width, steps)
+
+
+@inner
+def backward_block(step, layer, first, rows, index):
+    """Write the block's dz and, if they are wanted, the gradients of its input."""
+    size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
+    work = layer.work + index * k * max(d, k) * size
+    if layer.sequences != 0 and layer.d_output != 0:
+        _turn(layer, layer.d_output, layer.dy, first, rows, k, size)
+    ds = layer.d_output + first * k * size
+    if layer.sequences != 0:
+        ds = layer.dy + _place(layer, first, rows, steps - 1) * k * size
+    _transpose(layer, layer.U, k, work, k, k, k)
+    for back in range(steps):
+        time = steps - 1 - back
+        place = _place(layer, first, rows, time)
+        z, dz = layer.z + place * k * size, layer.dz + place * k * size
+        _activate(layer, layer.backward, z, ds, dz, rows)
+        if layer.masks != 0:
+            _masked(layer, layer.clear, layer.masks + place * size, rows, 0.0, ds, dz)
+        if time > 0:
+            earlier = layer.ds + (2 * first + time % 2 * rows) * k * size
+            start = 0
+            if layer.sequences != 0:
+                start = layer.dy + _place(layer, first, rows, time - 1) * k * size
+            _multiply(layer, dz, k, 1, work, k, earlier, rows, k, k, start, k)
+            if layer.masks != 0:
+                _masked(layer, layer.keep, layer.masks + place * size, rows, 1.0, ds, earlier)
+            ds = earlier
+    if layer.dx != 0:
+        _transpose(layer, layer.W, k, work, d, d, k)
+        count, pairs = _pieces(layer, rows)
+        for piece in range(count):
+            place = _place(layer, first, rows, piece)
+            dz, dx = layer.dz + place * k * size, layer.dx + place * d * size
+            _multiply(layer, dz, k, 1, work, d, dx, pairs, d, k, 0, 0)
+    if layer.d_input != 0:
+        _turn_back(layer, layer.dx, layer.d_input, first, rows, d, size)
+
+
+@inner
+def parameter_gradients(step, layer, first, rows, d_cut, k_cut, d_W, d_U, d_b):
+    """Write rows ``d_cut`` of W's gradient, ``k_cut`` of U's, and b's if the cuts begin at 0.
+
+    The sums are over the pairs of time steps and ``rows`` rows, which follow on one another.
+    """
+    size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
+    pairs, begin = steps * rows, first * steps
+    d_first, d_count = d_cut[0], d_cut[1] - d_cut[0]
+    k_first, k_count = k_cut[0], k_cut[1] - k_cut[0]
+    x, dz = layer.x + (begin * d + d_first * pairs) * size, layer.dz + begin * k * size
+    s, later, row = layer.s + (begin * k + k_first) * size, dz + rows * k * size, k * size
+    d_W, d_U = d_W + d_first * row, d_U + k_first * row
+    if d_count > 0:
+        _multiply(layer, x, pairs, 1, dz, k, d_W, d_count, k, pairs, 0, 0)
+    if k_count > 0:
+        start = 0
+        if layer.first_state != 0:
+            state = layer.first_state + (first * k + k_first) * size
+            _multiply(layer, state, 1, k, dz, k, d_U, k_count, k, rows, 0, 0)
+            start = d_U
+        if steps > 1:
+            _multiply(layer, s, 1, k, later, k, d_U, k_count, k, pairs - rows, start, k)
+    if k_first == 0:
+        _multiply(layer, layer.one, 0, 0, dz, k, d_b, 1, k, pairs, 0, 0)

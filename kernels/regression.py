@@ -1,0 +1,178 @@
+"""Losses of regression beside l2: each with its gradient, and the errors that are reported for them.
+
+Arrays ``(m,)`` of targets and outputs, but for quantiles, whose columns count. Gradients are divided by
+``n``. A gradient where the two are equal is 0; NaN passes.
+"""
+
+from typing import Any
+
+from fastnn._typing import Array
+from fastnn.kernels import rows
+from fastnn.kernels.compiling.jit import exact, inlined, inner
+from fastnn.kernels.elementary import math as m
+from fastnn.kernels.emitted.sums import BLOCK, sum_of, terms
+
+EPS = 1e-8  # added to a rate before its logarithm is taken, as PyTorch's
+
+
+@inlined
+def _sided(d, below, above, zero):
+    """Return ``above`` where d is positive, ``below`` where it is negative, else d, 0 or NaN."""
+    return above if d > zero else (below if d < zero else d)
+
+
+@inner
+def _mae_block(y: Array, y_hat: Array, scale: Any, out: Array) -> float:
+    zero = y.dtype.type(0)
+    parts = terms(y.size, zero)
+    for i in range(y.size):
+        d = y_hat[i] - y[i]
+        parts[i] = abs(d)
+        out[i] = _sided(d, -scale, scale, zero)
+    return sum_of(parts)
+
+
+@exact
+def mae(y: Array, y_hat: Array, n: int, out: Array) -> float:
+    """Return ``sum(|y - y_hat|)``; write its gradient by ``y_hat``, over n."""
+    scale = y.dtype.type(1) / y.dtype.type(n)
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _mae_block(y[some], y_hat[some], scale, out[some]))
+    return total + lost
+
+
+@inner
+def _huber_block(y: Array, y_hat: Array, delta: Any, scale: Any, out: Array) -> float:
+    zero, half = y.dtype.type(0), y.dtype.type(0.5)
+    parts = terms(y.size, zero)
+    for i in range(y.size):
+        d = y_hat[i] - y[i]
+        size = abs(d)
+        near = size <= delta
+        parts[i] = half * (d * d) if near else delta * (size - half * delta)
+        out[i] = scale * (d if near else _sided(d, -delta, delta, zero))
+    return sum_of(parts)
+
+
+@exact
+def huber(y: Array, y_hat: Array, delta: float, n: int, out: Array) -> float:
+    """Return the sum of ``d**2 / 2`` up to ``|d| = delta``, then ``delta (|d| - delta / 2)``.
+
+    ``d = y_hat - y``; the gradient by ``y_hat``, over n, is written. Source: P. Huber, "Robust
+    estimation of a location parameter", 1964.
+    """
+    scale, limit = y.dtype.type(1) / y.dtype.type(n), y.dtype.type(delta)
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        part = _huber_block(y[some], y_hat[some], limit, scale, out[some])
+        total, lost = rows.add(total, lost, part)
+    return total + lost
+
+
+@inner
+def _poisson_block(y: Array, x: Array, scale: Any, out: Array) -> float:
+    parts = terms(y.size, y.dtype.type(0))
+    for i in range(y.size):
+        rate = m.exp(x[i])
+        parts[i] = rate - y[i] * x[i]
+        out[i] = scale * (rate - y[i])
+    return sum_of(parts)
+
+
+@exact
+def poisson(y: Array, x: Array, n: int, out: Array) -> float:
+    """Return ``sum(exp(x) - y x)`` of counts y and logarithms x of rates; write its gradient over n."""
+    scale = y.dtype.type(1) / y.dtype.type(n)
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _poisson_block(y[some], x[some], scale, out[some]))
+    return total + lost
+
+
+@inner
+def _rates_block(y: Array, rate: Array, scale: Any, out: Array) -> float:
+    one, eps, parts = y.dtype.type(1), y.dtype.type(EPS), terms(y.size, y.dtype.type(0))
+    for i in range(y.size):
+        above = rate[i] + eps
+        parts[i] = rate[i] - y[i] * m.log(above)
+        out[i] = scale * (one - y[i] / above)
+    return sum_of(parts)
+
+
+@exact
+def poisson_rates(y: Array, rate: Array, n: int, out: Array) -> float:
+    """Return ``sum(rate - y log(rate + 1e-8))``; write its gradient by the rates, over n."""
+    scale = y.dtype.type(1) / y.dtype.type(n)
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _rates_block(y[some], rate[some], scale, out[some]))
+    return total + lost
+
+
+@inner
+def _quantile_block(y: Array, y_hat: Array, levels: Array, scale: Any, out: Array) -> float:
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    parts = terms(y.size, zero)
+    for j in range(y.size):
+        d, level = y[j] - y_hat[j], y.dtype.type(levels[j])
+        parts[j] = d * (level - one if d < zero else level)
+        out[j] = scale * _sided(d, one - level, -level, zero)
+    return sum_of(parts)
+
+
+@exact
+def quantile(y: Array, y_hat: Array, levels: Array, n: int, out: Array) -> float:
+    """Return ``sum(max(level d, (level - 1) d))``, ``d = y - y_hat``; write its gradient over n.
+
+    Arrays ``(rows, k)``; ``levels (k,)``, one for each column. Source: R. Koenker, G. Bassett,
+    "Regression quantiles", 1978.
+    """
+    scale = y.dtype.type(1) / y.dtype.type(n)
+    total = lost = 0.0
+    for r in range(y.shape[0]):
+        for start in range(0, y.shape[1], BLOCK):
+            some = slice(start, start + BLOCK)
+            part = _quantile_block(y[r, some], y_hat[r, some], levels[some], scale, out[r, some])
+            total, lost = rows.add(total, lost, part)
+    return total + lost
+
+
+@inner
+def _distances_block(y: Array, y_hat: Array) -> float:
+    parts = terms(y.size, y.dtype.type(0))
+    for i in range(y.size):
+        parts[i] = abs(y[i] - y_hat[i])
+    return sum_of(parts)
+
+
+@exact
+def distances(y: Array, y_hat: Array) -> float:
+    """Return ``sum(|y - y_hat|)``."""
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _distances_block(y[some], y_hat[some]))
+    return total + lost
+
+
+@inner
+def _rate_distances_block(y: Array, x: Array) -> float:
+    parts = terms(y.size, y.dtype.type(0))
+    for i in range(y.size):
+        parts[i] = abs(y[i] - m.exp(x[i]))
+    return sum_of(parts)
+
+
+@exact
+def rate_distances(y: Array, x: Array) -> float:
+    """Return ``sum(|y - exp(x)|)``."""
+    total = lost = 0.0
+    for start in range(0, y.size, BLOCK):
+        some = slice(start, start + BLOCK)
+        total, lost = rows.add(total, lost, _rate_distances_block(y[some], x[some]))
+    return total + lost
