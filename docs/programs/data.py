@@ -1,7 +1,7 @@
 """Write the arrays that the programs read, ``datasets/NAME/NAME_PART_{data,labels}.npy``.
 
-``python data.py`` makes those of iris (from scikit-learn), of a sine wave, and of MNIST where the variable
-FASTNN_DATA names a folder that holds ``mnist/``, with the four IDX files.
+``python data.py`` makes those of iris (from scikit-learn), of a sine wave, and of MNIST where the
+variable FASTNN_DATA names a folder that holds ``mnist/``, with the four IDX files.
 """
 
 import os
@@ -11,6 +11,7 @@ import numpy as np
 
 
 def main():
+    """Write what can be made here."""
     write("sinewave", *sine_wave())
     write("iris", *iris())
     folder = Path(os.environ.get("FASTNN_DATA", ""), "mnist")

@@ -11,11 +11,11 @@ product: its window is that of all of them, and the weights are spread, with zer
 a pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in
 its window.) The weights' gradient comes out in the same form and is folded.
 
-The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round, if
-windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other way: for
-each row of pixels, the gradients of the output rows that it takes part in, times the transposed weights,
-are what every pixel's window gets there, and are added. Each image is done by itself, in scratch memory
-that stays in a near cache.
+The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round,
+if windows are one pixel apart and there are channels enough to fill vectors. Otherwise, for each row of
+pixels, the gradients of the output rows that use it are multiplied by the transposed weights: that is
+what every window gets there, and windows are added where they overlap. Each image is done by itself, in
+scratch memory that stays in a near cache.
 
 A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
 added in the order of the blocks.

@@ -88,14 +88,15 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
                 continue
             a, b = dz + top * columns * outputs * size, kernel_row + first * outputs * width * size
             gather(
-                layer, a, layer.d_pixels, layer.d_taps + first * outputs * 8, b, windows, columns, width,
-                (end - first) * outputs, 1, 0, 0, PLAIN,
+                layer, a, layer.d_pixels, layer.d_taps + first * outputs * 8, b, windows, columns,
+                width, (end - first) * outputs, 1, 0, 0, PLAIN,
             )  # fmt: skip
             # Windows next to each other overlap, and would wait for one another.
             for i in range(apart):
+                count = (columns - i + apart - 1) // apart
                 add_rows(
-                    windows + i * width * size, apart * width * size, (columns - i + apart - 1) // apart,
-                    width, image + (y * row + i * shift) * size, apart * shift * size, like,
+                    windows + i * width * size, apart * width * size, count, width,
+                    image + (y * row + i * shift) * size, apart * shift * size, like,
                 )  # fmt: skip
     inside = image + (layer.top * row + layer.left * layer.channels) * size
     out = array_at(dx, layer.height, layer.width * layer.channels, like)
@@ -167,7 +168,7 @@ def _update(at: int, _: int) -> None:
 
 
 def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights: each tap's, in reverse, or each kernel row's, by the row's class."""
+    """Write the transposed weights, each tap's in reverse, or each kernel row's by its class."""
     task = Task(at)
     step, layer = Step(task.step), Conv2D(task.row)
     count, width = layer.kernel_rows, layer.kernel_columns * layer.channels
