@@ -111,7 +111,10 @@ class Windows:
         )
         to.forward_rows(kernels.forward[mode], row)
         if port.gradient:
-            to.backward_rows(kernels.backward[mode], row)
+            backward, gate = kernels.backward[mode], source.gate
+            if mode == "max" and not border and gate is not None and gate.relu is not None:
+                backward, gate.honoured = kernels.max_of_relu_backward, True
+            to.backward_rows(backward, row)
             if border:
                 to.backward_rows(kernels.border_cut, border)
 

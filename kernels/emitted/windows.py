@@ -11,6 +11,7 @@ where they do not, they are written.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,16 @@ def to_largest(
                 for k in range(kw):
                     dx[j * line + (i * stride + k) * channels + c] = 0
             dx[at] = dy[i * channels + c]
+
+
+def to_largest_of_relu(
+    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, dy: Array, dx: Array
+) -> None:
+    """Do :func:`to_largest` for an image that a ReLU wrote, with 0 where a maximum has a minus."""
+    windows = _windows(x, line, channels, stride, kh, kw, count).reshape(count, kh * kw, channels)
+    top = np.take_along_axis(windows, windows.argmax(axis=1)[:, np.newaxis], axis=1).reshape(-1)
+    given = dy[: top.size] * (1 - np.signbit(top)).astype(dy.dtype)
+    to_largest(x, line, channels, stride, kh, kw, count, given, dx)
 
 
 def to_all(
@@ -269,10 +280,12 @@ def _emit_mean(row: _Row) -> None:
     row.each(body)
 
 
-def _emit_to_largest(row: _Row) -> None:
+def _emit_to_largest(row: _Row, of_relu: bool = False) -> None:
     def body(window: _Window, adds: bool) -> None:
         builder, emit = row.builder, row.emit
         top, dy = window.largest("x"), window.result("dy")
+        if of_relu:
+            dy = emit.relu_gradient(dy, top)
         none = ir.Constant(emit.flags, [0] * emit.lanes)
         done = cgutils.alloca_once(builder, emit.flags)
         builder.store(none, done)
@@ -309,4 +322,5 @@ def _emit_to_all(row: _Row) -> None:
 _register(largest, 2, _emit_largest)
 _register(mean, 2, _emit_mean)
 _register(to_largest, 3, _emit_to_largest)
+_register(to_largest_of_relu, 3, partial(_emit_to_largest, of_relu=True))
 _register(to_all, 2, _emit_to_all)

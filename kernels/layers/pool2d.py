@@ -11,7 +11,7 @@ from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.windows import largest, mean, to_all, to_largest
+from fastnn.kernels.emitted.windows import largest, mean, to_all, to_largest, to_largest_of_relu
 from fastnn.kernels.step.parts import Part
 from fastnn.kernels.step.plan import Step, Task, row_block
 
@@ -79,6 +79,26 @@ def max_pool_backward(
         for r in range(rows):
             first = r * stride * line
             to_largest(
+                x[i][first:], line, channels, stride, kh, kw, columns, dy[i][r * out_line :],
+                dx[i][first:],
+            )  # fmt: skip
+
+
+@exact
+def max_pool_of_relu_backward(
+    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array, dx: Array
+) -> None:
+    """Write the gradient of what a ReLU made x of, through :func:`max_pool`.
+
+    Where the ReLU's input was negative it has written -0. Arrays as of :func:`max_pool_backward`.
+    """
+    channels, rows, columns = _sizes(x.shape[1], height, width, kh, kw, stride)
+    line, out_line = width * channels, columns * channels
+    for i in range(x.shape[0]):
+        _clear(dx[i], line, kh, kw, stride, rows, columns * kw * channels)
+        for r in range(rows):
+            first = r * stride * line
+            to_largest_of_relu(
                 x[i][first:], line, channels, stride, kh, kw, columns, dy[i][r * out_line :],
                 dx[i][first:],
             )  # fmt: skip
@@ -228,4 +248,5 @@ backward = {
     "max": Part(_max_backward, max_pool_backward),
     "average": Part(_average_backward, average_pool_backward),
 }
+max_of_relu_backward = Part(_max_backward, max_pool_of_relu_backward)
 bordered, border_cut = Part(_add_border, add_border), Part(_cut_border, cut_border)

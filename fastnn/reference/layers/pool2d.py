@@ -42,6 +42,13 @@ def max_pool_backward(
     return dx.reshape(len(x), -1)
 
 
+def max_pool_of_relu_backward(
+    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array
+) -> Array:
+    """Give each window's gradient to its first maximum, unless that has a minus sign."""
+    return max_pool_backward(x, height, width, kh, kw, stride, dy) * ~np.signbit(x)
+
+
 def average_pool_backward(dy: Array, height: int, width: int, kh: int, kw: int, stride: int) -> Array:
     """Give each pixel its share of each window's gradient."""
     rows, columns = (height - kh) // stride + 1, (width - kw) // stride + 1
@@ -133,6 +140,12 @@ TWINS = {
     "pool2d.average_pool": Twin(average_pool, (images, *_POOL), (windows,), outputs=(pooled,)),
     "pool2d.max_pool_backward": Twin(
         max_pool_backward, (images, *_POOL, pooled), (windows,), outputs=(images,)
+    ),
+    "pool2d.max_pool_of_relu_backward": Twin(
+        max_pool_of_relu_backward,
+        (images, *_POOL, pooled),
+        (max_pool_backward, windows),
+        outputs=(images,),
     ),
     "pool2d.average_pool_backward": Twin(average_pool_backward, (pooled, *_POOL), outputs=(images,)),
     "pool2d.add_border": Twin(add_border, (images, *_BORDER), outputs=(bordered,)),
