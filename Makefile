@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .PHONY: help demo test test-slow test-cpus test-arm test-pythons fence accuracy lint bench bench-full \
         bench-train bench-epochs bench-inference bench-layers bench-avx2 bench-runs bench-many bench-estimators \
         bench-record bench-compare \
-        crossover docs products roofline step-profile study kill-and-resume clean
+        crossover docs products roofline step-profile study curves kill-and-resume clean
 help:            ## list the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/'
 
@@ -112,6 +112,10 @@ crossover: $(VENV)/.dev  ## measure from what size on several threads pay
 
 products: $(VENV)/.dev  ## networks of every size by the micro-kernel and by BLAS, write docs/products.md
 	$(BIN)/python benchmarks/products.py
+
+# MNIST is read from $FASTNN_DATA/mnist/.
+curves: $(VENV)/.demo  ## train docs/programs, draw their learning curves for the pages (minutes)
+	$(BIN)/python docs/programs/draw.py
 
 roofline: $(VENV)/.demo  ## draw docs/roofline.png
 	$(BIN)/fastnn bench --quick --plot docs/roofline.png

@@ -87,3 +87,8 @@ def aligned_views(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> tu
         for start, size, shape in zip(starts, sizes, shapes, strict=False)
     ]
     return flat, views
+
+
+def of_steps(gradient: Any) -> Any:
+    """Return a gradient ``(n, d, t)`` for a list of those of t time steps; others as they are."""
+    return np.stack(gradient, axis=-1) if isinstance(gradient, list) else gradient

@@ -12,7 +12,7 @@ from typing import Any, Never
 import numpy as np
 
 from fastnn import _own
-from fastnn._arrays import aligned_views
+from fastnn._arrays import aligned_views, of_steps
 from fastnn._changes import watched
 from fastnn._turn import Turn
 from fastnn._typing import Array, ArrayLike, DTypeLike
@@ -178,7 +178,7 @@ class LayerStack(CheckedLayers):
     def backward_through(self, dLdY: Array, layers: Sequence[Layer] | None = None) -> None:
         layers = self.layers if layers is None else layers
         for layer in reversed(layers[1:]):
-            dLdY = _as_array(layer.backward(dLdY))
+            dLdY = of_steps(layer.backward(dLdY))
         first: Any = layers[0]
         if _own.says(first, "backward_parameters"):  # the gradient of the network's input is not needed
             first.backward_parameters(dLdY)
@@ -332,8 +332,3 @@ class LayerStack(CheckedLayers):
 
     def own_error(self, y: Array, y_hat: Array) -> float:
         return self.error(y, y_hat) if self.has_own("error") else self.error_of(y, y_hat)
-
-
-def _as_array(gradient: Any) -> Any:
-    """Return the gradient of a layer's input, ``(n, d, t)`` for a list of those of t time steps."""
-    return np.stack(gradient, axis=-1) if isinstance(gradient, list) else gradient

@@ -7,6 +7,7 @@ import pytest
 
 import fastnn
 from fastnn import Cosine, LinearWarmup, OneCycle, ReduceOnPlateau, StepDecay, initialize_scheduler
+from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.schedulers import Exponential
 
 LOSSES = [5, 4, 4, 4, 4, 3.9, 4, 4, 4, float("nan"), 4, 3, 3, 2.99999, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]
@@ -173,6 +174,7 @@ def test_calls_of_update_are_one_until_a_name_comes_again():
     assert optimizer.updates == 3
 
 
+@pytest.mark.skipif(not COMPILED, reason="no compiled step here")
 def test_many_networks_side_by_side_end_as_after_a_fit_of_their_own():
     X, Y = data()
     schedulers = [lambda: OneCycle(0.5, 15), lambda: ReduceOnPlateau(1.0, 0.5, 0)]

@@ -11,8 +11,18 @@ from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
 from fastnn._writing import write_atomically
 from fastnn.activations import TanH
-from fastnn.convert.steps import Affine, counterparts, steps_of
-from fastnn.layers import Elman, Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.convert.steps import Affine, counterparts, steps_of, steps_through
+from fastnn.layers import (
+    BatchNorm2D,
+    Elman,
+    Embedding,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    Pool2D,
+    Residual,
+)
+from fastnn.layers.batch_norm_base import BatchNorm
 from fastnn.models import NeuralNetwork
 
 OPSET, IR_VERSION = 20, 9  # Gelu is an operator from opset 20 on
@@ -97,7 +107,9 @@ def _axes(first: Layer) -> list[Any] | None:
     """Return the input's axes, numbers and names; None if there may be any."""
     if type(first) is Embedding:
         return [BATCH, "time"]
-    if type(first) in (Pool2D, GlobalAveragePool2D):
+    if isinstance(first, Residual):
+        return _axes(first.layers[0])
+    if type(first) in (Pool2D, GlobalAveragePool2D, BatchNorm2D):
         return [BATCH, "height", "width", first.n_in]
     if type(first) is Elman:
         return [BATCH, first.n_in, "time"]
@@ -131,6 +143,10 @@ def _recurrence(onnx: ModuleType, layer: Elman, x: str, y: str) -> tuple[list[An
 def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
     """Return the nodes of a layer; constants that are lists stay integers."""
     node = onnx.helper.make_node
+    if isinstance(layer, BatchNorm):
+        scaled, slope, shift = f"{y}.scaled", f"{y}.slope", f"{y}.shift"
+        nodes = [node("Mul", [x, slope], [scaled]), node("Add", [scaled, shift], [y])]
+        return nodes, dict(zip((slope, shift), layer.affine(), strict=True))
     if isinstance(layer, Flatten):
         return [node("Flatten", [x], [y], axis=1)], {}
     if isinstance(layer, GlobalAveragePool2D):
@@ -155,6 +171,17 @@ def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[A
     ], {f"{y}.pads": [0, ph, pw, 0] * 2}
 
 
+def _residual_nodes(
+    onnx: ModuleType, layer: Residual, x: str, y: str, dtype: np.dtype[Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the nodes of a block, whose values are named after its output, and of the sum."""
+    nodes, constants, value = list[Any](), dict[str, Any](), x
+    for i, step in enumerate(steps_through(layer.layers)):
+        made, needed = _nodes(onnx, step, value, f"{y}.{i}", dtype)
+        nodes, constants, value = nodes + made, constants | needed, f"{y}.{i}"
+    return [*nodes, onnx.helper.make_node("Add", [x, value], [y])], constants
+
+
 def _nodes(
     onnx: ModuleType, step: Any, x: str, y: str, dtype: np.dtype[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
@@ -162,6 +189,8 @@ def _nodes(
     node = onnx.helper.make_node
     if isinstance(step, Affine):
         return [node("Gemm", [x, f"{y}.W", f"{y}.b"], [y])], {f"{y}.W": step.W, f"{y}.b": step.b}
+    if isinstance(step, Residual):
+        return _residual_nodes(onnx, step, x, y, dtype)
     if isinstance(step, Layer):
         return _layer_nodes(onnx, step, x, y)
     found = OPERATORS.get(type(step))

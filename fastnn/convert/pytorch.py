@@ -10,8 +10,28 @@ import numpy as np
 
 from fastnn._typing import Array
 from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
-from fastnn.convert.steps import Affine, Step, counterparts, network, steps_of
-from fastnn.layers import Elman, Embedding, Flatten, GlobalAveragePool2D, Layer, Pool2D
+from fastnn.convert.steps import (
+    Affine,
+    Step,
+    counterparts,
+    layers_of,
+    network,
+    steps_of,
+    steps_through,
+)
+from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Elman,
+    Embedding,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    Pool2D,
+    Residual,
+)
+from fastnn.layers.batch_norm_base import BatchNorm
+from fastnn.layers.state import Parameters
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -38,7 +58,8 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     torch.nn.Sequential
         ``Linear`` and activation by turns; a linear activation is no module. The arc tangent, pooling
         and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the
-        gradient of torch's ReLU is 0, here it is 1.
+        gradient of torch's ReLU is 0, here it is 1. Modules of batch normalisation are in evaluation
+        mode, until ``module.train()``.
 
     Raises
     ------
@@ -90,6 +111,10 @@ def _layer_module(layer: Layer) -> Any:
         return _class("GlobalAveragePool2D")()
     if isinstance(layer, Pool2D):
         return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
+    if isinstance(layer, BatchNorm):
+        return _batch_norm_module(layer)
+    if isinstance(layer, Residual):
+        return _class("Residual")(*(_module(step) for step in steps_through(layer.layers)))
     if isinstance(layer, Elman):
         arrays = [torch.from_numpy(array) for array in layer.checked_parameters()]
         name = type(layer.activation).__name__.lower()
@@ -97,6 +122,37 @@ def _layer_module(layer: Layer) -> Any:
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
     return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
+
+
+def _batch_norm_module(layer: BatchNorm) -> Any:
+    torch, gamma = _torch(), layer.parameters["gamma"]
+    kind = torch.nn.BatchNorm1d if isinstance(layer, BatchNorm1D) else _class("BatchNorm2D")
+    dtype = getattr(torch, str(gamma.dtype))
+    made = kind(gamma.size, layer.eps, 1 - layer.momentum, dtype=dtype).eval()
+    arrays = (*layer.parameters.values(), *layer.buffers.values())
+    targets = made.weight, made.bias, made.running_mean, made.running_var
+    with torch.no_grad():
+        for target, array in zip(targets, arrays, strict=True):
+            target.copy_(torch.from_numpy(array[0]))
+    return made
+
+
+def _batch_norm(module: Any, where: str) -> BatchNorm:
+    """Return the layer of a batch normalisation module."""
+    if module.momentum is None or not (module.affine and module.track_running_stats):
+        raise TypeError(
+            f"{where} is {module}; batch normalisation needs a momentum, affine=True and "
+            "track_running_stats=True"
+        )
+    kind = BatchNorm1D if type(module) is _torch().nn.BatchNorm1d else BatchNorm2D
+    layer: BatchNorm = kind(eps=module.eps, momentum=1 - module.momentum)
+    gamma, beta, mean, var = (
+        _array(array, where).reshape(1, -1).copy()
+        for array in (module.weight, module.bias, module.running_mean, module.running_var)
+    )
+    layer.adopt(Parameters(gamma=gamma, beta=beta), gamma.size, gamma.dtype)
+    layer.buffers.update(running_mu=mean, running_var=var)
+    return layer
 
 
 def from_torch(
@@ -174,6 +230,11 @@ def _layer(module: Any, where: str) -> Layer | None:
         return GlobalAveragePool2D()
     if type(module) is _class("Pool2D"):
         return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
+    if type(module) in (_torch().nn.BatchNorm1d, _class("BatchNorm2D")):
+        return _batch_norm(module, where)
+    if type(module) is _class("Residual"):
+        children = module.named_children()
+        return Residual(layers_of(s for name, x in children for s in _steps(x, f"{where}.{name}")))
     if type(module) is _class("Elman"):
         rnn = module.rnn
         W, U = (_array(weight, where).T for weight in (rnn.weight_ih_l0, rnn.weight_hh_l0))

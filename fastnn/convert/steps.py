@@ -9,6 +9,8 @@ from fastnn._own import says
 from fastnn._typing import Array
 from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, ReLU, SoftMax, TanH
 from fastnn.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
     Elman,
     Embedding,
     Flatten,
@@ -16,6 +18,7 @@ from fastnn.layers import (
     GlobalAveragePool2D,
     Layer,
     Pool2D,
+    Residual,
 )
 from fastnn.losses import L2, LOSSES, CrossEntropy, Loss, initialize_loss
 from fastnn.models import NeuralNetwork
@@ -32,7 +35,16 @@ class Affine:
 
 Step = Affine | Activation | Layer
 # Layers that are a step as they are.
-WHOLE = (Pool2D, Flatten, GlobalAveragePool2D, Embedding, Elman)
+WHOLE = (
+    Pool2D,
+    Flatten,
+    GlobalAveragePool2D,
+    Embedding,
+    Elman,
+    BatchNorm1D,
+    BatchNorm2D,
+    Residual,
+)
 
 
 def counterparts(library: str) -> dict[Any, Counterpart]:
@@ -43,19 +55,29 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
 
 def steps_of(net: NeuralNetwork) -> list[Step]:
     """Return a network's steps; they hold its own arrays. Linear activations are left out."""
-    for i, layer in enumerate(net.layers):
+    _check_kinds(net.layers, "layer ")
+    _ = net.flat_parameters  # raises if there are none, or of several dtypes
+    return steps_through(net.layers)
+
+
+def _check_kinds(layers: Sequence[Layer], where: str) -> None:
+    for i, layer in enumerate(layers):
         if type(layer) is not FullyConnected and type(layer) not in WHOLE:
             known = ", ".join(kind.__name__ for kind in (FullyConnected, *WHOLE))
-            raise TypeError(f"layer {i} is a {type(layer).__name__}; converted are: {known}")
+            raise TypeError(f"{where}{i} is a {type(layer).__name__}; converted are: {known}")
         if type(layer) is Flatten and layer.keep_dim != "first":
             raise TypeError(
-                f"layer {i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
+                f"{where}{i} is a Flatten(keep_dim={layer.keep_dim!r}); only 'first' is converted"
             )
         if isinstance(layer, Elman):
-            _check_recurrence(i, layer)
-    _ = net.flat_parameters  # raises if there are none, or of several dtypes
+            _check_recurrence(f"{where}{i}", layer)
+        _check_kinds(layer.nested, f"{where}{i}.")
+
+
+def steps_through(layers: Sequence[Layer]) -> list[Step]:
+    """Return the steps of layers that are converted."""
     steps: list[Step] = []
-    for layer in net.layers:
+    for layer in layers:
         if type(layer) is not FullyConnected:
             steps.append(layer)
             continue
@@ -65,14 +87,34 @@ def steps_of(net: NeuralNetwork) -> list[Step]:
     return steps
 
 
-def _check_recurrence(i: int, layer: Elman) -> None:
+def layers_of(steps: Iterable[Step]) -> list[Layer]:
+    """Return the layers of a block's steps, with copies of their arrays.
+
+    Raises ``TypeError`` for an activation that does not follow an affine map.
+    """
+    layers: list[Layer] = []
+    affine: Affine | None = None  # the last step, if it may take an activation
+    for step in steps:
+        if isinstance(step, Affine):
+            layers.append(FullyConnected.of(step.W, step.b.reshape(1, -1), Linear()))
+        elif isinstance(step, Layer):
+            layers.append(step)
+        elif affine is not None:
+            layers[-1] = FullyConnected.of(affine.W, affine.b.reshape(1, -1), step)
+        else:
+            raise TypeError(f"{type(step).__name__} follows no linear layer; in a block it has to")
+        affine = step if isinstance(step, Affine) else None
+    return layers
+
+
+def _check_recurrence(where: str, layer: Elman) -> None:
     """Raise ``TypeError`` for an Elman layer that PyTorch and ONNX do not have."""
     if type(layer.activation) not in (TanH, ReLU):
         name = type(layer.activation).__name__
-        raise TypeError(f"layer {i} is an Elman with {name}; converted are those with TanH or ReLU")
+        raise TypeError(f"{where} is an Elman with {name}; converted are those with TanH or ReLU")
     if layer.mask_value is not None:
         raise TypeError(
-            f"layer {i} is an Elman(mask_value={layer.mask_value}); only None is converted, for rows "
+            f"{where} is an Elman(mask_value={layer.mask_value}); only None is converted, for rows "
             "of one length"
         )
 

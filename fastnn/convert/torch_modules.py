@@ -33,6 +33,20 @@ class GlobalAveragePool2D(torch.nn.Module):  # type: ignore[misc]
         return x.mean((1, 2))
 
 
+class BatchNorm2D(torch.nn.BatchNorm2d):  # type: ignore[misc]
+    """:class:`fastnn.BatchNorm2D`, on images with channels last."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Residual(torch.nn.Sequential):  # type: ignore[misc]
+    """:class:`fastnn.Residual`: the input and what the modules make of it, added."""
+
+    def forward(self, x: Any) -> Any:
+        return x + super().forward(x)
+
+
 class Elman(torch.nn.Module):  # type: ignore[misc]
     """:class:`fastnn.Elman` on ``(n, d, t)``, a ``torch.nn.RNN`` whose second bias is zeros."""
 

@@ -142,6 +142,11 @@ class Data:
             self._weights = None if self._weights is None else self._weights[order]
 
     @property
+    def stored(self) -> Array:
+        """The rows in the order they lie in, which need not be that of the last shuffle."""
+        return self._data
+
+    @property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of a row of the data."""
         return self._data.shape[1:]

@@ -162,7 +162,7 @@ class Engine:
         if plan is None or not data.in_memory(plan.dtype, plan.X_shape[1:], plan.Y_shape[1:]):
             return None
         if plan.check_values is not None:
-            plan.check_values(data.data_)
+            plan.check_values(data.stored)
         plan.check_writable()
         return plan
 

@@ -135,6 +135,13 @@ class BatchNorm(Layer):
     def cost(self, X_shape: tuple[int, ...]) -> int:
         return 6 * math.prod(X_shape)
 
+    def affine(self) -> tuple[Array, Array]:
+        """Return float64 slope and shift ``(d,)``: ``X slope + shift`` is evaluation's output."""
+        gamma, beta = (array[0].astype(np.float64) for array in self.checked_parameters())
+        mean, var = (self.buffers[name][0].astype(np.float64) for name in RUNNING)
+        slope = gamma / np.sqrt(var + self.eps)
+        return slope, beta - mean * slope
+
     def write(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
         gamma, beta = self.checked_parameters()

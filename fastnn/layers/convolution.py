@@ -14,7 +14,6 @@ from fastnn.blueprint import Blueprint, Port
 from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.step import parts
 
-_WINDOWS = 16_384  # bytes that the windows of the input's gradient take at a time: half a nearest cache
 _FULL = 64  # bytes of a pixel's channels from which on they fill vectors
 _MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
 _LANES = 128  # columns that are summed side by side for the bias
@@ -36,6 +35,15 @@ def _tables(
     wide = (kernel[1] + (group - 1) * stride) * channels
     taps = np.add.outer(np.arange(kernel[0]) * down, np.arange(wide) * size)
     return (pixels * stride).reshape(-1), taps.reshape(-1)
+
+
+@cache
+def _scattering(out_shape: tuple[int, ...], kernel_rows: int, size: int) -> tuple[Array, Array]:
+    """Return where the pixels of a row of dZ are, and where those of this row and the rows above."""
+    _, columns, outputs = out_shape
+    up = -columns * outputs * size
+    taps = np.add.outer(np.arange(kernel_rows) * up, np.arange(outputs) * size)
+    return np.arange(columns) * outputs * size, taps.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -126,10 +134,8 @@ class Geometry:
             pixels, d_taps = _tables(image, self.kernel, 1, 1, size)
             fields["turned"] = 1
         else:
-            row = columns * self.kernel[1] * self.shape[2]
-            fields["window_rows"] = max(1, min(rows, _WINDOWS // size // row))
-            fields["windows"] = to.array(blocks, fields["window_rows"], row)
-            pixels, d_taps = _tables(self.out_shape, (1, 1), 1, 1, size)
+            fields["windows"] = to.array(blocks, columns, self.kernel[1] * self.shape[2])
+            pixels, d_taps = _scattering(self.out_shape, self.kernel[0], size)
         fields |= {"d_pixels": pixels.ctypes.data, "d_taps": d_taps.ctypes.data}
         fields |= {"image": to.array(blocks, *image), "image_size": math.prod(image)}
         return fields

@@ -81,6 +81,8 @@ def compile_layer(layer: Any, to: Blueprint) -> None:
     fields = {**constants(*settings(layer), (n, d, t), to.dtype)}
     fields |= {"W": W.ctypes.data, "U": U.ctypes.data, "b": b.ctypes.data}
     count = -(-n // fields["block_rows"])
+    if count <= 1:  # the step may take such a layer's rows in its own blocks, forward and not backward
+        fields["block_rows"], count = to.block_rows, to.row_blocks
     blocks = max(count, to.row_blocks)
     if layer.mask_value is not None:
         fields["masks"] = to.array(n * t)

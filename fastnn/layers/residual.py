@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import unlocked
+from fastnn._arrays import of_steps, unlocked
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, restore
 from fastnn.blueprint import Blueprint
@@ -152,7 +152,7 @@ class Residual(Composite):
         dy = as_float(dLdY, "dLdY", self.dtype)
         dA: Array = dy
         for layer in reversed(self.layers):
-            dA = layer.backward(dA)
+            dA = of_steps(layer.backward(dA))
         return restore(_sum(dy, dA), dLdY)
 
 

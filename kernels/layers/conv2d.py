@@ -12,10 +12,10 @@ a pixel's own window. (So an infinite number makes the group's pixels NaN even w
 its window.) The weights' gradient comes out in the same form and is folded.
 
 The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round,
-if windows are one pixel apart and there are channels enough to fill vectors. Else it goes the other
-way: for each row of the kernel, the gradient of some rows of output pixels times the transposed weights
-is what every pixel's window gets, and is added there. Each image is done by itself, in scratch memory
-that stays in a near cache.
+if windows are one pixel apart and there are channels enough to fill vectors. Otherwise, for each row of
+pixels, the gradients of the output rows that use it are multiplied by the transposed weights: that is
+what every window gets there, and windows are added where they overlap. Each image is done by itself, in
+scratch memory that stays in a near cache.
 
 A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
 added in the order of the blocks.
@@ -49,8 +49,8 @@ class Conv2D(Record):
     - ``W`` (taps, outputs), ``b``: addresses of the parameters' values; ``transposed``: W^T, for the
       input's gradient.
     - ``d_input``, or 0; for each block of images: ``image``, of ``image_size`` elements, a gradient
-      with its border, that of the input or, if it is ``turned``, that of z; ``windows``, of
-      ``window_rows`` rows of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
+      with its border, that of the input or, if it is ``turned``, that of z; ``windows``, of a
+      row of pixels; ``d_weights``, and ``d_bias (pixel_groups, outputs)``.
     - ``d_pixels``, ``d_taps``: the tables for the input's gradient.
     - ``weights``, ``bias``: records of the parameters; ``product``, ``gathered``,
       ``transposition``: addresses of parts; ``one``: address of a 1.
@@ -89,7 +89,6 @@ class Conv2D(Record):
     d_pixels: int
     d_taps: int
     windows: int
-    window_rows: int
     d_weights: int
     d_bias: int
     pixel_groups: int

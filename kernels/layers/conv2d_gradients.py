@@ -62,30 +62,42 @@ def _turned_gradient(layer, dz, dx, image, size, like):
 
 
 @inner
+def _rows_of_class(layer, c):
+    """Return how many rows of the kernel are c, c + stride, c + 2 stride, ..."""
+    return max(layer.kernel_rows - c + layer.stride - 1, 0) // layer.stride
+
+
+@inner
 def _scattered_gradient(layer, dz, dx, image, windows, size, like):
-    """Write the gradient of an image: what windows get, added where they lie."""
+    """Write the gradient of an image: what windows get, added where they lie, row by row of pixels.
+
+    A row of pixels y gets something from output row r by row i of the kernel if ``r stride + i = y``.
+    """
     width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
-    columns, outputs, stride = layer.columns, layer.outputs, layer.stride
-    shift = stride * layer.channels
+    columns, outputs, shift = layer.columns, layer.outputs, layer.stride * layer.channels
     apart = min((width + shift - 1) // shift, columns)
     array_at(image, 1, layer.image_size, like)[0][:] = 0
-    for i in range(layer.kernel_rows):
-        b = layer.transposed + i * width * outputs * size
-        for begin in range(0, layer.rows, layer.window_rows):
-            rows = min(layer.window_rows, layer.rows - begin)
-            a = dz + begin * columns * outputs * size
+    for c in range(layer.stride):
+        kernel_row = layer.transposed
+        for before in range(c):
+            kernel_row += _rows_of_class(layer, before) * outputs * width * size
+        for y in range(c, layer.height + 2 * layer.top, layer.stride):
+            top = y // layer.stride
+            first, end = max(0, top - layer.rows + 1), min(_rows_of_class(layer, c), top + 1)
+            if first >= end:
+                continue
+            a, b = dz + top * columns * outputs * size, kernel_row + first * outputs * width * size
             gather(
-                layer, a, layer.d_pixels, layer.d_taps, b, windows, rows * columns, width, outputs, 1, 0, 0,
-                PLAIN,
+                layer, a, layer.d_pixels, layer.d_taps + first * outputs * 8, b, windows, columns,
+                width, (end - first) * outputs, 1, 0, 0, PLAIN,
             )  # fmt: skip
-            # A window's load would wait until the stores of the window before, which it overlaps, have
-            # reached the cache. So windows next to each other come one round of rows apart.
-            for first in range(apart):
-                count = (columns - first + apart - 1) // apart
-                for r in range(rows):
-                    at = image + (((begin + r) * stride + i) * row + first * shift) * size
-                    some = windows + (r * columns + first) * width * size
-                    add_rows(some, apart * width * size, count, width, at, apart * shift * size, like)
+            # Windows next to each other overlap, and would wait for one another.
+            for i in range(apart):
+                count = (columns - i + apart - 1) // apart
+                add_rows(
+                    windows + i * width * size, apart * width * size, count, width,
+                    image + (y * row + i * shift) * size, apart * shift * size, like,
+                )  # fmt: skip
     inside = image + (layer.top * row + layer.left * layer.channels) * size
     out = array_at(dx, layer.height, layer.width * layer.channels, like)
     for r in range(layer.height):
@@ -124,9 +136,7 @@ def _backward(at: int, index: int) -> None:
     )
     if layer.d_input == 0:
         return
-    windows = (
-        layer.windows + index * layer.window_rows * layer.columns * taps // layer.kernel_rows * size
-    )
+    windows = layer.windows + index * layer.columns * (taps // layer.kernel_rows) * size
     space = layer.image + index * layer.image_size * size
     for i in range(images):
         dz_i = dz + i * pixels * outputs * size
@@ -158,7 +168,7 @@ def _update(at: int, _: int) -> None:
 
 
 def transpose_weights(at: int, _: int) -> None:
-    """Write the transposed weights: those of each tap, in turn, or of each row of the kernel."""
+    """Write the transposed weights, each tap's in reverse, or each kernel row's by its class."""
     task = Task(at)
     step, layer = Step(task.step), Conv2D(task.row)
     count, width = layer.kernel_rows, layer.kernel_columns * layer.channels
@@ -167,10 +177,17 @@ def transpose_weights(at: int, _: int) -> None:
     call = Transposition()
     call.a_row, call.c_row, call.rows, call.columns = layer.outputs, width, width, layer.outputs
     each = width * layer.outputs * step.itemsize
-    for i in range(count):
-        to = count - 1 - i if layer.turned != 0 else i
-        call.a, call.c = layer.W + i * each, layer.transposed + to * each
-        call_job(layer.transposition, call.address, 0)
+    if layer.turned != 0:
+        for i in range(count):
+            call.a, call.c = layer.W + i * each, layer.transposed + (count - 1 - i) * each
+            call_job(layer.transposition, call.address, 0)
+        return
+    call.c = layer.transposed
+    for c in range(layer.stride):
+        for i in range(c, count, layer.stride):
+            call.a = layer.W + i * each
+            call_job(layer.transposition, call.address, 0)
+            call.c += each
 
 
 backward = Part(_backward, place_rows)

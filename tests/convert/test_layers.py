@@ -15,19 +15,24 @@ def network(kind, dtype, rng):
             fastnn.Pool2D(2, "average"),
             fastnn.Flatten(),
         ]
+    elif kind == "images in batches":
+        block = [fastnn.BatchNorm2D(), fastnn.Residual([fastnn.BatchNorm2D(1e-3, 0.5)])]
+        layers = [fastnn.BatchNorm2D(), fastnn.Residual(block), fastnn.Flatten()]
     elif kind == "average":
+        block = [fastnn.FullyConnected(7, "relu"), fastnn.FullyConnected(4, "linear")]
         layers = [fastnn.GlobalAveragePool2D(), fastnn.FullyConnected(4, "tanh")]
+        layers += [fastnn.Residual(block), fastnn.BatchNorm1D(eps=1e-3)]
     else:
         axis = 1 if kind == "embedding, axis=1" else -1
         layers = [fastnn.Embedding(9, 4, axis=axis, padding_index=0), fastnn.Flatten()]
     net = fastnn.NeuralNetwork("cross_entropy", [*layers, last], fastnn.SGD(0.1), seed=0, dtype=dtype)
-    images = kind in ("pool", "average")
+    images = kind in ("pool", "average", "images in batches")
     X = rng.normal(size=(12, 6, 7, 2)).astype(dtype) if images else rng.integers(0, 9, (12, 5))
     net.train_step(X[:6], [0, 1, 2, 0, 1, 2])
     return net, X[6:]
 
 
-KINDS = ["pool", "average", "embedding", "embedding, axis=1"]
+KINDS = ["pool", "average", "images in batches", "embedding", "embedding, axis=1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -133,8 +133,8 @@ class OwnForward(nn.Sequential):
     [
         (nn.Conv2d(1, 1, 3), "Conv2d"),
         (
-            nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.BatchNorm1d(3))),
-            r"Sequential\.1\.0 is Batch",
+            nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.InstanceNorm1d(3))),
+            r"Sequential\.1\.0 is Instance",
         ),
         (nn.Sequential(nn.Linear(3, 3), nn.Softmax(dim=0)), r"Softmax\(dim=0\)"),
         (nn.Sequential(nn.Linear(3, 3), nn.Softplus(beta=2)), "Softplus"),

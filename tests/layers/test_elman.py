@@ -300,6 +300,29 @@ def test_bits_do_not_depend_on_threads(rng, dtype):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.skipif(not COMPILED, reason="no compiled step here")
+@pytest.mark.parametrize("n", [6, 70])
+def test_blocks_of_rows_in_a_compiled_step(n, rng):
+    # Few rows of much work, which a step cuts into smaller blocks; many rows, in a block of layers.
+    nets = []
+    for optimizer in (fastnn.SGD(0.1), type("Own", (fastnn.SGD,), {})(0.1)):
+        block = fastnn.Residual([Elman(3, return_sequences=True)])
+        layers = [
+            *([block] if n == 70 else []),
+            Elman(300 if n == 6 else 40),
+            fastnn.Dense(2, "softmax"),
+        ]
+        nets.append(fastnn.NeuralNetwork("cross_entropy", layers, optimizer, seed=0))
+    X, Y = batch((n, 3, 12), rng), np.eye(2)[rng.integers(0, 2, n)]
+    for _ in range(2):
+        close(*(net.train_step(X, Y) for net in nets))
+    for layers in zip(*(net.layers for net in nets), strict=True):
+        for a, b in zip(*(layer.parameters.values() for layer in layers), strict=True):
+            close(a, b)
+    assert fastnn.engine.obstacle(nets[0]) is None
+    close(nets[0].predict(X), nets[1].predict(X))
+
+
 # Errors
 
 

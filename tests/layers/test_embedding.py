@@ -143,3 +143,14 @@ def test_it_is_what_torch_computes(rng):
     np.testing.assert_array_equal(layer.forward(X), Y.detach())
     layer.backward(dY)
     np.testing.assert_allclose(layer.gradients["W"], module.weight.grad, rtol=1e-14)
+
+
+def test_a_resumed_run_comes_to_the_same_bits(rng, tmp_path):
+    pytest.importorskip("safetensors")
+    X, labels = rng.integers(0, 9, (60, 3)), rng.integers(0, 2, 60)
+    whole, begun, resumed = (network(rows=9) for _ in range(3))
+    options = {"batch_size": 16, "verbose": False}
+    whole.fit(X, labels, epochs=3, **options)
+    begun.fit(X, labels, epochs=1, checkpoint=tmp_path / "run", **options)
+    resumed.fit(X, labels, epochs=3, checkpoint=tmp_path / "run", resume=True, **options)
+    np.testing.assert_array_equal(resumed.flat_parameters, whole.flat_parameters)
