@@ -15,6 +15,7 @@ from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.step import parts
 
 _FULL = 64  # bytes of a pixel's channels from which on they fill vectors
+_MORE = 1.25  # times as many pixels of the input as of the output, above which they are too many
 _MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
 _LANES = 128  # columns that are summed side by side for the bias
 
@@ -81,7 +82,9 @@ class Geometry:
     def turned(self) -> bool:
         """Whether the input's gradient is a convolution with the kernels turned round."""
         inside = all(p < k for p, k in zip(self.border, self.kernel, strict=True))
-        return self.stride == 1 and inside and self.shape[2] * self.dtype.itemsize >= _FULL
+        full = self.shape[2] * self.dtype.itemsize >= _FULL
+        more = math.prod(self.shape[:2]) / math.prod(self.out_shape[:2])
+        return self.stride == 1 and inside and full and more <= _MORE
 
     @property
     def _spread(self) -> tuple[int, int]:
