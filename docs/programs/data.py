@@ -11,11 +11,7 @@ import numpy as np
 
 
 def main():
-<<<<<<< HEAD
     """Write what can be made here."""
-=======
-    """Write all that there are."""
->>>>>>> bench
     write("sinewave", *sine_wave())
     write("iris", *iris())
     folder = Path(os.environ.get("FASTNN_DATA", ""), "mnist")

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Run the programs on their whole data; keep their learning curves beside the pages."""
-=======
-"""Run the programs on their whole data, and draw their learning curves for the pages that show them."""
->>>>>>> bench
 
 import shutil
 import subprocess
@@ -14,11 +10,7 @@ PROGRAMS = Path(__file__).parent
 
 
 def main():
-<<<<<<< HEAD
     """Draw them all."""
-=======
-    """Run them in a folder that is deleted afterwards."""
->>>>>>> bench
     with tempfile.TemporaryDirectory() as folder:
         for name in ("data", "lenet", "sinewave"):
             subprocess.run([sys.executable, PROGRAMS / f"{name}.py"], cwd=folder, check=True)
