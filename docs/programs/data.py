@@ -11,11 +11,7 @@ import numpy as np
 
 
 def main():
-<<<<<<< HEAD
-    """Write all that there are."""
-=======
     """Write what can be made here."""
->>>>>>> main
     write("sinewave", *sine_wave())
     write("iris", *iris())
     folder = Path(os.environ.get("FASTNN_DATA", ""), "mnist")

@@ -1,4 +1,4 @@
-"""Run the programs on their whole data, and draw their learning curves for the pages that show them."""
+"""Run the programs on their whole data; keep their learning curves beside the pages."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ PROGRAMS = Path(__file__).parent
 
 
 def main():
-    """Run them in a folder that is deleted afterwards."""
+    """Draw them all."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("data", "lenet", "sinewave"):
             subprocess.run([sys.executable, PROGRAMS / f"{name}.py"], cwd=folder, check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from fastnn.kernels.layers import batch_norm as kernels
 from fastnn.kernels.layers import batch_norm_gradient as gradients
 from fastnn.kernels.layers import batch_norm_jobs as jobs
 from fastnn.layers.base import Layer
+from fastnn.layers.batch_norm_alone import Batch, is_large
 from fastnn.layers.running import RUNNING, RunningCache
 from fastnn.layers.state import Buffers, Parameters
 
@@ -41,7 +41,7 @@ class BatchNorm(Layer):
         self.eps, self.momentum = eps, momentum
 
     @property
-    def cache(self) -> OrderedDict[str, Any]:
+    def cache(self) -> RunningCache:
         """What ``backward`` needs of the last ``forward``, and copies of the running statistics."""
         found = vars(self)["cache"]
         if type(found) is not RunningCache or found.layer is not self:
@@ -213,26 +213,37 @@ class BatchNorm(Layer):
             self._init_parameters(x.shape)
         gamma, beta = (unlocked(array) for array in self.checked_parameters())
         self.check_buffers()
-        rows = _rows(x)
         training = self.training if mode is None else mode == "train"
-        mean, rest, var = self._moments(rows) if training else self._constants()
-        X_hat, Y = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-        plain = np.ones_like(gamma), np.zeros_like(beta)
-        kernels.batch_norm(rows, mean, rest, var, self.eps, *plain, _rows(X_hat))
-        kernels.batch_norm(rows, mean, rest, var, self.eps, gamma, beta, _rows(Y))
+        mean, rest, var = self._moments(x) if training else self._constants()
+        Y, statistics = np.empty(x.shape, x.dtype), (mean, rest, var, self.eps)
+        if is_large(x):
+            Batch(x, *statistics).normalise(gamma, beta, Y)
+        else:
+            kernels.batch_norm(_rows(x), *statistics, gamma, beta, _rows(Y))
+
+        def standardised() -> Array:
+            X_hat, plain = np.empty(x.shape, x.dtype), (np.ones_like(gamma), np.zeros_like(beta))
+            kernels.batch_norm(_rows(x), *statistics, *plain, _rows(X_hat))
+            return X_hat
+
         self._tested, self._rest = None if training else x, (mean, rest)
-        for name, array in (("X", x), ("X_hat", X_hat), ("mu", mean), ("var", var)):
-            self.cache[name] = array
+        self.cache.update(X=x, mu=mean, var=var)
+        self.cache.make("X_hat", standardised)
         for name in RUNNING:
             if name not in self.cache:
                 self.cache[name] = self.buffers[name]
         Changes.count += 1
         return restore(Y, X)
 
-    def _moments(self, rows: Array) -> tuple[Array, Array, Array]:
+    def _moments(self, x: Array) -> tuple[Array, Array, Array]:
         """Return the batch's mean and variance, having moved the running ones towards them."""
+        rows = _rows(x)
         m, d = rows.shape
         mean, rest, var = (np.empty((1, d)) for _ in range(3))
+        if is_large(x):
+            running = self.buffers["running_mu"], self.buffers["running_var"]
+            Batch(x, mean, rest, var, self.eps).measure(running, self.momentum, self.unbiased)
+            return mean, rest, var
         kernels.column_moments(rows, mean, rest, var)
         var /= max(m, 1)
         if m:
@@ -279,13 +290,18 @@ class BatchNorm(Layer):
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
         rows, dX = _rows(x), np.empty(x.shape, x.dtype)
-        totals, dots = np.empty((1, gamma.size)), np.empty((1, gamma.size))
-        gradients.gradient_sums(rows, mean, rest, _rows(dy), totals, dots)
         for name in ("gamma", "beta"):
             self.gradients[name] = np.empty_like(gamma)
         d_parameters = self.gradients["gamma"], self.gradients["beta"]
+        tested = found["X"] is self._tested
+        if is_large(x):
+            batch = Batch(x, mean, rest, var, self.eps)
+            batch.backward(unlocked(gamma), unlocked(dy), tested, *d_parameters, dX)
+            return restore(dX, dLdY)
+        totals, dots = np.empty((1, gamma.size)), np.empty((1, gamma.size))
+        gradients.gradient_sums(rows, mean, rest, _rows(dy), totals, dots)
         gradients.parameter_gradients(totals, dots, var, self.eps, totals, dots, *d_parameters)
-        m = 0 if found["X"] is self._tested else len(rows)
+        m = 0 if tested else len(rows)
         gradients.input_gradient(
             rows, mean, rest, var, self.eps, unlocked(gamma), _rows(dy), totals, dots, m, _rows(dX)
         )

@@ -15,6 +15,7 @@ from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
 from fastnn.activations import Activation, Linear, initialize_activation
 from fastnn.blueprint import Blueprint
+from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
 from fastnn.kernels.layers import conv2d_gradients as gradients
@@ -263,7 +264,11 @@ class Conv2D(Layer):
 
     def _forward(self, x: Array, Z: Array) -> None:
         W, b = map(unlocked, self.checked_parameters())
-        to, geometry = Alone(x, self.cost(x.shape)), self._geometry(x.shape[1:])
+        geometry = self._geometry(x.shape[1:])
+        if not COMPILED:
+            Z[...] = geometry.product(x, W) + b
+            return
+        to = Alone(x, self.cost(x.shape))
         fields = geometry.forward_fields(to, x.ctypes.data)
         addresses = {"z": Z.ctypes.data, "W": W.ctypes.data, "b": b.ctypes.data}
         row = to.record(kernels.Conv2D, tile=PLAIN, **addresses, **fields)
@@ -324,8 +329,13 @@ class Conv2D(Layer):
         return dX
 
     def _backward(self, x: Array, dZ: Array, dX: Array | None, dW: Array, db: Array) -> None:
-        W = unlocked(self.checked_parameters()[0])
-        to, geometry = Alone(x, 2 * self.cost(x.shape)), self._geometry(x.shape[1:])
+        W, geometry = unlocked(self.checked_parameters()[0]), self._geometry(x.shape[1:])
+        if not COMPILED:
+            dW[...], db[...] = geometry.weight_gradient(x, dZ), dZ.sum(axis=(0, 1, 2))
+            if dX is not None:
+                dX[...] = geometry.input_gradient(dZ, W)
+            return
+        to = Alone(x, 2 * self.cost(x.shape))
         fields = geometry.forward_fields(to, x.ctypes.data)
         fields |= geometry.gradient_fields(to, 0 if dX is None else dX.ctypes.data)
         row = to.record(kernels.Conv2D, dz=dZ.ctypes.data, W=W.ctypes.data, **fields)

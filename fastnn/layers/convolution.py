@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from fastnn._typing import Array
 from fastnn.blueprint import Blueprint, Port
@@ -15,6 +16,7 @@ from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.step import parts
 
 _FULL = 64  # bytes of a pixel's channels from which on they fill vectors
+_MORE = 1.25  # times as many pixels of the input as of the output, above which they are too many
 _MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
 _LANES = 128  # columns that are summed side by side for the bias
 
@@ -81,13 +83,44 @@ class Geometry:
     def turned(self) -> bool:
         """Whether the input's gradient is a convolution with the kernels turned round."""
         inside = all(p < k for p, k in zip(self.border, self.kernel, strict=True))
-        return self.stride == 1 and inside and self.shape[2] * self.dtype.itemsize >= _FULL
+        full = self.shape[2] * self.dtype.itemsize >= _FULL
+        more = math.prod(self.shape[:2]) / math.prod(self.out_shape[:2])
+        return self.stride == 1 and inside and full and more <= _MORE
 
     @property
     def _spread(self) -> tuple[int, int]:
         """The shape of the weights for ``group`` pixels."""
         columns = self.kernel[1] + (self.group - 1) * self.stride
         return self.kernel[0] * columns * self.shape[2], self.group * self.out_shape[2]
+
+    # In NumPy, where nothing is compiled.
+
+    def _windows(self, x: Array) -> Array:
+        """Return a view of images' windows, ``(n, rows, columns, channels, *kernel)``."""
+        top, left = self.border
+        bordered = np.pad(x, ((0, 0), (top, top), (left, left), (0, 0)))
+        found = sliding_window_view(bordered, self.kernel, axis=(1, 2))
+        return found[:, :: self.stride, :: self.stride]
+
+    def product(self, x: Array, W: Array) -> Array:
+        """Return images convolved with kernels, ``(n, rows, columns, outputs)``."""
+        return np.tensordot(self._windows(x), W, ([3, 4, 5], [2, 0, 1]))
+
+    def weight_gradient(self, x: Array, dZ: Array) -> Array:
+        """Return the gradient of the kernels."""
+        sums = np.tensordot(self._windows(x), dZ, ([0, 1, 2], [0, 1, 2]))
+        return sums.transpose(1, 2, 0, 3)
+
+    def input_gradient(self, dZ: Array, W: Array) -> Array:
+        """Return the gradient of the images."""
+        (top, left), step = self.border, self.stride
+        out = np.zeros((len(dZ), *self.bordered), dZ.dtype)
+        rows, columns = (step * (size - 1) + 1 for size in self.out_shape[:2])
+        for a, e in np.ndindex(self.kernel):
+            out[:, a : a + rows : step, e : e + columns : step] += dZ @ W[a, e].T
+        return out[:, top : top + self.shape[0], left : left + self.shape[1]]
+
+    # For the compiled step.
 
     def forward_fields(self, to: Blueprint, source: Port | int) -> dict[str, Any]:
         """Return the fields of the layer's record that follow from the geometry.

@@ -11,9 +11,13 @@ from fastnn._changes import Changes, watched
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_number, restore
 from fastnn.blueprint import Blueprint
+from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import layer_norm as kernels
+from fastnn.layers.alone import Alone
 from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
+
+_SMALL = 2**17  # bytes of a batch below which one call is faster than a loop of several threads
 
 
 class LayerNorm(Layer):
@@ -159,7 +163,12 @@ class LayerNorm(Layer):
             self._init_parameters(x.shape)
         gain, shift = self.checked_parameters()
         Y = np.empty(x.shape, x.dtype)
-        kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
+        if x.nbytes < _SMALL or not COMPILED:
+            kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
+        else:
+            to = Alone(x, self.cost(x.shape))
+            addresses = {"input": x.ctypes.data, "output": Y.ctypes.data, "shift": shift.ctypes.data}
+            to.run(kernels.forward, self._record(to, x, gain, **addresses))
         self.cache["X"] = x
         Changes.count += 1
         return restore(Y, X)
@@ -188,16 +197,32 @@ class LayerNorm(Layer):
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
         dX = np.empty(x.shape, x.dtype)
-        rows = _rows(x)
-        blocks = max(-(-len(rows) // kernels.ROWS), 1)
-        parts = np.empty((2, blocks, gain.shape[1]), x.dtype)
-        kernels.layer_norm_backward(
-            rows, unlocked(gain), self.eps, _rows(dy), _rows(dX), parts[0], parts[1]
-        )
+        parts = self._backward(x, gain, dy, dX)
         for name, part in zip(("gain", "shift"), parts, strict=True):
             self.gradients[name] = np.empty_like(gain)
             kernels.add_blocks(part, self.gradients[name])
         return restore(dX, dLdY)
+
+    def _backward(self, x: Array, gain: Array, dy: Array, dX: Array) -> Array:
+        """Write dX; return blocks' sums for the parameters' gradients, ``(2, blocks, d)``."""
+        if x.nbytes < _SMALL or not COMPILED:
+            rows = _rows(x)
+            sums = np.empty((2, max(-(-len(rows) // kernels.ROWS), 1), gain.shape[1]), x.dtype)
+            kernels.layer_norm_backward(
+                rows, unlocked(gain), self.eps, _rows(dy), _rows(dX), sums[0], sums[1]
+            )
+            return sums
+        to = Alone(x, 2 * self.cost(x.shape))
+        sums = np.empty((2, to.row_blocks, gain.shape[1]), x.dtype)
+        addresses = {"input": x, "d_output": dy, "d_input": dX, "d_gain": sums[0], "d_shift": sums[1]}
+        found = {name: array.ctypes.data for name, array in addresses.items()}
+        to.run(kernels.backward, self._record(to, x, gain, **found))
+        return sums
+
+    def _record(self, to: Blueprint, x: Array, gain: Array, **addresses: int) -> int:
+        d = gain.shape[1]
+        sizes = {"width": d, "rows": x.size // len(x) // d, "gain": gain.ctypes.data}
+        return to.record(kernels.LayerNorm, eps=self.eps, **sizes, **addresses)
 
 
 def _rows(array: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastnn._validation import as_float
@@ -15,12 +15,13 @@ RUNNING = ("running_mu", "running_var")
 class RunningCache(OrderedDict[str, Any]):
     """A layer's cache, in which running statistics are copies of its buffers.
 
-    Assigning one of them writes the buffer. Copied or pickled, it is an ordinary dict, which the layer
-    makes one of these again.
+    Assigning one of them writes the buffer. A value may also be made when it is first read. Copied or
+    pickled, it is an ordinary dict, which the layer makes one of these again.
     """
 
     def __init__(self, values: Mapping[str, Any], layer: Layer) -> None:
         self.layer = layer
+        self._makers: dict[str, Callable[[], Any]] = {}
         super().__init__()
         for name in values:
             OrderedDict.__setitem__(self, name, [] if name in RUNNING else values[name])
@@ -28,7 +29,14 @@ class RunningCache(OrderedDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name in RUNNING and name in self and name in self.layer.buffers:
             return self.layer.buffers[name].copy()
+        if name in self._makers:
+            super().__setitem__(name, self._makers.pop(name)())
         return super().__getitem__(name)
+
+    def make(self, name: str, maker: Callable[[], Any]) -> None:
+        """Have a value made by a function without arguments when it is first read."""
+        super().__setitem__(name, [])
+        self._makers[name] = maker
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name in RUNNING and name in self.layer.buffers:
@@ -38,6 +46,7 @@ class RunningCache(OrderedDict[str, Any]):
                 raise ValueError(f"cache[{name!r}] has shape {buffer.shape}, got {array.shape}")
             buffer[...] = array.reshape(buffer.shape)
             value = []
+        self._makers.pop(name, None)
         super().__setitem__(name, value)
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -50,4 +59,5 @@ class RunningCache(OrderedDict[str, Any]):
         return [(name, self[name]) for name in self]
 
     def __reduce__(self) -> Any:
-        return OrderedDict, ([*super().items()],)
+        plain = [(name, [] if name in RUNNING else self[name]) for name in self]
+        return OrderedDict, (plain,)
