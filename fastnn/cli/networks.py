@@ -46,7 +46,8 @@ def layers(
     function = activation if "activation" in given else _ACTIVATIONS.get(model, activation)
     if model is ModelName.ELMAN:
         states = widths[0] if "hidden" in given else _STATES
-        return [{"name": "elman", "n_out": states, "activation": function}]
+        init = Normal(0.0, 0.1)  # from named ones states are chaotic, and rounding errors grow
+        return [{"name": "elman", "n_out": states, "activation": function, "weight_init": init}]
     if model is ModelName.LENET:
         return [*_images(function), *_dense([120, 84], function)]
     return _dense(widths, function)

@@ -1,6 +1,7 @@
 """The Elman layer, and the twins of its kernels."""
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,16 @@ class Elman(Layer):
         self,
         n_out: int,
         activation: str = "tanh",
-        weight_init: str = "xavier_uniform",
+        weight_init: Any = "xavier_uniform",
         return_sequences: bool = False,
         mask_value: float | None = None,
     ) -> None:
         super().__init__()
         self.n_out = n_out
         self.activation = initialize_activation(activation)
-        self.init_weights = initialize_weights(weight_init, activation=activation)
+        self.init_weights = (
+            weight_init if callable(weight_init) else initialize_weights(weight_init, activation)
+        )
         self.return_sequences, self.mask_value = return_sequences, mask_value
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
