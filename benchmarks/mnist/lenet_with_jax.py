@@ -44,23 +44,25 @@ def loss(parameters, x, y):
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def step(state, x, y):
+def step(state, lr, x, y):
     parameters, velocities = state
     gradients = jax.grad(loss)(parameters, x, y)
     velocities = jax.tree.map(lambda v, g: race.MOMENTUM * v + g, velocities, gradients)
-    return jax.tree.map(lambda p, v: p - race.LENET_LR * v, parameters, velocities), velocities
+    return jax.tree.map(lambda p, v: p - lr * v, parameters, velocities), velocities
 
 
+lr = race.LENET_LR
 state = parameters, jax.tree.map(jnp.zeros_like, parameters)
 right = jax.jit(lambda parameters, x, y: jnp.mean(scores(parameters, x).argmax(1) == y))
 
 
 def epoch():
-    global state
+    global state, lr
     order = rng.permutation(len(X))
     for start in range(0, len(X) - race.BATCH + 1, race.BATCH):
         rows = order[start : start + race.BATCH]
-        state = step(state, X[rows], labels[rows])
+        state = step(state, lr, X[rows], labels[rows])
+    lr *= race.LENET_DECAY
 
 
 race.run(options, epoch, accuracy=lambda: right(state[0], X_test, labels_test).item())

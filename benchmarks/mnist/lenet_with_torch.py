@@ -34,6 +34,8 @@ def epoch():
         optimizer.zero_grad()
         F.cross_entropy(net(X[rows]), labels[rows]).backward()
         optimizer.step()
+    for group in optimizer.param_groups:
+        group["lr"] *= race.LENET_DECAY
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 WIDTHS, BATCH, LR, MOMENTUM = (784, 256, 128, 10), 128, 0.1, 0.9
-LENET_LR = 0.05
+LENET_LR, LENET_DECAY = 0.05, 0.8  # the learning rate of the first epoch, and its factor after each
 _MOST_EPOCHS = 30
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any
 
 from fastnn.cli.usage import UsageError
+from fastnn.weights import Normal
 
 
 class ModelName(StrEnum):
@@ -56,12 +58,17 @@ def _dense(widths: list[int], function: str) -> list[dict[str, Any]]:
 
 def _images(function: str) -> list[dict[str, Any]]:
     """Return LeNet-5's layers up to the flat row: 28 x 28 pixels become 14 x 14, 10 x 10, 5 x 5."""
+
+    def conv(n_out: int, inputs: int, pad: str) -> dict[str, Any]:
+        init = Normal(0.0, math.sqrt(2 / inputs))  # named ones take a kernel's rows for its inputs
+        sizes = {"n_out": n_out, "kernel_shape": (5, 5), "pad": pad}
+        return {"name": "conv2d", "activation": function, "weight_init": init} | sizes
+
     pool = {"name": "pool2d", "kernel_shape": (2, 2), "mode": "max", "stride": 2}
-    conv = {"name": "conv2d", "kernel_shape": (5, 5), "activation": function}
     return [
-        {**conv, "n_out": 6, "pad": "same"},
+        conv(6, 25, "same"),
         pool,
-        {**conv, "n_out": 16, "pad": "valid"},
+        conv(16, 150, "valid"),
         pool,
         {"name": "flatten"},
     ]

@@ -26,7 +26,7 @@ class Conv2D(Layer):
         activation: str = "linear",
         stride: int = 1,
         pad: Any = "same",
-        weight_init: str = "xavier_uniform",
+        weight_init: Any = "xavier_uniform",
         l2: float = 0.0,
     ) -> None:
         super().__init__()
@@ -34,7 +34,9 @@ class Conv2D(Layer):
         both = isinstance(kernel_shape, int)
         self.kernel_shape = (kernel_shape,) * 2 if both else tuple(kernel_shape)
         self.activation = initialize_activation(activation)
-        self.init_weights = initialize_weights(weight_init, activation=activation)
+        self.init_weights = (
+            weight_init if callable(weight_init) else initialize_weights(weight_init, activation)
+        )
 
     def _init_parameters(self, X_shape: tuple[int, ...]) -> None:
         self.n_in = X_shape[3]
