@@ -23,6 +23,37 @@ def size(draw, large=0.15):
     return draw.choice(LARGE if draw.random() < large else SMALL)
 
 
+# What may come before fully connected layers: layers, and the shape of a row of what they take.
+FRONTS = {
+    "convolution": (
+        [
+            {"name": "conv2d", "n_out": 6, "kernel_shape": (3, 2), "activation": "relu"},
+            {"name": "pool2d", "kernel_shape": 2, "stride": 2},
+            {"name": "conv2d", "n_out": 17, "kernel_shape": 3, "activation": "tanh", "pad": "valid"},
+            {"name": "batchnorm2d"},
+            {"name": "conv2d", "n_out": 3, "kernel_shape": 2, "activation": "relu", "stride": 2},
+            {"name": "pool2d", "kernel_shape": (2, 1), "mode": "average", "pad": 1},
+            {"name": "flatten"},
+        ],
+        (9, 8, 3),
+    ),
+    "wide convolution": (
+        [
+            {"name": "conv2d", "n_out": 5, "kernel_shape": 3, "activation": "relu"},
+            {"name": "global_average_pool2d"},
+        ],
+        (4, 5, 19),
+    ),
+    "recurrence": (
+        [
+            {"name": "elman", "n_out": 5, "activation": "tanh", "return_sequences": True},
+            {"name": "elman", "n_out": 17, "activation": "relu"},
+        ],
+        (3, 4),
+    ),
+}
+
+
 def network(draw):
     """Draw a network and what is asked of it, as keywords of :func:`run_network`."""
     from fastnn.activations import ACTIVATIONS
@@ -30,7 +61,8 @@ def network(draw):
     from fastnn.losses import LOSSES
     from fastnn.optimizers import OPTIMIZERS
 
-    others = [name for name, kind in LAYERS.items() if kind.keeps_width and name != "batchnorm2d"]
+    images = ("batchnorm2d", "pool2d", "global_average_pool2d")
+    others = [name for name, kind in LAYERS.items() if kind.keeps_width and name not in images]
 
     loss = draw.choice((*LOSSES, "options"))
     last = draw.choice(("softmax", "sigmoid")) if loss != "l2" else draw.choice(sorted(ACTIVATIONS))
@@ -51,6 +83,7 @@ def network(draw):
         "batch": draw.randint(1, n),
         "widths": widths,
         "activations": [draw.choice(sorted(ACTIVATIONS)) for _ in range(depth - 1)] + [last],
+        "front": draw.choice((None, None, *FRONTS)),
         "before": [draw.choice((None, None, *others)) for _ in range(depth)],
         "loss": loss,
         "optimizer": optimizer,
@@ -62,7 +95,7 @@ def network(draw):
 
 
 def run_network(
-    dtype, n, batch, widths, activations, before, loss, optimizer, l2, weighted, threads, road
+    dtype, n, batch, widths, activations, front, before, loss, optimizer, l2, weighted, threads, road
 ):
     import fastnn
 
@@ -73,14 +106,15 @@ def run_network(
         if loss == "options":
             weights = rng.uniform(0.5, 1.5, widths[-1])
             chosen = fastnn.CrossEntropy(label_smoothing=0.1, class_weight=weights)
-        layers = []
+        layers = list(FRONTS[front][0]) if front else []
         for k, name, other in zip(widths[1:], activations, before, strict=True):
             block = [fastnn.LayerNorm(), fastnn.BatchNorm1D()]  # of a residual layer
             layers += [fastnn.initialize_layer(other, layers=block)] if other else []
             layers.append(fastnn.FullyConnected(k, name, l2=l2))
         return fastnn.NeuralNetwork(chosen, layers, optimizer, seed=0, dtype=dtype)
 
-    X, Y = rng.normal(size=(n, widths[0])).astype(dtype), targets(loss, n, widths[-1], dtype, rng)
+    shape = FRONTS[front][1] if front else (widths[0],)
+    X, Y = rng.normal(size=(n, *shape)).astype(dtype), targets(loss, n, widths[-1], dtype, rng)
     weights = rng.uniform(0.5, 1.5, n) if weighted else None
     with fastnn.set_num_threads(threads), np.errstate(all="ignore"):
         if road == "many":

@@ -246,7 +246,7 @@ def test_activations_by_name(name, kind):
     assert type(fastnn.initialize_activation(name)) is kind
 
 
-@pytest.mark.parametrize("unknown", ["swish", "ReLU", None, 3, ["relu"]], ids=repr)
+@pytest.mark.parametrize("unknown", ["swish", "re lu", None, 3, ["relu"]], ids=repr)
 def test_unknown_names_list_the_known(unknown):
     with pytest.raises(NotImplementedError, match=r"activation .*'sigmoid'.*'arctan'"):
         fastnn.initialize_activation(unknown)

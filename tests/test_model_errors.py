@@ -281,9 +281,9 @@ NAMES = {
     "layer": ({"layer_args": [LAYER | {"name": "dense"}]}, "'fully_connected'"),
     "activation": ({"layer_args": [LAYER | {"activation": "swish"}]}, "'relu'.*'softmax'"),
     "weights": ({"layer_args": [LAYER | {"weight_init": "lecun"}]}, "'zeros'.*'xavier_uniform'"),
-    "optimizer": ({"optimizer_args": {"name": "sgd"}}, "'SGD', 'Adam'"),
+    "optimizer": ({"optimizer_args": {"name": "adagrad"}}, "'SGD', 'Adam'"),
     "scheduler": (
-        {"optimizer_args": {"name": "SGD", "lr_scheduler": "cosine"}},
+        {"optimizer_args": {"name": "SGD", "lr_scheduler": "polynomial"}},
         "'constant', 'exponential'",
     ),
 }

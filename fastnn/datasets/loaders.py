@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn._threads import get_num_threads
 from fastnn._typing import Array, DTypeLike
-from fastnn._validation import choose, one_hot, require_float_dtype, require_number
+from fastnn._validation import canonical, one_hot, require_float_dtype, require_number
 from fastnn.datasets import files
 from fastnn.datasets.dataset import Dataset
 from fastnn.utils.data_structures import integers_to_one_hot
@@ -29,7 +29,7 @@ def initialize_dataset(name: str, batch_size: int = 50) -> Dataset:
     FileNotFoundError
         If an array is missing; the message says where it was looked for.
     """
-    choose("dataset", name, _NAMES)
+    name = canonical("dataset", name, _NAMES)
     folder = Path("datasets") / name
     if name == "mnist":
         return _mnist_arrays(folder, batch_size)

@@ -94,7 +94,7 @@ class Engine:
         if plan is None:
             return None
         if Y.shape != plan.Y_shape:
-            raise ValueError(f"Y has shape {Y.shape}; the network's output has {plan.Y_shape}")
+            raise ValueError(f"Y has shape {Y.shape}; the network needs {plan.Y_shape}")
         if plan.check_values is not None:
             plan.check_values(X)
         result: tuple[float, float] = plan.train(model, _like(X, plan), _like(Y, plan), epoch)
@@ -190,7 +190,9 @@ class Engine:
             return None
         free = self._inference.get(X.shape)
         if free is None or not self._inference.fresh(model):
-            free = self._inference_plans(model, X.shape) if X.ndim > 1 and len(X) else None
+            if X.ndim < 2 or not len(X) or X.dtype.kind != "f":
+                return None
+            free = self._inference_plans(model, X.shape)
         if free is None:
             return None
         plan = _take(free)

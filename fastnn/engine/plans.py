@@ -54,8 +54,8 @@ def checked_shapes(model: LayerStack, X_shape: tuple[int, ...]) -> list[tuple[in
 
 def rows_at_once(model: LayerStack, X_shape: tuple[int, ...]) -> int:
     """Return how many rows of a batch without updates are taken at a time."""
-    shapes = checked_shapes(model, (1, *X_shape[1:]))
-    return max(_FEWEST, min(_MOST, _AT_ONCE // max(map(math.prod, shapes))))
+    largest = max(math.prod(shape[1:]) for shape in checked_shapes(model, X_shape))
+    return max(_FEWEST, min(_MOST, _AT_ONCE // largest))
 
 
 def as_rows(shape: tuple[int, ...]) -> str:

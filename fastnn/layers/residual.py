@@ -85,7 +85,7 @@ class Residual(Composite):
     def obstacle(self) -> str | None:
         for i, layer in enumerate(self.layers):
             reason = layer.obstacle()
-            if reason is None and len({layer.dtype, self.dtype, *_dtypes(layer)}) > 1:
+            if reason is None and len({layer.dtype or self.dtype, self.dtype, *_dtypes(layer)}) > 1:
                 reason = "mixes dtypes"
             if reason is not None:
                 return f"has a block whose layer {i} {reason}"

