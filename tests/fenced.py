@@ -35,7 +35,7 @@ FRONTS = {
             {"name": "pool2d", "kernel_shape": (2, 1), "mode": "average", "pad": 1},
             {"name": "flatten"},
         ],
-        (9, 8, 3),
+        (9, 10, 3),
     ),
     "wide convolution": (
         [
