@@ -16,7 +16,9 @@ SERIAL = 250_000  # multiplications: below this a second core costs more than it
 SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 CLOSE = 200  # up to so many times as much, a trial decides
 SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
-_BLOCK = 2_000_000  # multiplications of a block of rows, where rows are much work
+# Multiplications of a block of rows, where rows are much work, and how many such blocks there are at
+# most: each keeps sums of its own for the gradients of the parameters.
+_BLOCK, _BLOCKS = 2_000_000, 8
 _RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
 _WAKING = 0.005
@@ -41,7 +43,8 @@ def block_rows(n: int, work: int, shared: bool, large: bool) -> int:
     and what one layer writes of a block is still near when the next layer reads it.
     """
     usual = 64 if not shared or n > 256 else 16 if n <= 32 else 32
-    return max(1, min(usual, -(-_BLOCK * n // max(work, 1)))) if large else usual
+    enough = -(-_BLOCK * n // max(work, 1)), -(-n // _BLOCKS)
+    return max(1, min(usual, max(enough))) if large else usual
 
 
 class Trial:

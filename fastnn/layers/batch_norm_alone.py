@@ -12,7 +12,7 @@ from fastnn.kernels.layers import batch_norm_gradient as kernels
 from fastnn.kernels.layers import batch_norm_jobs as jobs
 from fastnn.layers.alone import Alone
 
-_SMALL = 2**17  # bytes of a batch below which one call is faster than a loop of several threads
+_SMALL = 2**22  # bytes of a batch below which one call is faster than a loop of several threads
 
 
 def is_large(x: Array) -> bool:

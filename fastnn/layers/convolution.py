@@ -149,7 +149,7 @@ class Geometry:
         fits = [g for g in (8, 4, 2) if rows * columns % g == 0 and g * outputs <= _LANES]
         groups = fits[0] if fits else 1
         fields: dict[str, Any] = {
-            "d_weights": to.array(blocks, taps * outputs),
+            "d_weights": to.keep(np.empty((blocks, taps * outputs), self.dtype)),
             "d_bias": to.array(blocks, groups, outputs),
             "pixel_groups": groups,
             "product": to.product,

@@ -17,7 +17,7 @@ from fastnn.layers.alone import Alone
 from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
 
-_SMALL = 2**17  # bytes of a batch below which one call is faster than a loop of several threads
+_SMALL = 2**22  # bytes of a batch below which one call is faster than a loop of several threads
 
 
 class LayerNorm(Layer):
