@@ -10,10 +10,11 @@ from fastnn._typing import DTypeLike
 from fastnn._validation import require_float_dtype
 from fastnn._version import __version__
 from fastnn._writing import write_atomically
-from fastnn.activations import TanH
+from fastnn.activations import Linear, TanH
 from fastnn.convert.steps import Affine, counterparts, steps_of, steps_through
 from fastnn.layers import (
     BatchNorm2D,
+    Conv2D,
     Elman,
     Embedding,
     Flatten,
@@ -43,9 +44,9 @@ def export_onnx(
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten``, ``Embedding`` and ``Elman`` with tanh or relu and no
-        mask, after it has seen data or been loaded.
+        Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
+        ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
+        ``Residual``, and ``Elman`` with tanh or relu and no mask, after it has seen data or been loaded.
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
@@ -109,7 +110,7 @@ def _axes(first: Layer) -> list[Any] | None:
         return [BATCH, "time"]
     if isinstance(first, Residual):
         return _axes(first.layers[0])
-    if type(first) in (Pool2D, GlobalAveragePool2D, BatchNorm2D):
+    if type(first) in (Conv2D, Pool2D, GlobalAveragePool2D, BatchNorm2D):
         return [BATCH, "height", "width", first.n_in]
     if type(first) is Elman:
         return [BATCH, first.n_in, "time"]
@@ -138,6 +139,30 @@ def _recurrence(onnx: ModuleType, layer: Elman, x: str, y: str) -> tuple[list[An
         return [*nodes, node("Squeeze", [last, f"{y}.axes"], [y])], constants
     nodes.append(node("Squeeze", [states, f"{y}.axes"], [f"{y}.steps"]))
     return [*nodes, node("Transpose", [f"{y}.steps"], [y], perm=[1, 2, 0])], constants
+
+
+def _convolution(
+    onnx: ModuleType, layer: Conv2D, x: str, y: str, dtype: np.dtype[Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the nodes of a convolution, which the operator does with channels first."""
+    node, (W, b) = onnx.helper.make_node, layer.checked_parameters()
+    activation = [] if type(layer.activation) is Linear else [layer.activation]
+    z = f"{y}.z" if activation else y
+    settings = {
+        "kernel_shape": layer.kernel_shape,
+        "strides": [layer.stride] * 2,
+        "pads": layer.pad * 2,
+    }
+    nodes = [
+        node("Transpose", [x], [f"{y}.first"], perm=[0, 3, 1, 2]),
+        node("Conv", [f"{y}.first", f"{y}.W", f"{y}.b"], [f"{y}.product"], **settings),
+        node("Transpose", [f"{y}.product"], [z], perm=[0, 2, 3, 1]),
+    ]
+    constants: dict[str, Any] = {f"{y}.W": W.transpose(3, 2, 0, 1), f"{y}.b": b[0]}
+    for step in activation:
+        made, needed = _nodes(onnx, step, z, y, dtype)
+        nodes, constants = nodes + made, constants | needed
+    return nodes, constants
 
 
 def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
@@ -191,6 +216,8 @@ def _nodes(
         return [node("Gemm", [x, f"{y}.W", f"{y}.b"], [y])], {f"{y}.W": step.W, f"{y}.b": step.b}
     if isinstance(step, Residual):
         return _residual_nodes(onnx, step, x, y, dtype)
+    if isinstance(step, Conv2D):
+        return _convolution(onnx, step, x, y, dtype)
     if isinstance(step, Layer):
         return _layer_nodes(onnx, step, x, y)
     found = OPERATORS.get(type(step))

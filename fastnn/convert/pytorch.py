@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._typing import Array
-from fastnn.activations import Activation, LogSoftMax, Sigmoid, SoftMax
+from fastnn.activations import Activation, Linear, LogSoftMax, Sigmoid, SoftMax
 from fastnn.convert.steps import (
     Affine,
     Step,
@@ -22,6 +22,7 @@ from fastnn.convert.steps import (
 from fastnn.layers import (
     BatchNorm1D,
     BatchNorm2D,
+    Conv2D,
     Elman,
     Embedding,
     Flatten,
@@ -45,9 +46,9 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers, with any activation of :mod:`fastnn.activations`, ``Pool2D``,
-        ``GlobalAveragePool2D``, ``Flatten``, ``Embedding`` and ``Elman`` with tanh or relu and no
-        mask, after it has seen data or been loaded.
+        Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
+        ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
+        ``Residual``, and ``Elman`` with tanh or relu and no mask, after it has seen data or been loaded.
         The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
@@ -109,6 +110,8 @@ def _layer_module(layer: Layer) -> Any:
         return torch.nn.Flatten()
     if isinstance(layer, GlobalAveragePool2D):
         return _class("GlobalAveragePool2D")()
+    if isinstance(layer, Conv2D):
+        return _convolution_module(layer)
     if isinstance(layer, Pool2D):
         return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
     if isinstance(layer, BatchNorm):
@@ -122,6 +125,35 @@ def _layer_module(layer: Layer) -> Any:
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
     return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
+
+
+def _convolution_module(layer: Conv2D) -> Any:
+    torch, (W, b) = _torch(), layer.checked_parameters()
+    made = torch.nn.utils.skip_init(
+        torch.nn.Conv2d, W.shape[2], W.shape[3], layer.kernel_shape, stride=layer.stride,
+        padding=layer.pad, dtype=getattr(torch, str(W.dtype)),
+    )  # fmt: skip
+    with torch.no_grad():
+        made.weight.copy_(torch.from_numpy(W.transpose(3, 2, 0, 1)))
+        made.bias.copy_(torch.from_numpy(b[0]))
+    activation = [] if type(layer.activation) is Linear else [_module(layer.activation)]
+    return _class("Conv2D")(made, *activation)
+
+
+def _convolution(module: Any, where: str) -> Conv2D:
+    """Return the layer of what :func:`_convolution_module` makes."""
+    convolution, *activation = module
+    step = convolution.stride[0]
+    plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.stride[1] == step
+    if not plain or convolution.bias is None or convolution.padding_mode != "zeros":
+        raise TypeError(
+            f"{where} is {convolution}; a convolution needs one group, no dilation, one stride, a bias "
+            "and zeros around"
+        )
+    f = _activation(activation[0], where) if activation else Linear()
+    W = _array(convolution.weight, where).transpose(2, 3, 1, 0)
+    b = _array(convolution.bias, where).reshape(1, -1)
+    return Conv2D.of(W, b, f, step, convolution.padding)
 
 
 def _batch_norm_module(layer: BatchNorm) -> Any:
@@ -228,6 +260,8 @@ def _layer(module: Any, where: str) -> Layer | None:
     """Return the layer of a module that is neither linear nor an activation, None for others."""
     if type(module) is _class("GlobalAveragePool2D"):
         return GlobalAveragePool2D()
+    if type(module) is _class("Conv2D"):
+        return _convolution(module, where)
     if type(module) is _class("Pool2D"):
         return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
     if type(module) in (_torch().nn.BatchNorm1d, _class("BatchNorm2D")):

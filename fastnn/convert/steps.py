@@ -11,6 +11,7 @@ from fastnn.activations import ACTIVATIONS, Activation, Linear, LogSoftMax, ReLU
 from fastnn.layers import (
     BatchNorm1D,
     BatchNorm2D,
+    Conv2D,
     Elman,
     Embedding,
     Flatten,
@@ -36,6 +37,7 @@ class Affine:
 Step = Affine | Activation | Layer
 # Layers that are a step as they are.
 WHOLE = (
+    Conv2D,
     Pool2D,
     Flatten,
     GlobalAveragePool2D,

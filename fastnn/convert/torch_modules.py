@@ -12,6 +12,15 @@ class ArcTan(torch.nn.Module):  # type: ignore[misc]  # torch is not there when 
         return torch.arctan(z)
 
 
+class Conv2D(torch.nn.Sequential):  # type: ignore[misc]
+    """:class:`fastnn.Conv2D`: a ``torch.nn.Conv2d`` of images with channels last, an activation."""
+
+    def forward(self, x: Any) -> Any:
+        convolution, *activation = self
+        z = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return activation[0](z) if activation else z
+
+
 class Pool2D(torch.nn.Module):  # type: ignore[misc]
     """:class:`fastnn.Pool2D`, on images with channels last."""
 

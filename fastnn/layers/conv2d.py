@@ -100,6 +100,20 @@ class Conv2D(Layer):
             weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
         )
 
+    @classmethod
+    def of(
+        cls,
+        W: Array,
+        b: Array,
+        activation: str | Activation,
+        stride: int = 1,
+        pad: str | int | tuple[int, int] = "same",
+    ) -> Conv2D:
+        """Return a layer with copies of ``W (rows, columns, channels, n_out)`` and ``b (1, n_out)``."""
+        layer = cls(W.shape[3], (W.shape[0], W.shape[1]), activation, stride, pad)
+        layer.adopt(Parameters(W=W, b=b), W.shape[2], W.dtype)
+        return layer
+
     def __repr__(self) -> str:
         init, activation = self.init_weights, type(self.activation).__name__.lower()
         usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)

@@ -15,6 +15,15 @@ def network(kind, dtype, rng):
             fastnn.Pool2D(2, "average"),
             fastnn.Flatten(),
         ]
+    elif kind == "lenet":
+        layers = [
+            fastnn.Conv2D(6, 5, "relu"),
+            fastnn.Pool2D(2, stride=2),
+            fastnn.Conv2D(4, (3, 2), "tanh", stride=2, pad=(1, 1)),
+            fastnn.Conv2D(3, 1, "linear"),
+            fastnn.Flatten(),
+            fastnn.FullyConnected(5, "relu"),
+        ]
     elif kind == "images in batches":
         block = [fastnn.BatchNorm2D(), fastnn.Residual([fastnn.BatchNorm2D(1e-3, 0.5)])]
         layers = [fastnn.BatchNorm2D(), fastnn.Residual(block), fastnn.Flatten()]
@@ -26,13 +35,13 @@ def network(kind, dtype, rng):
         axis = 1 if kind == "embedding, axis=1" else -1
         layers = [fastnn.Embedding(9, 4, axis=axis, padding_index=0), fastnn.Flatten()]
     net = fastnn.NeuralNetwork("cross_entropy", [*layers, last], fastnn.SGD(0.1), seed=0, dtype=dtype)
-    images = kind in ("pool", "average", "images in batches")
+    images = kind in ("pool", "lenet", "average", "images in batches")
     X = rng.normal(size=(12, 6, 7, 2)).astype(dtype) if images else rng.integers(0, 9, (12, 5))
     net.train_step(X[:6], [0, 1, 2, 0, 1, 2])
     return net, X[6:]
 
 
-KINDS = ["pool", "average", "images in batches", "embedding", "embedding, axis=1"]
+KINDS = ["pool", "lenet", "average", "images in batches", "embedding", "embedding, axis=1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

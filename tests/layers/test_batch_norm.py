@@ -9,6 +9,7 @@ import pytest
 import fastnn
 from fastnn import engine, reference
 from fastnn.kernels.compiling import target
+from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import batch_norm as kernels
 
 TOLERANCES = {"float32": 2e-6, "float64": 1e-12}
@@ -336,3 +337,21 @@ def test_images_on_both_roads(first, rng):
         nets[0].layers[0].buffers.values(), nets[1].layers[0].buffers.values(), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+@pytest.mark.parametrize("kind", [fastnn.BatchNorm1D, fastnn.BatchNorm2D, fastnn.LayerNorm])
+def test_large_batches_use_all_cores_for_the_same_numbers(kind, rng):
+    """A batch of 4 MB or more, and the plain layer on the same."""
+    shape = (300, 8, 8, 32) if kind is fastnn.BatchNorm2D else (1100, 500)
+    layer, plain = kind(), getattr(reference, kind.__name__)()
+    X, dY = rng.normal(size=(2, *shape))
+    for each in (layer, plain):
+        np.random.seed(0)
+        each.Y = each.forward(X)
+    np.testing.assert_allclose(layer.Y, plain.Y, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(layer.backward(dY), plain.backward(dY), rtol=1e-9, atol=1e-12)
+    for name, gradient in layer.gradients.items():
+        np.testing.assert_allclose(gradient, plain.gradients[name], rtol=1e-9, atol=1e-9)
+    for name, array in layer.buffers.items():
+        np.testing.assert_allclose(np.ravel(array), np.ravel(plain.cache[name]), rtol=1e-10)
