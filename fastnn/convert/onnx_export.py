@@ -46,7 +46,7 @@ def export_onnx(
     net : NeuralNetwork
         Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
         ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
-        ``Residual``, and ``Elman`` with tanh or relu and no mask, after it has seen data or been loaded.
+        ``Residual``, and ``Elman`` with tanh or relu and no mask. It has seen data or been loaded.
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the

@@ -48,7 +48,7 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     net : NeuralNetwork
         Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
         ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
-        ``Residual``, and ``Elman`` with tanh or relu and no mask, after it has seen data or been loaded.
+        ``Residual``, and ``Elman`` with tanh or relu and no mask. It has seen data or been loaded.
         The module gets copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
