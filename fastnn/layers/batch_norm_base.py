@@ -211,7 +211,7 @@ class BatchNorm(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        gamma, beta = (unlocked(array) for array in self.checked_parameters())
+        gamma, beta = (unlocked(np.ascontiguousarray(x)) for x in self.checked_parameters())
         self.check_buffers()
         training = self.training if mode is None else mode == "train"
         mean, rest, var = self._moments(x) if training else self._constants()
@@ -281,7 +281,7 @@ class BatchNorm(Layer):
             kept = {name: self.cache[name] for name in self.cache}
             self._init_parameters(as_float(found["X"], "X").shape)
             self.cache.update({name: kept[name] for name in kept if name not in RUNNING})
-        gamma, _ = self.checked_parameters()
+        gamma = np.ascontiguousarray(self.checked_parameters()[0])
         x = as_float(found["X"], "X", gamma.dtype)
         self.check_input(x.shape)
         mean, var = (self._statistic(name, found[name]) for name in ("mu", "var"))

@@ -277,7 +277,7 @@ class Conv2D(Layer):
         return restore(Z if type(self.activation) is Linear else self.activation.forward(Z), X)
 
     def _forward(self, x: Array, Z: Array) -> None:
-        W, b = map(unlocked, self.checked_parameters())
+        W, b = map(np.ascontiguousarray, self.checked_parameters())
         geometry = self._geometry(x.shape[1:])
         if not COMPILED:
             Z[...] = geometry.product(x, W) + b
@@ -343,7 +343,7 @@ class Conv2D(Layer):
         return dX
 
     def _backward(self, x: Array, dZ: Array, dX: Array | None, dW: Array, db: Array) -> None:
-        W, geometry = unlocked(self.checked_parameters()[0]), self._geometry(x.shape[1:])
+        W, geometry = np.ascontiguousarray(self.checked_parameters()[0]), self._geometry(x.shape[1:])
         if not COMPILED:
             dW[...], db[...] = geometry.weight_gradient(x, dZ), dZ.sum(axis=(0, 1, 2))
             if dX is not None:

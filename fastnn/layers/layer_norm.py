@@ -161,7 +161,7 @@ class LayerNorm(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        gain, shift = self.checked_parameters()
+        gain, shift = map(np.ascontiguousarray, self.checked_parameters())
         Y = np.empty(x.shape, x.dtype)
         if x.nbytes < _SMALL or not COMPILED:
             kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
@@ -191,7 +191,7 @@ class LayerNorm(Layer):
         x = self.cache.get("X", [])
         if isinstance(x, list):
             raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-        gain, _ = self.checked_parameters()
+        gain = np.ascontiguousarray(self.checked_parameters()[0])
         x = as_float(x, "X", gain.dtype)
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:
