@@ -33,6 +33,7 @@ from fastnn.layers import (
 )
 from fastnn.layers.batch_norm_base import BatchNorm
 from fastnn.layers.state import Parameters
+from fastnn.layers.windows import padding
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
@@ -77,7 +78,7 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     >>> loss = torch.nn.CrossEntropyLoss()(module(X), labels)
     """
     nn = _torch().nn
-    steps = steps_of(net)
+    steps = steps_of(net, "torch")
     if logits and type(steps[-1]) in (SoftMax, LogSoftMax, Sigmoid):
         del steps[-1]
     return nn.Sequential(*(_module(step) for step in steps))
@@ -94,12 +95,7 @@ def _module(step: Any) -> Any:
         return made
     if isinstance(step, Layer):
         return _layer_module(step)
-    found = _MODULES.get(type(step))
-    if found is None:
-        known = ", ".join(kind.__name__ for kind in _MODULES)
-        raise TypeError(
-            f"no PyTorch module for the activation {type(step).__name__}; there are: {known}"
-        )
+    found = _MODULES[type(step)]
     given = {found.parameter: step.parameter} if found.parameter else {}
     return _class(found.name)(**found.arguments, **given)
 
@@ -131,7 +127,7 @@ def _convolution_module(layer: Conv2D) -> Any:
     torch, (W, b) = _torch(), layer.checked_parameters()
     made = torch.nn.utils.skip_init(
         torch.nn.Conv2d, W.shape[2], W.shape[3], layer.kernel_shape, stride=layer.stride,
-        padding=layer.pad, dtype=getattr(torch, str(W.dtype)),
+        padding=padding(layer.pad, layer.kernel_shape), dtype=getattr(torch, str(W.dtype)),
     )  # fmt: skip
     with torch.no_grad():
         made.weight.copy_(torch.from_numpy(W.transpose(3, 2, 0, 1)))
@@ -145,11 +141,15 @@ def _convolution(module: Any, where: str) -> Conv2D:
     convolution, *activation = module
     step = convolution.stride[0]
     plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.stride[1] == step
-    if not plain or convolution.bias is None or convolution.padding_mode != "zeros":
+    # What PyTorch calls "same" is another border for kernels of even size.
+    zeros = convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+    if not plain or convolution.bias is None or not zeros:
         raise TypeError(
             f"{where} is {convolution}; a convolution needs one group, no dilation, one stride, a bias "
-            "and zeros around"
+            "and a number of zeros around"
         )
+    if activation and getattr(activation[0], "dim", -1) != -1:
+        raise TypeError(f"{where} has {activation[0]}; over channels, which are last, it is dim=-1")
     f = _activation(activation[0], where) if activation else Linear()
     W = _array(convolution.weight, where).transpose(2, 3, 1, 0)
     b = _array(convolution.bias, where).reshape(1, -1)
@@ -294,6 +294,12 @@ def _activation(module: Any, where: str) -> Activation:
             given = [getattr(module, found.parameter)] if found.parameter else []
             made: Activation = kind(*given)
             return made
+    nn = _torch().nn
+    if type(module) in (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.BatchNorm2d):
+        raise TypeError(
+            f"{where} is {module}, which has no layer here: it takes images with channels first. "
+            "Those of this library, and of the modules that to_torch makes, have them last"
+        )
     known = ", ".join(dict.fromkeys(found.name for found in _MODULES.values()))
     raise TypeError(
         f"{where} is {module}, which has no layer here. There are: Sequential, Linear, {known} "
