@@ -1,4 +1,4 @@
-"""PyTorch modules for what ``torch.nn`` lacks. Only :mod:`fastnn.convert.pytorch` imports this file."""
+"""PyTorch modules for what ``torch.nn`` lacks. Only :mod:`fastnn.convert.torch_layers` imports this file."""
 
 from typing import Any
 
