@@ -24,6 +24,7 @@ from fastnn.layers import (
     Residual,
 )
 from fastnn.layers.batch_norm_base import BatchNorm
+from fastnn.layers.windows import padding
 from fastnn.models import NeuralNetwork
 
 OPSET, IR_VERSION = 20, 9  # Gelu is an operator from opset 20 on
@@ -50,8 +51,8 @@ def export_onnx(
     path : path-like
     dtype : "float32" or "float64", optional
         Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
-        float64 operators of several activations, among them GELU, LeakyReLU, ELU, Softplus and ArcTan:
-        write float32 for them.
+        float64 operators of convolutions, of averages over windows and of several activations, among
+        them GELU, LeakyReLU, ELU, Softplus and ArcTan: write float32 for them.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def export_onnx(
 def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
     """Return the ``onnx.ModelProto`` that :func:`export_onnx` writes."""
     onnx = onnx_package()
-    steps = steps_of(net)
+    steps = steps_of(net, "onnx")
     chosen = require_float_dtype("dtype", dtype) or net.flat_parameters.dtype
     kind = onnx.helper.np_dtype_to_tensor_dtype(chosen)
     nodes, constants = list[Any](), dict[str, Any]()
@@ -118,6 +119,10 @@ def _axes(first: Layer) -> list[Any] | None:
 
 
 def _output_axes(last: Layer) -> list[Any]:
+    if isinstance(last, Residual):
+        return _output_axes(last.layers[-1])
+    if type(last) in (Conv2D, Pool2D, BatchNorm2D):
+        return [BATCH, "rows", "columns", last.n_out or "channels"]
     sequences = isinstance(last, Elman) and last.return_sequences
     return [BATCH, last.n_out or "columns", *(["time"] if sequences else [])]
 
@@ -151,7 +156,7 @@ def _convolution(
     settings = {
         "kernel_shape": layer.kernel_shape,
         "strides": [layer.stride] * 2,
-        "pads": layer.pad * 2,
+        "pads": padding(layer.pad, layer.kernel_shape) * 2,
     }
     nodes = [
         node("Transpose", [x], [f"{y}.first"], perm=[0, 3, 1, 2]),
@@ -220,12 +225,7 @@ def _nodes(
         return _convolution(onnx, step, x, y, dtype)
     if isinstance(step, Layer):
         return _layer_nodes(onnx, step, x, y)
-    found = OPERATORS.get(type(step))
-    if found is None:
-        names = ", ".join(kind.__name__ for kind in OPERATORS)
-        raise TypeError(
-            f"no ONNX operator for the activation {type(step).__name__}; there are: {names}"
-        )
+    found = OPERATORS[type(step)]
     if found.second_input and dtype == np.float64:
         constant = f"{y}.parameter"
         return [node(found.second_input, [x, constant], [y])], {constant: [step.parameter]}

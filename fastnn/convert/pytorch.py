@@ -8,20 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._typing import Array
-from fastnn.activations import Activation, Linear, LogSoftMax, Sigmoid, SoftMax
+from fastnn.activations import LogSoftMax, Sigmoid, SoftMax
 from fastnn.convert.steps import (
     Affine,
     Step,
-    counterparts,
     layers_of,
     network,
     steps_of,
     steps_through,
 )
+from fastnn.convert.torch_layers import (
+    activation_module,
+    activation_of,
+    array_of,
+    batch_norm_module,
+    batch_norm_of,
+    class_of,
+    convolution_module,
+    convolution_of,
+    torch_package,
+)
 from fastnn.layers import (
-    BatchNorm1D,
-    BatchNorm2D,
     Conv2D,
     Elman,
     Embedding,
@@ -32,12 +39,9 @@ from fastnn.layers import (
     Residual,
 )
 from fastnn.layers.batch_norm_base import BatchNorm
-from fastnn.layers.state import Parameters
 from fastnn.losses import Loss
 from fastnn.models import NeuralNetwork
 from fastnn.optimizers import Optimizer
-
-_MODULES = counterparts("torch")
 
 
 def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
@@ -76,15 +80,15 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     >>> module = fastnn.to_torch(net, logits=True)
     >>> loss = torch.nn.CrossEntropyLoss()(module(X), labels)
     """
-    nn = _torch().nn
-    steps = steps_of(net)
+    nn = torch_package().nn
+    steps = steps_of(net, "torch")
     if logits and type(steps[-1]) in (SoftMax, LogSoftMax, Sigmoid):
         del steps[-1]
     return nn.Sequential(*(_module(step) for step in steps))
 
 
 def _module(step: Any) -> Any:
-    torch = _torch()
+    torch = torch_package()
     if isinstance(step, Affine):
         d, k = step.W.shape
         made = torch.nn.utils.skip_init(torch.nn.Linear, d, k, dtype=getattr(torch, str(step.W.dtype)))
@@ -94,97 +98,30 @@ def _module(step: Any) -> Any:
         return made
     if isinstance(step, Layer):
         return _layer_module(step)
-    found = _MODULES.get(type(step))
-    if found is None:
-        known = ", ".join(kind.__name__ for kind in _MODULES)
-        raise TypeError(
-            f"no PyTorch module for the activation {type(step).__name__}; there are: {known}"
-        )
-    given = {found.parameter: step.parameter} if found.parameter else {}
-    return _class(found.name)(**found.arguments, **given)
+    return activation_module(step)
 
 
 def _layer_module(layer: Layer) -> Any:
-    torch = _torch()
+    torch = torch_package()
     if isinstance(layer, Flatten):
         return torch.nn.Flatten()
     if isinstance(layer, GlobalAveragePool2D):
-        return _class("GlobalAveragePool2D")()
+        return class_of("GlobalAveragePool2D")()
     if isinstance(layer, Conv2D):
-        return _convolution_module(layer)
+        return convolution_module(layer)
     if isinstance(layer, Pool2D):
-        return _class("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
+        return class_of("Pool2D")(layer.kernel_shape, layer.mode, layer.stride, layer.pad)
     if isinstance(layer, BatchNorm):
-        return _batch_norm_module(layer)
+        return batch_norm_module(layer)
     if isinstance(layer, Residual):
-        return _class("Residual")(*(_module(step) for step in steps_through(layer.layers)))
+        return class_of("Residual")(*(_module(step) for step in steps_through(layer.layers)))
     if isinstance(layer, Elman):
         arrays = [torch.from_numpy(array) for array in layer.checked_parameters()]
         name = type(layer.activation).__name__.lower()
-        return _class("Elman")(*arrays, name, layer.return_sequences)
+        return class_of("Elman")(*arrays, name, layer.return_sequences)
     assert isinstance(layer, Embedding)
     W = torch.from_numpy(layer.parameters["W"].copy())
-    return _class("AxisEmbedding")(W, layer.padding_index, layer.axis)
-
-
-def _convolution_module(layer: Conv2D) -> Any:
-    torch, (W, b) = _torch(), layer.checked_parameters()
-    made = torch.nn.utils.skip_init(
-        torch.nn.Conv2d, W.shape[2], W.shape[3], layer.kernel_shape, stride=layer.stride,
-        padding=layer.pad, dtype=getattr(torch, str(W.dtype)),
-    )  # fmt: skip
-    with torch.no_grad():
-        made.weight.copy_(torch.from_numpy(W.transpose(3, 2, 0, 1)))
-        made.bias.copy_(torch.from_numpy(b[0]))
-    activation = [] if type(layer.activation) is Linear else [_module(layer.activation)]
-    return _class("Conv2D")(made, *activation)
-
-
-def _convolution(module: Any, where: str) -> Conv2D:
-    """Return the layer of what :func:`_convolution_module` makes."""
-    convolution, *activation = module
-    step = convolution.stride[0]
-    plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.stride[1] == step
-    if not plain or convolution.bias is None or convolution.padding_mode != "zeros":
-        raise TypeError(
-            f"{where} is {convolution}; a convolution needs one group, no dilation, one stride, a bias "
-            "and zeros around"
-        )
-    f = _activation(activation[0], where) if activation else Linear()
-    W = _array(convolution.weight, where).transpose(2, 3, 1, 0)
-    b = _array(convolution.bias, where).reshape(1, -1)
-    return Conv2D.of(W, b, f, step, convolution.padding)
-
-
-def _batch_norm_module(layer: BatchNorm) -> Any:
-    torch, gamma = _torch(), layer.parameters["gamma"]
-    kind = torch.nn.BatchNorm1d if isinstance(layer, BatchNorm1D) else _class("BatchNorm2D")
-    dtype = getattr(torch, str(gamma.dtype))
-    made = kind(gamma.size, layer.eps, 1 - layer.momentum, dtype=dtype).eval()
-    arrays = (*layer.parameters.values(), *layer.buffers.values())
-    targets = made.weight, made.bias, made.running_mean, made.running_var
-    with torch.no_grad():
-        for target, array in zip(targets, arrays, strict=True):
-            target.copy_(torch.from_numpy(array[0]))
-    return made
-
-
-def _batch_norm(module: Any, where: str) -> BatchNorm:
-    """Return the layer of a batch normalisation module."""
-    if module.momentum is None or not (module.affine and module.track_running_stats):
-        raise TypeError(
-            f"{where} is {module}; batch normalisation needs a momentum, affine=True and "
-            "track_running_stats=True"
-        )
-    kind = BatchNorm1D if type(module) is _torch().nn.BatchNorm1d else BatchNorm2D
-    layer: BatchNorm = kind(eps=module.eps, momentum=1 - module.momentum)
-    gamma, beta, mean, var = (
-        _array(array, where).reshape(1, -1).copy()
-        for array in (module.weight, module.bias, module.running_mean, module.running_var)
-    )
-    layer.adopt(Parameters(gamma=gamma, beta=beta), gamma.size, gamma.dtype)
-    layer.buffers.update(running_mu=mean, running_var=var)
-    return layer
+    return class_of("AxisEmbedding")(W, layer.padding_index, layer.axis)
 
 
 def from_torch(
@@ -238,14 +175,14 @@ def from_torch(
 
 
 def _steps(module: Any, where: str) -> Iterator[Step]:
-    nn = _torch().nn
+    nn = torch_package().nn
     kind = type(module)
     if isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
         for name, child in module.named_children():
             yield from _steps(child, f"{where}.{name}")
     elif kind is nn.Linear:
-        W = _array(module.weight, where).T
-        yield Affine(W, np.zeros_like(W[0]) if module.bias is None else _array(module.bias, where))
+        W = array_of(module.weight, where).T
+        yield Affine(W, np.zeros_like(W[0]) if module.bias is None else array_of(module.bias, where))
     elif kind in (nn.Dropout, nn.AlphaDropout) and (module.training and module.p > 0):
         raise TypeError(f"{where} is {module} in training mode; call module.eval() to leave it out")
     elif kind is nn.Flatten and _does_nothing(nn, module):
@@ -253,32 +190,32 @@ def _steps(module: Any, where: str) -> Iterator[Step]:
     elif (layer := _layer(module, where)) is not None:
         yield layer
     elif not _does_nothing(nn, module):
-        yield _activation(module, where)
+        yield activation_of(module, where)
 
 
 def _layer(module: Any, where: str) -> Layer | None:
     """Return the layer of a module that is neither linear nor an activation, None for others."""
-    if type(module) is _class("GlobalAveragePool2D"):
+    if type(module) is class_of("GlobalAveragePool2D"):
         return GlobalAveragePool2D()
-    if type(module) is _class("Conv2D"):
-        return _convolution(module, where)
-    if type(module) is _class("Pool2D"):
+    if type(module) is class_of("Conv2D"):
+        return convolution_of(module, where)
+    if type(module) is class_of("Pool2D"):
         return Pool2D(module.kernel_shape, module.mode, module.stride, module.pad)
-    if type(module) in (_torch().nn.BatchNorm1d, _class("BatchNorm2D")):
-        return _batch_norm(module, where)
-    if type(module) is _class("Residual"):
+    if type(module) in (torch_package().nn.BatchNorm1d, class_of("BatchNorm2D")):
+        return batch_norm_of(module, where)
+    if type(module) is class_of("Residual"):
         children = module.named_children()
         return Residual(layers_of(s for name, x in children for s in _steps(x, f"{where}.{name}")))
-    if type(module) is _class("Elman"):
+    if type(module) is class_of("Elman"):
         rnn = module.rnn
-        W, U = (_array(weight, where).T for weight in (rnn.weight_ih_l0, rnn.weight_hh_l0))
-        b = _array(rnn.bias_ih_l0 + rnn.bias_hh_l0, where).reshape(1, -1)
+        W, U = (array_of(weight, where).T for weight in (rnn.weight_ih_l0, rnn.weight_hh_l0))
+        b = array_of(rnn.bias_ih_l0 + rnn.bias_hh_l0, where).reshape(1, -1)
         return Elman.of(W, U, b, rnn.nonlinearity, module.return_sequences)
-    if type(module) is not _torch().nn.Embedding and type(module) is not _class("AxisEmbedding"):
+    if type(module) not in (torch_package().nn.Embedding, class_of("AxisEmbedding")):
         return None
     if module.max_norm is not None or module.scale_grad_by_freq:
         raise TypeError(f"{where} is {module}: max_norm and scale_grad_by_freq are not known here")
-    W = _array(module.weight, where)
+    W = array_of(module.weight, where)
     return Embedding.of(W, getattr(module, "axis", -1), module.padding_idx)
 
 
@@ -286,42 +223,3 @@ def _does_nothing(nn: Any, module: Any) -> bool:
     if type(module) is nn.Flatten:
         return module.start_dim == 1 and module.end_dim in (-1, 1)
     return type(module) in (nn.Identity, nn.Dropout, nn.AlphaDropout)
-
-
-def _activation(module: Any, where: str) -> Activation:
-    for kind, found in _MODULES.items():
-        if type(module) is _class(found.name) and found.reads(vars(module)):
-            given = [getattr(module, found.parameter)] if found.parameter else []
-            made: Activation = kind(*given)
-            return made
-    known = ", ".join(dict.fromkeys(found.name for found in _MODULES.values()))
-    raise TypeError(
-        f"{where} is {module}, which has no layer here. There are: Sequential, Linear, {known} "
-        "(rows: dim=1 or -1; beta=1); Identity, Flatten and Dropout in evaluation are left out"
-    )
-
-
-def _array(parameter: Any, where: str) -> Array:
-    torch = _torch()
-    if parameter.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{where} is {parameter.dtype}; convert it with module.float() first")
-    array: Array = parameter.detach().cpu().numpy()
-    return array
-
-
-def _class(name: str) -> Any:
-    """Return a module's class: of ``torch.nn``, or of fastnn where PyTorch has only a function."""
-    found = getattr(_torch().nn, name, None)
-    if found is None:
-        from fastnn.convert import torch_modules
-
-        found = getattr(torch_modules, name)
-    return found
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise ImportError("conversion needs PyTorch: pip install 'fastnn-cpu[torch]'") from None
-    return torch

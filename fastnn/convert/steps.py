@@ -55,10 +55,15 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
     return {kind: found for kind, found in named.items() if found is not None}
 
 
-def steps_of(net: NeuralNetwork) -> list[Step]:
-    """Return a network's steps; they hold its own arrays. Linear activations are left out."""
+def steps_of(net: NeuralNetwork, library: str) -> list[Step]:
+    """Return a network's steps; they hold its own arrays. Linear activations are left out.
+
+    Raises ``TypeError`` for layers that are not converted, and for activations that ``library``,
+    ``"torch"`` or ``"onnx"``, does not have; ``RuntimeError`` without parameters.
+    """
     _check_kinds(net.layers, "layer ")
     _ = net.flat_parameters  # raises if there are none, or of several dtypes
+    _check_activations(net.layers, "layer ", library)
     return steps_through(net.layers)
 
 
@@ -74,6 +79,19 @@ def _check_kinds(layers: Sequence[Layer], where: str) -> None:
         if isinstance(layer, Elman):
             _check_recurrence(f"{where}{i}", layer)
         _check_kinds(layer.nested, f"{where}{i}.")
+
+
+def _check_activations(layers: Sequence[Layer], where: str, library: str) -> None:
+    known = counterparts(library)
+    for i, layer in enumerate(layers):
+        kind = type(layer.activation)
+        if layer.activation is not None and kind is not Linear and kind not in known:
+            what = {"torch": "PyTorch module", "onnx": "ONNX operator"}[library]
+            raise TypeError(
+                f"{where}{i} is a {type(layer).__name__} with {kind.__name__}: no {what} for the "
+                f"activation {kind.__name__}; there are: {', '.join(k.__name__ for k in known)}"
+            )
+        _check_activations(layer.nested, f"{where}{i}.", library)
 
 
 def steps_through(layers: Sequence[Layer]) -> list[Step]:

@@ -1,4 +1,4 @@
-"""PyTorch modules for what ``torch.nn`` lacks. Only :mod:`fastnn.convert.pytorch` imports this file."""
+"""PyTorch modules for what ``torch.nn`` lacks. Only :mod:`fastnn.convert.torch_layers` imports them."""
 
 from typing import Any
 

@@ -15,12 +15,12 @@ def network(kind, dtype, rng):
             fastnn.Pool2D(2, "average"),
             fastnn.Flatten(),
         ]
-    elif kind == "lenet":
+    elif kind == "convolutions":
         layers = [
             fastnn.Conv2D(6, 5, "relu"),
             fastnn.Pool2D(2, stride=2),
             fastnn.Conv2D(4, (3, 2), "tanh", stride=2, pad=(1, 1)),
-            fastnn.Conv2D(3, 1, "linear"),
+            fastnn.Residual([fastnn.Conv2D(4, 3, "softmax"), fastnn.Conv2D(4, 1, "linear")]),
             fastnn.Flatten(),
             fastnn.FullyConnected(5, "relu"),
         ]
@@ -35,13 +35,13 @@ def network(kind, dtype, rng):
         axis = 1 if kind == "embedding, axis=1" else -1
         layers = [fastnn.Embedding(9, 4, axis=axis, padding_index=0), fastnn.Flatten()]
     net = fastnn.NeuralNetwork("cross_entropy", [*layers, last], fastnn.SGD(0.1), seed=0, dtype=dtype)
-    images = kind in ("pool", "lenet", "average", "images in batches")
+    images = kind in ("pool", "convolutions", "average", "images in batches")
     X = rng.normal(size=(12, 6, 7, 2)).astype(dtype) if images else rng.integers(0, 9, (12, 5))
     net.train_step(X[:6], [0, 1, 2, 0, 1, 2])
     return net, X[6:]
 
 
-KINDS = ["pool", "lenet", "average", "images in batches", "embedding", "embedding, axis=1"]
+KINDS = ["pool", "convolutions", "average", "images in batches", "embedding", "embedding, axis=1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,6 +70,6 @@ def test_what_is_not_converted(rng):
     layers = [fastnn.LayerNorm(), fastnn.FullyConnected(2, "softmax")]
     net = fastnn.NeuralNetwork("cross_entropy", layers, fastnn.SGD(0.1))
     with pytest.raises(
-        TypeError, match="layer 0 is a LayerNorm; converted are: FullyConnected, Pool2D"
+        TypeError, match="layer 0 is a LayerNorm; converted are: FullyConnected, Conv2D, Pool2D"
     ):
         fastnn.to_torch(net)
