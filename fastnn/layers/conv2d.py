@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._arrays import unlocked
-from fastnn._changes import Changes
+from fastnn._changes import Changes, watched
 from fastnn._own import as_part, offers
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike
@@ -27,6 +27,12 @@ from fastnn.layers.convolution import Geometry
 from fastnn.layers.state import Parameters
 from fastnn.layers.windows import padding, pair
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
+
+
+def _pad(value: Any) -> str | tuple[int, int]:
+    """Return "same" and "valid" as they are, which follow the kernel, numbers as a pair."""
+    pad = padding(value, (1, 1))
+    return value if isinstance(value, str) else pad
 
 
 class Conv2D(Layer):
@@ -76,6 +82,9 @@ class Conv2D(Layer):
     """
 
     chooses_width, cached = True, ("Z", "X")
+    kernel_shape: tuple[int, int] = watched(lambda value: pair("kernel_shape", value, 1))
+    stride: int = watched(lambda value: require_count("stride", value))
+    pad: str | tuple[int, int] = watched(_pad)
 
     def __init__(
         self,
@@ -89,10 +98,7 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__()
         self.n_out = require_count("n_out", n_out)
-        self.kernel_shape = pair("kernel_shape", kernel_shape, 1)
-        self.stride = require_count("stride", stride)
-        self.pad = pad if isinstance(pad, str) else padding(pad, self.kernel_shape)
-        padding(pad, self.kernel_shape)
+        self.kernel_shape, self.stride, self.pad = kernel_shape, stride, pad
         name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
         self.activation = as_part(activation, initialize_activation, "forward", "backward")
         self.l2 = require_number("l2", l2, low=0.0)

@@ -204,6 +204,28 @@ def test_other_channels_than_before_are_named():
             call(np.zeros((2, 6, 5, 3)))
 
 
+@pytest.mark.parametrize("change", [("stride", 2), ("pad", "valid"), ("pad", (0, 3))], ids=str)
+def test_settings_changed_after_a_step_are_used(change):
+    def network(kind):
+        layers = [
+            fastnn.Conv2D(4, 3, "relu"),
+            fastnn.GlobalAveragePool2D(),
+            fastnn.FullyConnected(2, "softmax"),
+        ]
+        return fastnn.NeuralNetwork("cross_entropy", layers, kind(0.1), seed=0)
+
+    nets = network(fastnn.SGD), network(type("Own", (fastnn.SGD,), {}))
+    X = np.random.default_rng(0).normal(size=(5, 9, 8, 2))
+    for net in nets:
+        net.train_step(X, [0, 1, 0, 1, 1])
+        setattr(net.layers[0], *change)
+        net.train_step(X, [0, 1, 0, 1, 1])
+    np.testing.assert_allclose(nets[0].predict(X), nets[1].predict(X), rtol=1e-12)
+    for bad in (("stride", 0), ("pad", "full"), ("kernel_shape", ())):
+        with pytest.raises(ValueError, match=bad[0]):
+            setattr(nets[0].layers[0], *bad)
+
+
 def test_few_outputs_are_taken_several_pixels_at_a_time():
     """Where vectors have 16 lanes, two pixels of six outputs fill twelve of them."""
     kinds = {(6, np.dtype("float32")), (32, np.dtype("float32"))}
