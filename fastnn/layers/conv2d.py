@@ -98,7 +98,8 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__()
         self.n_out = require_count("n_out", n_out)
-        self.kernel_shape, self.stride, self.pad = kernel_shape, stride, pad
+        self.kernel_shape = pair("kernel_shape", kernel_shape, 1)
+        self.stride, self.pad = stride, _pad(pad)
         name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
         self.activation = as_part(activation, initialize_activation, "forward", "backward")
         self.l2 = require_number("l2", l2, low=0.0)
