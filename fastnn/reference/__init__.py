@@ -8,6 +8,8 @@ schedulers, datasets, logs, utilities) exists once and is shared.
 from fastnn.reference import activations
 from fastnn.reference.activations import *  # noqa: F403  # all that its __all__ names
 from fastnn.reference.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
     Conv2D,
     Dropout,
     Elman,
@@ -54,6 +56,8 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BatchNorm1D",
+    "BatchNorm2D",
     "BinaryCrossEntropy",
     "Conv2D",
     "CrossEntropy",
