@@ -275,10 +275,10 @@ class Conv2D(Layer):
             self.dtype = x.dtype
             self._init_parameters(x.shape)
         W, _ = self.checked_parameters()
-        x = unlocked(as_float(x, "X", W.dtype))
+        x = as_float(x, "X", W.dtype)
         Z = np.empty(out_shape, W.dtype)
         if Z.size:
-            self._forward(x, Z)
+            self._forward(unlocked(x), Z)
         self.cache["Z"], self.cache["X"] = Z, x
         Changes.count += 1
         return restore(Z if type(self.activation) is Linear else self.activation.forward(Z), X)

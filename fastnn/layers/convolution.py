@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ _MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors
 _LANES = 128  # columns that are summed side by side for the bias
 
 
-@cache  # addresses of tables are in records of steps, so they are kept
+@lru_cache(64)
 def _tables(
     shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, group: int, size: int
 ) -> tuple[Array, Array]:
@@ -39,7 +39,7 @@ def _tables(
     return (pixels * stride).reshape(-1), taps.reshape(-1)
 
 
-@cache
+@lru_cache(64)
 def _scattering(out_shape: tuple[int, ...], kernel_rows: int, size: int) -> tuple[Array, Array]:
     """Return where the pixels of a row of dZ are, and where those of this row and the rows above."""
     _, columns, outputs = out_shape
@@ -133,7 +133,7 @@ class Geometry:
         fields |= zip(("rows", "columns", "outputs"), self.out_shape, strict=True)
         fields |= zip(("kernel_rows", "kernel_columns"), self.kernel, strict=True)
         fields |= {"top": self.border[0], "left": self.border[1], "stride": self.stride}
-        fields |= {"pixels": pixels.ctypes.data, "taps": taps.ctypes.data, "group": self.group}
+        fields |= {"pixels": to.keep(pixels), "taps": to.keep(taps), "group": self.group}
         fields["gathered"] = parts.gathered_product.address(self.dtype)
         fields["input"] = fields["padded"] = source
         if any(self.border):
@@ -169,6 +169,6 @@ class Geometry:
         else:
             fields["windows"] = to.array(blocks, columns, self.kernel[1] * self.shape[2])
             pixels, d_taps = _scattering(self.out_shape, self.kernel[0], size)
-        fields |= {"d_pixels": pixels.ctypes.data, "d_taps": d_taps.ctypes.data}
+        fields |= {"d_pixels": to.keep(pixels), "d_taps": to.keep(d_taps)}
         fields |= {"image": to.array(blocks, *image), "image_size": math.prod(image)}
         return fields

@@ -109,7 +109,8 @@ class FullyConnected(Layer):
         if self.n_out is None:
             raise ValueError("n_out is None: give the layer a width, or train it as a model's last")
         if len(X_shape) != 2:
-            raise ValueError(f"X must have shape (batch, features), got {X_shape}")
+            remedy = "; put a Flatten() before it" if len(X_shape) > 2 else ""
+            raise ValueError(f"X must have shape (batch, features), got {X_shape}{remedy}")
         if X_shape[1] == 0:
             raise ValueError(f"X needs at least one feature, got {X_shape}")
         if self.n_in is not None:

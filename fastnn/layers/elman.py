@@ -241,6 +241,7 @@ class Elman(Layer):
         if not self._parameters:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
+        self.dtype = self.checked_parameters()[0].dtype
         x = as_float(x, "X", self.dtype)
         self._init_cache(x.shape)
         if self._goes_by_steps() or not len(x):

@@ -129,7 +129,8 @@ class Embedding(Layer):
         IndexError
             If one is negative, or not below ``n_in``.
         """
-        x, rows = np.asarray(X), self._size[0]
+        x = np.asarray(X)
+        rows = len(self._parameters["W"]) if "W" in self._parameters else self._size[0]
         if not x.size:
             return
         if x.dtype.kind == "f" and not (np.floor(x) == x).all():  # of NaN neither is

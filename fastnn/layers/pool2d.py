@@ -186,6 +186,14 @@ class Pool2D(Layer):
         if isinstance(x, list):
             raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
         x = as_float(x, "X_pad", self.dtype)
+        too_small = x.ndim == 4 and any(
+            s < k for s, k in zip(x.shape[1:], self.kernel_shape, strict=False)
+        )
+        if x.ndim != 4 or 0 in x.shape[1:] or too_small:
+            raise ValueError(f"cache['X_pad'] has shape {x.shape}, too small for {self.kernel_shape}")
+        border = (self.pad[0],) * 2 + (self.pad[1],) * 2
+        if tuple(self.cache["p"]) != border or tuple(self.cache["pool_shape"]) != self.kernel_shape:
+            raise ValueError("pad or kernel_shape has changed since the last forward: go forward again")
         windows = Windows(x.shape[1:], self.kernel_shape, self.stride)
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != (len(x), *windows.out):

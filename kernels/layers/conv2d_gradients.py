@@ -77,7 +77,7 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
     columns, outputs, shift = layer.columns, layer.outputs, layer.stride * layer.channels
     apart = min((width + shift - 1) // shift, columns)
     array_at(image, 1, layer.image_size, like)[0][:] = 0
-    for c in range(layer.stride):
+    for c in range(min(layer.stride, layer.kernel_rows)):
         kernel_row = layer.transposed
         for before in range(c):
             kernel_row += _rows_of_class(layer, before) * outputs * width * size
@@ -183,7 +183,7 @@ def transpose_weights(at: int, _: int) -> None:
             call_job(layer.transposition, call.address, 0)
         return
     call.c = layer.transposed
-    for c in range(layer.stride):
+    for c in range(min(layer.stride, count)):
         for i in range(c, count, layer.stride):
             call.a = layer.W + i * each
             call_job(layer.transposition, call.address, 0)

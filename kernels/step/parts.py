@@ -80,11 +80,11 @@ def _product_and_rule(at: int, _: int) -> None:
 
 def _gathered_product(at: int, _: int) -> None:
     call = Gathered(at)
-    like = array_at(call.x, 1, 1, _like)[0]
+    size = array_at(call.x, 1, 1, _like).itemsize  # x itself may lie beyond what the tables lead to
     gather_multiply(
         call.x, call.rows, call.steps, call.b, call.b_row, call.c, call.c_row, call.count,
-        call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, like.itemsize,
-        like[0],
+        call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, size,
+        _like,
     )  # fmt: skip
 
 
