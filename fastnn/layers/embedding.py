@@ -26,6 +26,10 @@ def _axis(value: Any) -> int:
     return int(value)
 
 
+def _padding_index(value: Any) -> int | None:
+    return None if value is None else require_count("padding_index", value, 0)
+
+
 class Embedding(Layer):
     """``Y[i, j] = W[X[i, j]]``: a row of a table for each number, such as a word's.
 
@@ -66,7 +70,7 @@ class Embedding(Layer):
 
     cached = ("X",)
     axis: int = watched(_axis)
-    padding_index: int | None = watched()
+    padding_index: int | None = watched(_padding_index)
 
     def __init__(
         self,
@@ -78,12 +82,8 @@ class Embedding(Layer):
     ) -> None:
         super().__init__()
         self.n_in, self.n_out = require_count("n_in", n_in), require_count("n_out", n_out)
-        self.axis = axis
-        if padding_index is not None:
-            padding_index = require_count("padding_index", padding_index, 0)
-            if padding_index >= self.n_in:
-                raise ValueError(f"padding_index is {padding_index}, the table has {n_in} rows")
-        self.padding_index = padding_index
+        self.axis, self.padding_index = axis, padding_index
+        _ = self.padding_row  # or an error
         self.init_weights = weight_init if callable(weight_init) else initialize_weights(weight_init)
 
     @classmethod
@@ -113,6 +113,7 @@ class Embedding(Layer):
             raise ValueError(f"X must have shape (batch,) or (batch, time), got {X_shape}")
         if 0 in X_shape[1:]:
             raise ValueError(f"X needs at least one number in a row, got {X_shape}")
+        _ = self.padding_row  # or an error
         if self._parameters:
             self.checked_parameters()
         n, *time = X_shape
@@ -151,6 +152,14 @@ class Embedding(Layer):
             raise ValueError(f"n_in is {self.n_in}, n_out is {self.n_out}; both must be numbers")
         return self.n_in, self.n_out
 
+    @property
+    def padding_row(self) -> int:
+        """``padding_index``, -1 for none; ``ValueError`` if the table has no such row."""
+        index, (rows, _) = self.padding_index, self._size
+        if index is not None and index >= rows:
+            raise ValueError(f"padding_index is {index}, the table has {rows} rows: 0 to {rows - 1}")
+        return -1 if index is None else index
+
     def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shape of ``W``."""
         return {"W": self._size}
@@ -163,8 +172,8 @@ class Embedding(Layer):
         W = np.array(as_float(self.init_weights(shape), "weight_init", dtype))
         if W.shape != shape:
             raise ValueError(f"weight_init gave {W.shape}, the layer needs {shape}")
-        if self.padding_index is not None:
-            W[self.padding_index] = 0
+        if self.padding_row >= 0:
+            W[self.padding_row] = 0
         return Parameters(W=W)
 
     def adopt(self, parameters: Parameters, n_in: int, dtype: np.dtype[Any]) -> None:
@@ -219,7 +228,7 @@ class Embedding(Layer):
             "width": width,
             "steps": to.input.width,
             "last": self.axis == -1,
-            "padding": -1 if self.padding_index is None else self.padding_index,
+            "padding": self.padding_row,
         }
         to.forward_rows(kernels.forward, to.record(kernels.Embedding, **fields))
         if to.learning is None:
@@ -286,10 +295,9 @@ class Embedding(Layer):
         x, dy = as_float(x, "X", W.dtype), as_float(dLdY, "dLdY", W.dtype)
         if dy.shape != (shape := self.check_input(x.shape)):
             raise ValueError(f"dLdY must have the output's shape {shape}, got {dy.shape}")
-        padding = -1 if self.padding_index is None else self.padding_index
         numbers = unlocked(x).reshape(len(x), -1 if x.size else 1)
         flat = unlocked(dy).reshape(len(x), numbers.shape[1] * W.shape[1])
         dW = np.empty_like(W)
-        kernels.embed_backward(numbers, len(W), 0, padding, self.axis == -1, flat, dW)
+        kernels.embed_backward(numbers, len(W), 0, self.padding_row, self.axis == -1, flat, dW)
         self.gradients["W"] = dW
         return restore(np.zeros(x.shape, W.dtype), dLdY)

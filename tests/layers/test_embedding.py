@@ -75,6 +75,25 @@ def test_wrong_arguments():
         layer.backward(np.ones((2, 2)))
 
 
+def test_a_padding_index_that_is_assigned_is_checked(rng):
+    net = network(optimizer=fastnn.SGD, rows=3)
+    layer, X, labels = net.layers[0], rng.integers(0, 3, (4, 3)), np.array([0, 1, 0, 1])
+    net.train_step(X, labels)
+    before = net.flat_parameters.copy()
+    for wrong, error, words in ((1.5, TypeError, "an integer"), (-1, ValueError, "at least 0")):
+        with pytest.raises(error, match=f"padding_index must be {words}"):
+            layer.padding_index = wrong
+    assert layer.padding_index == 1
+    layer.padding_index = 7  # which a larger table may have
+    for call in (lambda: net.train_step(X, labels), lambda: net.predict(X), lambda: layer.forward(X)):
+        with pytest.raises(ValueError, match="padding_index is 7, the table has 3 rows"):
+            call()
+    np.testing.assert_array_equal(net.flat_parameters, before)
+    layer.padding_index = 2
+    net.train_step(X, labels)
+    np.testing.assert_array_equal(layer.parameters["W"][2], before[40:60])
+
+
 def network(axis=-1, optimizer=fastnn.Adam, dtype="float64", rows=5000):
     layers = [
         fastnn.Embedding(rows, 20, axis=axis, padding_index=1),
