@@ -193,15 +193,27 @@ class Composite(Layer):
 
     @contextmanager
     def modes(self) -> Iterator[None]:
-        """Have no layer of the block in training if this layer is not."""
+        """Have no layer of the block in training if this layer is not, for its own methods."""
         training = [layer for layer in self.layers if layer.training and not self.training]
         try:
             for layer in training:
-                vars(layer)["training"] = False  # not counted as a change
+                layer.training = False
             yield
         finally:
             for layer in training:
-                vars(layer)["training"] = True
+                layer.training = True
+
+    def in_mode(self) -> Sequence[Layer]:
+        """Return the block's layers for a plan, copies out of training if this layer is not.
+
+        Plans may be made by several threads at once, so the layers themselves stay as they are.
+        """
+        if self.training:
+            return self.layers
+        layers = [copy(layer) for layer in self.layers]
+        for layer in layers:
+            vars(layer)["training"] = False  # of the copy, so it is not counted as a change
+        return layers
 
     def clear_gradients(self) -> None:
         """Empty the caches of the block's layers and zero their gradients."""

@@ -97,8 +97,7 @@ class Residual(Composite):
     def compile(self, to: Blueprint) -> None:
         """Write the block's compiled step, and the sums of what goes through it and past it."""
         source, width = to.input, to.input.width
-        with self.modes():
-            block = to.block(self.layers, gradient=source.gradient != 0)
+        block = to.block(self.in_mode(), gradient=source.gradient != 0)
         inner, output = block.input, block.output
         to.output = to.port(source.shape, output.blocks, gradient=output.gradient != 0)
         row = to.record(kernels.Sum, x=source, y=output, out=to.output, width=width)

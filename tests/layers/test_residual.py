@@ -137,6 +137,26 @@ def test_inner_layers_are_in_training_only_when_the_network_is(kind, rng):
     assert net.layers[0].buffers["0.step"] == 2
 
 
+@pytest.mark.skipif(not COMPILED, reason="no compiled step here")
+def test_plans_of_a_block_out_of_training_leave_its_layers_alone(rng, monkeypatch):
+    inner = fastnn.Residual([fastnn.Dropout(0.5)])
+    layer = fastnn.Residual([inner, fastnn.FullyConnected(4, "relu")])
+    net = network([layer])
+    X, Y = batch(rng)
+    net.train_step(X, Y)
+    seen, compiled = [], fastnn.Dropout.compile
+
+    def compile_layer(dropout, to):
+        seen.append((dropout.training, inner.training, inner.layers[0].training))
+        compiled(dropout, to)
+
+    monkeypatch.setattr(fastnn.Dropout, "compile", compile_layer)
+    layer.training = False
+    net.train_step(X, Y)
+    assert seen == [(False, True, True)]
+    assert inner.layers[0].buffers["step"] == 1  # nothing was dropped in the second step
+
+
 def test_networks_with_blocks_are_saved(rng, tmp_path):
     pytest.importorskip("safetensors")
     inner = fastnn.Residual([fastnn.BatchNorm1D("he_normal"), fastnn.Dropout(0.25)])
