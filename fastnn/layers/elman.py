@@ -18,10 +18,6 @@ from fastnn.layers.state import Parameters
 from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 
-def _mask_value(value: Any) -> float | None:
-    return None if value is None else require_number("mask_value", value, low=-np.inf)
-
-
 def _flag(value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"return_sequences must be True or False, got {value!r}")
@@ -76,7 +72,9 @@ class Elman(Layer):
 
     chooses_width, cached = True, ("s", "X", "Z")
     return_sequences: bool = watched(_flag)
-    mask_value: float | None = watched(_mask_value)
+    mask_value: float | None = watched(
+        lambda value: None if value is None else require_number("mask_value", value, low=-np.inf)
+    )
 
     def __init__(
         self,
@@ -171,8 +169,7 @@ class Elman(Layer):
         if parameters.keys() != {"W", "U", "b"}:
             names = ", ".join(map(repr, parameters)) or "nothing"
             raise ValueError(f"parameters must hold 'W', 'U' and 'b'; it holds {names}")
-        W, U, b = parameters["W"], parameters["U"], parameters["b"]
-        k = self.n_out
+        W, U, b, k = parameters["W"], parameters["U"], parameters["b"], self.n_out
         if W.shape != (self.n_in, k) or U.shape != (k, k) or b.shape != (1, k):
             raise ValueError(
                 f"the parameters have shapes W {W.shape}, U {U.shape} and b {b.shape}; {self.n_in} "
@@ -244,7 +241,8 @@ class Elman(Layer):
         self.dtype = self.checked_parameters()[0].dtype
         x = as_float(x, "X", self.dtype)
         self._init_cache(x.shape)
-        if self._goes_by_steps() or not len(x):
+        own_step = type(self).forward_step is not Elman.forward_step
+        if own_step or not len(x) or not through_time.compiled(self.activation):
             states = [self.forward_step(x[:, :, time]) for time in range(x.shape[2])]
             Y = np.stack(states, axis=2) if self.return_sequences else states[-1]
         else:
@@ -311,48 +309,30 @@ class Elman(Layer):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        dX = self._backward(dLdY, wanted=True)
-        if restore(dX[0], dLdY) is dX[0]:
-            return dX
-        return [restore(step, dLdY) for step in dX]
+        return [restore(step, dLdY) for step in self._backward(dLdY, wanted=True)]
 
     def backward_parameters(self, dLdY: ArrayLike) -> None:
         """Do :meth:`backward` without the gradient of the input."""
         self._backward(dLdY, wanted=False)
 
-    def _goes_by_steps(self) -> bool:
-        """Return whether forward goes through :meth:`forward_step`, which a subclass may replace."""
-        own = type(self).forward_step is not Elman.forward_step
-        return own or not through_time.compiled(self.activation)
-
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
         W, _, _ = self.checked_parameters()
         steps = through_time.cached(self.cache, W)
         dy = self._output_gradient(dLdY, steps)
-        compiled = through_time.compiled(self.activation) and steps.n > 0
+        compiled = through_time.compiled(self.activation) and dy.size
         run = through_time.back_through_time if compiled else through_time.back_step_by_step
         gradients, dX = run(self, steps, dy, wanted)
         for name, gradient in gradients.items():
-            self.gradients[name] = self.gradients[name] + gradient
+            self.gradients[name] = self.gradients.get(name, 0) + gradient
         return dX
 
     def _output_gradient(self, dLdY: Any, steps: through_time.Steps) -> Array:
         """Return dLdY as an array ``(n, k)``, or ``(t, n, k)`` for sequences."""
-        n, t, k, dtype = steps.n, steps.t, steps.k, steps.Z.dtype
-        if not self.return_sequences:
-            dy = as_float(dLdY, "dLdY", dtype)
-            if dy.shape != (n, k):
-                raise ValueError(f"dLdY must have the output's shape {(n, k)}, got {dy.shape}")
-            return dy
-        if isinstance(dLdY, (list, tuple)) and len(dLdY) and isinstance(dLdY[0], np.ndarray):
-            found = [as_float(step, f"dLdY[{i}]", dtype) for i, step in enumerate(dLdY)]
-            if len(found) != t or any(step.shape != (n, k) for step in found):
-                shapes = sorted({step.shape for step in found})
-                raise ValueError(
-                    f"dLdY must be {t} arrays of shape {(n, k)}, got {len(found)} of {shapes}"
-                )
-            return np.stack(found) if found else np.zeros((t, n, k), dtype)
-        dy = as_float(dLdY, "dLdY", dtype)
-        if dy.shape != (n, k, t):
-            raise ValueError(f"dLdY must have the output's shape {(n, k, t)}, got {dy.shape}")
-        return np.ascontiguousarray(dy.transpose(2, 0, 1))
+        (t, n, k), dtype, sequences = steps.Z.shape, steps.Z.dtype, self.return_sequences
+        listed = isinstance(dLdY, (list, tuple)) and len(dLdY) and isinstance(dLdY[0], np.ndarray)
+        if sequences and listed:
+            return through_time.stacked("dLdY", dLdY, t, (n, k), dtype)
+        dy, shape = as_float(dLdY, "dLdY", dtype), (n, k, t) if sequences else (n, k)
+        if dy.shape != shape:
+            raise ValueError(f"dLdY must have the output's shape {shape}, got {dy.shape}")
+        return np.ascontiguousarray(dy.transpose(2, 0, 1)) if sequences else dy

@@ -48,28 +48,11 @@ class _Views(list[Array]):
 
 @dataclass
 class Steps:
-    """A layer's cache, as arrays.
-
-    ``X`` has shape ``(d, t, n)``, ``Z`` ``(t, n, k)``, ``s`` ``(t + 1, n, k)``; ``from_zero``: whether
-    the first state is zeros.
-    """
+    """A layer's cache, as arrays: ``X (d, t, n)``, ``Z (t, n, k)``, ``s (t + 1, n, k)``."""
 
     X: Array
     Z: Array
     s: Array
-    from_zero: bool
-
-    @property
-    def t(self) -> int:
-        return len(self.Z)
-
-    @property
-    def n(self) -> int:
-        return int(self.Z.shape[1])
-
-    @property
-    def k(self) -> int:
-        return int(self.Z.shape[2])
 
 
 def _place(kind: type[Record], name: str, begin: int) -> int:
@@ -192,9 +175,8 @@ def cached(cache: Mapping[str, Any], W: Array) -> Steps:
     t = len(lists["Z"])
     if not t or not lists["X"] or not lists["s"]:
         raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-    found = [_array(name, lists[name], W, t, len(lists["Z"][0])) for name in ("s", "X", "Z")]
-    s, X, Z = found
-    return Steps(X, Z, s, not np.count_nonzero(s[0]))
+    n = len(lists["Z"][0])
+    return Steps(**{name: _array(name, steps, W, t, n) for name, steps in lists.items()})
 
 
 def _array(name: str, steps: Any, W: Array, t: int, n: int) -> Array:
@@ -208,14 +190,19 @@ def _array(name: str, steps: Any, W: Array, t: int, n: int) -> Array:
     if made is not None and made.shape == shape and made.dtype == W.dtype:
         return made
     count, step = (t, (n, len(W))) if name == "X" else (shape[0], shape[1:])
+    found = stacked(f"cache[{name!r}]", steps, count, step, W.dtype)
+    return np.ascontiguousarray(found.transpose(2, 0, 1)) if name == "X" else found
+
+
+def stacked(name: str, steps: Any, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return a list of ``count`` arrays of one shape as one array; ``ValueError`` if it is not that."""
     shapes = {np.shape(array) for array in steps}
-    if len(steps) != count or shapes != {step}:
+    if len(steps) != count or shapes != {shape}:
         raise ValueError(
-            f"cache[{name!r}] must hold {count} arrays of shape {step}, one for each time step, got "
+            f"{name} must hold {count} arrays of shape {shape}, one for each time step, got "
             f"{len(steps)} of {sorted(shapes)}"
         )
-    stacked = np.stack([as_float(array, name, W.dtype) for array in steps])
-    return np.ascontiguousarray(stacked.transpose(2, 0, 1)) if name == "X" else stacked
+    return np.stack([as_float(array, f"{name}[{i}]", dtype) for i, array in enumerate(steps)])
 
 
 def back_through_time(
@@ -225,7 +212,7 @@ def back_through_time(
 
     ``dy``: the gradient of the output, ``(n, k)`` or, for sequences, ``(t, n, k)``.
     """
-    (d, t, n), dtype, k = made.X.shape, made.X.dtype, made.k
+    (d, t, n), dtype, k = made.X.shape, made.X.dtype, layer.n_out
     W, U, b = layer.checked_parameters()
     blocks = -(-n // block_rows(n))
     space = _Space(
@@ -242,7 +229,7 @@ def back_through_time(
     if t == 1:
         space.arrays["d_U"][...] = 0  # nothing is written there
     at, addresses, dy = made.s.ctypes.data, space.addresses, unlocked(dy)
-    addresses |= {"s": at + made.s[0].nbytes, "first_state": 0 if made.from_zero else at}
+    addresses |= {"s": at + made.s[0].nbytes, "first_state": at if made.s[0].any() else 0}
     addresses |= {"x": made.X.ctypes.data, "z": made.Z.ctypes.data}
     addresses["dy" if layer.return_sequences else "d_output"] = dy.ctypes.data
     addresses |= {"W": W.ctypes.data, "U": U.ctypes.data, "b": b.ctypes.data}
@@ -274,7 +261,7 @@ def back_step_by_step(
     masks = _masks(layer, made).astype(bool)
     ds = dy[-1] if layer.return_sequences else dy
     dX: list[Array] = []
-    for time in reversed(range(made.t)):
+    for time in reversed(range(len(made.Z))):
         dZ = as_float(layer.activation.backward(made.Z[time], ds), "dZ", W.dtype)
         carried: Any = 0
         if masks.size:

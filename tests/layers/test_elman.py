@@ -323,6 +323,17 @@ def test_blocks_of_rows_in_a_compiled_step(n, rng):
     close(nets[0].predict(X), nets[1].predict(X))
 
 
+def test_parameters_that_are_assigned_before_the_first_input_set_the_dtype(rng):
+    X, layer, whole = batch((4, 3, 5), rng, "float32"), Elman(6), Elman(6)
+    whole.forward(X.astype(float))
+    layer.n_in, layer.parameters = 3, whole.parameters
+    Y, expected = layer.forward(X), whole.forward(X.astype(float))
+    assert layer.dtype == Y.dtype == np.float64
+    np.testing.assert_array_equal(Y, expected)
+    for step in layer.backward(Y):
+        assert step.dtype == np.float64
+
+
 # Errors
 
 

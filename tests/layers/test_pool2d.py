@@ -134,6 +134,26 @@ def test_wrong_inputs(rng):
     assert layer.forward(forms).shape == (2, 3, 3, 2)
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 5, 2, 1), (5, 5, 2), (1, 1, 5, 2), (1, 5, 5, 0)], ids=str)
+def test_a_replaced_cache_must_hold_images(shape):
+    layer = fastnn.Pool2D(2)
+    dY = layer.forward(np.ones((1, 5, 5, 2)))
+    layer.cache["X_pad"] = np.ones(shape)
+    with pytest.raises(ValueError, match=r"cache\['X_pad'\] has shape"):
+        layer.backward(dY)
+
+
+@pytest.mark.parametrize("changes", [{"pad": (0, 1)}, {"kernel_shape": (3, 3)}], ids=str)
+def test_settings_that_change_before_backward_need_another_forward(changes):
+    layer = fastnn.Pool2D(2, pad=1)
+    dY = layer.forward(np.ones((1, 5, 5, 2)))
+    for name, value in changes.items():
+        setattr(layer, name, value)
+    with pytest.raises(ValueError, match="go forward again"):
+        layer.backward(dY)
+    assert layer.backward(layer.forward(np.ones((1, 5, 5, 2)))).shape == (1, 5, 5, 2)
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_it_is_what_torch_computes(kernel, rng):
     torch = pytest.importorskip("torch")
