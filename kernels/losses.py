@@ -12,13 +12,13 @@ from fastnn.kernels import rows
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, exact, inlined, inner, muladd
 from fastnn.kernels.elementary import math as m
 from fastnn.kernels.emitted.arg_max import arg_maxes_apart
-from fastnn.kernels.emitted.sums import BLOCK, sum_of, sum_of_squares, terms
+from fastnn.kernels.emitted.sums import sum_of, sum_of_squares, terms
 
 _EPS = np.finfo(np.float64).eps
 
 
-@inner
-def _cross_entropy_block(y: Array, p: Array) -> float:
+@rows.by_blocks
+def _cross_entropy_sum(y: Array, p: Array) -> float:
     parts = terms(y.size, 0.0)
     for i in range(y.size):
         parts[i] = -np.float64(y[i]) * m.log(np.float64(p[i]) + _EPS)
@@ -28,11 +28,7 @@ def _cross_entropy_block(y: Array, p: Array) -> float:
 @exact
 def cross_entropy(y: Array, p: Array) -> float:
     """Return ``-sum(y * log(p + eps))`` over flat ``(m,)`` arrays; ``eps`` is float64's."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _cross_entropy_block(y[some], p[some]))
-    return total + lost
+    return _cross_entropy_sum(y, p)
 
 
 @exact
@@ -44,8 +40,8 @@ def cross_entropy_backward(y: Array, p: Array, n: int, out: Array) -> None:
         out[i] = y[i] if y[i] == zero and p[i] == zero else scale * (y[i] / p[i])
 
 
-@inner
-def _yes_no_block(y: Array, p: Array) -> float:
+@rows.by_blocks
+def _yes_no_sum(y: Array, p: Array) -> float:
     one, parts = y.dtype.type(1), terms(y.size, 0.0)
     for i in range(y.size):
         no = np.float64(one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
@@ -56,11 +52,7 @@ def _yes_no_block(y: Array, p: Array) -> float:
 @exact
 def yes_no_cross_entropy(y: Array, p: Array) -> float:
     """Return ``-sum(y log(p + eps) + (1 - y) log(1 - p + eps))`` over flat arrays."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _yes_no_block(y[some], p[some]))
-    return total + lost
+    return _yes_no_sum(y, p)
 
 
 @inlined
@@ -105,8 +97,8 @@ def weigh_rows(a: Array, weights: Array) -> None:
             a[i, j] *= weight
 
 
-@inner
-def _binary_block(z: Array, y: Array, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _binary_sum(out: Array, z: Array, y: Array, scale: Any) -> float:
     zero, one = z.dtype.type(0), z.dtype.type(1)
     parts = terms(z.size, zero)
     for i in range(z.size):
@@ -131,15 +123,11 @@ def binary_cross_entropy(z: Array, y: Array, n: int, out: Array) -> float:
     ``((1 - y) sigmoid(z) - y sigmoid(-z)) / n``, which cancels nothing.
     """
     scale = z.dtype.type(1) / z.dtype.type(n)
-    total = lost = 0.0
-    for start in range(0, z.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _binary_block(z[some], y[some], scale, out[some]))
-    return total + lost
+    return _binary_sum(out, z, y, scale)
 
 
-@inner
-def _weighted_binary_block(z: Array, y: Array, no: Any, yes: Any, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _weighted_binary_sum(out: Array, z: Array, y: Array, no: Any, yes: Any, scale: Any) -> float:
     zero, one = z.dtype.type(0), z.dtype.type(1)
     parts = terms(z.size, zero)
     for i in range(z.size):
@@ -163,16 +151,11 @@ def weighted_binary_cross_entropy(
     """Return ``sum(yes y softplus(-z) + no (1 - y) softplus(z))``; write its gradient over n."""
     scale = z.dtype.type(1) / z.dtype.type(n)
     a, b = z.dtype.type(no), z.dtype.type(yes)
-    total = lost = 0.0
-    for start in range(0, z.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        part = _weighted_binary_block(z[some], y[some], a, b, scale, out[some])
-        total, lost = rows.add(total, lost, part)
-    return total + lost
+    return _weighted_binary_sum(out, z, y, a, b, scale)
 
 
-@inner
-def _weighted_yes_no_block(y: Array, p: Array, a: float, b: float) -> float:
+@rows.by_blocks
+def _weighted_yes_no_sum(y: Array, p: Array, a: float, b: float) -> float:
     one, parts = y.dtype.type(1), terms(y.size, 0.0)
     for i in range(y.size):
         no = a * np.float64(one - y[i]) * m.log(np.float64(one - p[i]) + _EPS)
@@ -183,11 +166,7 @@ def _weighted_yes_no_block(y: Array, p: Array, a: float, b: float) -> float:
 @exact
 def weighted_yes_no_cross_entropy(y: Array, p: Array, no: float, yes: float) -> float:
     """Return ``-sum(yes y log(p + eps) + no (1 - y) log(1 - p + eps))`` over flat arrays."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _weighted_yes_no_block(y[some], p[some], no, yes))
-    return total + lost
+    return _weighted_yes_no_sum(y, p, no, yes)
 
 
 @exact
@@ -202,14 +181,15 @@ def weighted_yes_no_cross_entropy_backward(
         out[i] = (against - b * _quotient(y[i], p[i], zero)) * scale
 
 
+@rows.by_blocks
+def _squares_sum(y: Array, y_hat: Array) -> float:
+    return sum_of_squares(y, y_hat)
+
+
 @exact
 def l2(y: Array, y_hat: Array) -> float:
     """Return ``sum((y - y_hat)**2)`` over flat arrays."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, sum_of_squares(y[some], y_hat[some]))
-    return total + lost
+    return _squares_sum(y, y_hat)
 
 
 @exact

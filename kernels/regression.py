@@ -21,8 +21,8 @@ def _sided(d, below, above, zero):
     return above if d > zero else (below if d < zero else d)
 
 
-@inner
-def _mae_block(y: Array, y_hat: Array, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _mae_sum(out: Array, y: Array, y_hat: Array, scale: Any) -> float:
     zero = y.dtype.type(0)
     parts = terms(y.size, zero)
     for i in range(y.size):
@@ -36,15 +36,11 @@ def _mae_block(y: Array, y_hat: Array, scale: Any, out: Array) -> float:
 def mae(y: Array, y_hat: Array, n: int, out: Array) -> float:
     """Return ``sum(|y - y_hat|)``; write its gradient by ``y_hat``, over n."""
     scale = y.dtype.type(1) / y.dtype.type(n)
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _mae_block(y[some], y_hat[some], scale, out[some]))
-    return total + lost
+    return _mae_sum(out, y, y_hat, scale)
 
 
-@inner
-def _huber_block(y: Array, y_hat: Array, delta: Any, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _huber_sum(out: Array, y: Array, y_hat: Array, delta: Any, scale: Any) -> float:
     zero, half = y.dtype.type(0), y.dtype.type(0.5)
     parts = terms(y.size, zero)
     for i in range(y.size):
@@ -64,16 +60,11 @@ def huber(y: Array, y_hat: Array, delta: float, n: int, out: Array) -> float:
     estimation of a location parameter", 1964.
     """
     scale, limit = y.dtype.type(1) / y.dtype.type(n), y.dtype.type(delta)
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        part = _huber_block(y[some], y_hat[some], limit, scale, out[some])
-        total, lost = rows.add(total, lost, part)
-    return total + lost
+    return _huber_sum(out, y, y_hat, limit, scale)
 
 
-@inner
-def _poisson_block(y: Array, x: Array, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _poisson_sum(out: Array, y: Array, x: Array, scale: Any) -> float:
     parts = terms(y.size, y.dtype.type(0))
     for i in range(y.size):
         rate = m.exp(x[i])
@@ -86,15 +77,11 @@ def _poisson_block(y: Array, x: Array, scale: Any, out: Array) -> float:
 def poisson(y: Array, x: Array, n: int, out: Array) -> float:
     """Return ``sum(exp(x) - y x)`` of counts y and logarithms x of rates; write its gradient over n."""
     scale = y.dtype.type(1) / y.dtype.type(n)
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _poisson_block(y[some], x[some], scale, out[some]))
-    return total + lost
+    return _poisson_sum(out, y, x, scale)
 
 
-@inner
-def _rates_block(y: Array, rate: Array, scale: Any, out: Array) -> float:
+@rows.by_blocks_to
+def _rates_sum(out: Array, y: Array, rate: Array, scale: Any) -> float:
     one, eps, parts = y.dtype.type(1), y.dtype.type(EPS), terms(y.size, y.dtype.type(0))
     for i in range(y.size):
         above = rate[i] + eps
@@ -107,11 +94,7 @@ def _rates_block(y: Array, rate: Array, scale: Any, out: Array) -> float:
 def poisson_rates(y: Array, rate: Array, n: int, out: Array) -> float:
     """Return ``sum(rate - y log(rate + 1e-8))``; write its gradient by the rates, over n."""
     scale = y.dtype.type(1) / y.dtype.type(n)
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _rates_block(y[some], rate[some], scale, out[some]))
-    return total + lost
+    return _rates_sum(out, y, rate, scale)
 
 
 @inner
@@ -142,8 +125,8 @@ def quantile(y: Array, y_hat: Array, levels: Array, n: int, out: Array) -> float
     return total + lost
 
 
-@inner
-def _distances_block(y: Array, y_hat: Array) -> float:
+@rows.by_blocks
+def _distances_sum(y: Array, y_hat: Array) -> float:
     parts = terms(y.size, y.dtype.type(0))
     for i in range(y.size):
         parts[i] = abs(y[i] - y_hat[i])
@@ -153,15 +136,11 @@ def _distances_block(y: Array, y_hat: Array) -> float:
 @exact
 def distances(y: Array, y_hat: Array) -> float:
     """Return ``sum(|y - y_hat|)``."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _distances_block(y[some], y_hat[some]))
-    return total + lost
+    return _distances_sum(y, y_hat)
 
 
-@inner
-def _rate_distances_block(y: Array, x: Array) -> float:
+@rows.by_blocks
+def _rate_distances_sum(y: Array, x: Array) -> float:
     parts = terms(y.size, y.dtype.type(0))
     for i in range(y.size):
         parts[i] = abs(y[i] - m.exp(x[i]))
@@ -171,8 +150,4 @@ def _rate_distances_block(y: Array, x: Array) -> float:
 @exact
 def rate_distances(y: Array, x: Array) -> float:
     """Return ``sum(|y - exp(x)|)``."""
-    total = lost = 0.0
-    for start in range(0, y.size, BLOCK):
-        some = slice(start, start + BLOCK)
-        total, lost = rows.add(total, lost, _rate_distances_block(y[some], x[some]))
-    return total + lost
+    return _rate_distances_sum(y, x)

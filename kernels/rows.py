@@ -56,6 +56,36 @@ def sum_row(p: Array) -> float:
     return total + lost
 
 
+def by_blocks(term: Any) -> Any:
+    """Return ``f(p, q, *numbers)`` of flat arrays: the sum of ``term`` of each block of them."""
+    compiled = inner(term)
+
+    @inner
+    def summed(p: Array, q: Array, *numbers: Any) -> float:
+        total = lost = 0.0
+        for start in range(0, p.size, BLOCK):
+            some = slice(start, start + BLOCK)
+            total, lost = add(total, lost, compiled(p[some], q[some], *numbers))
+        return total + lost
+
+    return summed
+
+
+def by_blocks_to(term: Any) -> Any:
+    """Return ``f(out, p, q, *numbers)``, likewise, of a ``term`` that also writes to ``out``."""
+    compiled = inner(term)
+
+    @inner
+    def summed(out: Array, p: Array, q: Array, *numbers: Any) -> float:
+        total = lost = 0.0
+        for start in range(0, p.size, BLOCK):
+            some = slice(start, start + BLOCK)
+            total, lost = add(total, lost, compiled(out[some], p[some], q[some], *numbers))
+        return total + lost
+
+    return summed
+
+
 # Short rows, as lanes.
 
 _BLOCK_BYTES = SHORT * LANES * 8
