@@ -6,6 +6,7 @@ entry j of row r. Then every step is a loop over lanes, with whole vectors and n
 Missing rows are zeros.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def sum_row(p: Array) -> float:
     return total + lost
 
 
-def by_blocks(term: Any) -> Any:
+def by_blocks(term: Callable[..., float]) -> Callable[..., float]:
     """Return ``f(p, q, *numbers)`` of flat arrays: the sum of ``term`` of each block of them."""
     compiled = inner(term)
 
@@ -71,7 +72,7 @@ def by_blocks(term: Any) -> Any:
     return summed
 
 
-def by_blocks_to(term: Any) -> Any:
+def by_blocks_to(term: Callable[..., float]) -> Callable[..., float]:
     """Return ``f(out, p, q, *numbers)``, likewise, of a ``term`` that also writes to ``out``."""
     compiled = inner(term)
 

@@ -41,22 +41,22 @@ class MeanLoss(Loss):
     """
 
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
-        y, y_hat, _ = self._pair(Y, Y_hat)
+        y, y_hat = self._pair(Y, Y_hat)
         return self._sum(y, y_hat, np.empty_like(y)) / y.size if y.size else np.nan
 
     def backward(self, Y: ArrayLike, Y_hat: ArrayLike) -> Array:
-        y, y_hat, _ = self._pair(Y, Y_hat)
+        y, y_hat = self._pair(Y, Y_hat)
         out = np.empty_like(y)
         self._sum(y, y_hat, out)
         return restore(out, Y, Y_hat)
 
     def error(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
-        """Return the mean absolute error, over all entries; NaN for no rows."""
-        y, y_hat, _ = self._pair(Y, Y_hat)
+        """Return the mean absolute error, over all entries, or the class's own; NaN for no rows."""
+        y, y_hat = self._pair(Y, Y_hat)
         return self._errors(y, y_hat) / y.size if y.size else np.nan
 
-    def _pair(self, Y: ArrayLike, Y_hat: ArrayLike) -> tuple[Array, Array, int]:
-        return batch(Y, Y_hat)
+    def _pair(self, Y: ArrayLike, Y_hat: ArrayLike) -> tuple[Array, Array]:
+        return batch(Y, Y_hat)[:2]
 
     @abstractmethod
     def _sum(self, y: Array, y_hat: Array, out: Array) -> float:
@@ -86,10 +86,6 @@ class MSE(MeanLoss):
 
     def _errors(self, y: Array, y_hat: Array) -> float:
         return float(kernels.l2(y.reshape(-1), y_hat.reshape(-1)))
-
-    def error(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
-        """Return the mean squared error; NaN for no rows."""
-        return super().error(Y, Y_hat)
 
 
 class MAE(MeanLoss):
@@ -231,16 +227,16 @@ class Quantile(MeanLoss):
         self.check_classes(k)
         return np.tile(self._quantiles, k // self.outputs_each)
 
-    def _pair(self, Y: ArrayLike, Y_hat: ArrayLike) -> tuple[Array, Array, int]:
+    def _pair(self, Y: ArrayLike, Y_hat: ArrayLike) -> tuple[Array, Array]:
         y, shape = as_float(Y, "Y"), np.shape(Y_hat)
         if y.ndim and len(shape) == y.ndim and shape[-1] == y.shape[-1] * self.outputs_each:
             Y = self.expand(y, shape[-1])
-        y, y_hat, n = batch(Y, Y_hat)
+        y, y_hat, _ = batch(Y, Y_hat)
         if y.ndim > 1:
             self.check_classes(y.shape[-1])
         elif self.outputs_each > 1:
             raise ValueError(f"Y_hat must be rows (n, outputs) for {self!r}, got shape {shape}")
-        return y, y_hat, n
+        return y, y_hat
 
     def _sum(self, y: Array, y_hat: Array, out: Array) -> float:
         k = y.shape[-1] if y.ndim > 1 else 1
@@ -249,7 +245,3 @@ class Quantile(MeanLoss):
 
     def _errors(self, y: Array, y_hat: Array) -> float:
         return self._sum(y, y_hat, np.empty_like(y))
-
-    def error(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
-        """Return the loss; NaN for no rows."""
-        return super().error(Y, Y_hat)

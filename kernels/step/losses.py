@@ -20,6 +20,13 @@ def _flat(address, call, like):
     return array_at(address, 1, call.rows * call.classes, like)[0]
 
 
+@inner
+def _flats(call, like):
+    """Return the statistics, and targets, scores and gradient as flat arrays."""
+    arrays = _flat(call.Y, call, like), _flat(call.scores, call, like), _flat(call.gradient, call, like)
+    return numbers(call.stats), *arrays
+
+
 def _softmax_loss(at: int, _: int) -> None:
     call = LossRows(at)
     n, k, stats = call.rows, call.classes, numbers(call.stats)
@@ -41,74 +48,71 @@ def _probability_loss(at: int, _: int) -> None:
 
 def _sigmoid_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, z = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    dz = _flat(call.gradient, call, _like)
-    stats[0] = losses.binary_cross_entropy(z, y, call.batch, dz)
+    stats, y, z, out = _flats(call, _like)
+    stats[0] = losses.binary_cross_entropy(z, y, call.batch, out)
     stats[1] = losses.wrong_answers(y, z, 0.0)
 
 
 def _yes_no_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, p = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats, y, p, out = _flats(call, _like)
     stats[0] = losses.yes_no_cross_entropy(y, p)
     stats[1] = losses.wrong_answers(y, p, 0.5)
-    losses.yes_no_cross_entropy_backward(y, p, call.batch, _flat(call.gradient, call, _like))
+    losses.yes_no_cross_entropy_backward(y, p, call.batch, out)
 
 
 def _weighted_sigmoid_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, z = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    no, yes, dz = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
-    stats[0] = _kernel(z, y, no, yes, call.batch, _flat(dz, call, _like))
+    stats, y, z, out = _flats(call, _like)
+    no, yes = numbers(call.parameters)[0], numbers(call.parameters)[1]
+    stats[0] = _kernel(z, y, no, yes, call.batch, out)
     stats[1] = losses.wrong_answers(y, z, 0.0)
 
 
 def _weighted_yes_no_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, p = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    no, yes, dp = numbers(call.parameters)[0], numbers(call.parameters)[1], call.gradient
+    stats, y, p, out = _flats(call, _like)
+    no, yes = numbers(call.parameters)[0], numbers(call.parameters)[1]
     stats[0] = _kernel(y, p, no, yes)
     stats[1] = losses.wrong_answers(y, p, 0.5)
-    losses.weighted_yes_no_cross_entropy_backward(y, p, no, yes, call.batch, _flat(dp, call, _like))
+    losses.weighted_yes_no_cross_entropy_backward(y, p, no, yes, call.batch, out)
 
 
 def _l2_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats, y, y_hat, out = _flats(call, _like)
     stats[1] = losses.l2(y, y_hat)
     stats[0] = 0.5 * stats[1]
-    losses.l2_backward(y, y_hat, call.batch, _flat(call.gradient, call, _like))
+    losses.l2_backward(y, y_hat, call.batch, out)
 
 
 def _mse_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
+    stats, y, y_hat, out = _flats(call, _like)
     stats[1] = losses.l2(y, y_hat)
     stats[0] = stats[1] / call.classes
     entries = 0.5 * (call.batch * call.classes)
-    losses.l2_backward(y, y_hat, entries, _flat(call.gradient, call, _like))
+    losses.l2_backward(y, y_hat, entries, out)
 
 
 def _mean_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    out = _flat(call.gradient, call, _like)
+    stats, y, y_hat, out = _flats(call, _like)
     stats[0] = _kernel(y, y_hat, call.batch * call.classes, out) / call.classes
     stats[1] = regression.distances(y, y_hat)
 
 
 def _huber_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, y_hat = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    delta, out = numbers(call.parameters)[0], _flat(call.gradient, call, _like)
+    stats, y, y_hat, out = _flats(call, _like)
+    delta = numbers(call.parameters)[0]
     stats[0] = _kernel(y, y_hat, delta, call.batch * call.classes, out) / call.classes
     stats[1] = regression.distances(y, y_hat)
 
 
 def _poisson_loss(at: int, _: int) -> None:
     call = LossRows(at)
-    stats, y, x = numbers(call.stats), _flat(call.Y, call, _like), _flat(call.scores, call, _like)
-    out = _flat(call.gradient, call, _like)
+    stats, y, x, out = _flats(call, _like)
     stats[0] = _kernel(y, x, call.batch * call.classes, out) / call.classes
     stats[1] = regression.rate_distances(y, x)
 
