@@ -12,6 +12,7 @@ from fastnn.activations import Linear
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.layers import elman as kernels
 from fastnn.kernels.layers.recurrence import Elman
+from fastnn.kernels.layers.residual import assign
 from fastnn.kernels.step import parts
 
 
@@ -31,7 +32,7 @@ def obstacle(activation: Any) -> str | None:
 def settings(layer: Any) -> tuple[Any, ...]:
     """Return what a layer's record depends on besides its input and parameters, for use as a key."""
     activation, masked = layer.activation, layer.mask_value
-    known: tuple[Any, ...] = kernels.copied, kernels.copied_backward, False, None
+    known: tuple[Any, ...] = assign, kernels.assign_gradient, False, None
     if type(activation) is not Linear:
         known = activation.kernel, activation.gradient_kernel, activation.rowwise, activation.parameter
     return (*known, layer.n_out, layer.return_sequences, masked)

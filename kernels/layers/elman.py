@@ -1,4 +1,4 @@
-"""The phases of Elman layers, and their kernels: skipped time steps, the linear activation."""
+"""The phases of Elman layers, and their kernels: skipped time steps, the linear activation's gradient."""
 
 from typing import Any
 
@@ -62,14 +62,7 @@ def clear_masked(masks: Array, target: Array) -> None:
 
 
 @exact
-def copied(z: Array, out: Array) -> None:
-    """``out = z``: the linear activation."""
-    for i in range(z.size):
-        out[i] = z[i]
-
-
-@exact
-def copied_backward(z: Array, dy: Array, out: Array) -> None:
+def assign_gradient(z: Array, dy: Array, out: Array) -> None:
     """``out = dy``: the linear activation's gradient."""
     for i in range(z.size):
         out[i] = dy[i]

@@ -7,7 +7,6 @@ import pytest
 
 import fastnn
 from fastnn import engine
-from fastnn.kernels.compiling import target
 from fastnn.kernels.compiling.jit import COMPILED
 
 
@@ -89,7 +88,7 @@ def test_both_roads_agree(case, clip, rng):
     for _ in range(3):
         losses = compiled.train_step(X, Y), plain.train_step(X, Y)
         np.testing.assert_allclose(*losses, rtol=1e-12)
-    assert not target.COMPILED or engine.obstacle(compiled) is None
+    assert not COMPILED or engine.obstacle(compiled) is None
     np.testing.assert_allclose(compiled.flat_parameters, plain.flat_parameters, rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(compiled.predict(X), plain.predict(X), rtol=1e-12)
 

@@ -28,12 +28,7 @@ def clear_masked(masks: Array, target: Array) -> Array:
     return np.asarray(np.where(masks != 0, 0.0, target))
 
 
-def copied(z: Array) -> Array:
-    """``z``."""
-    return z
-
-
-def copied_backward(z: Array, dy: Array) -> Array:
+def assign_gradient(z: Array, dy: Array) -> Array:
     """``dy``."""
     return dy
 
@@ -125,6 +120,5 @@ TWINS = {
     "elman.find_masked": Twin(find_masked, (_mostly_masked, 0.5), outputs=(row,)),
     "elman.keep_masked": Twin(keep_masked, (_masks, 1.0, rows, rows), updated=(3,)),
     "elman.clear_masked": Twin(clear_masked, (_masks, rows), updated=(1,)),
-    "elman.copied": Twin(copied, (flat,)),
-    "elman.copied_backward": Twin(copied_backward, (flat, flat)),
+    "elman.assign_gradient": Twin(assign_gradient, (flat, flat)),
 }
