@@ -1,4 +1,4 @@
-"""A network as a row of steps, affine maps, activations, layers: what fastnn, PyTorch, ONNX share."""
+"""A network as a sequence of affine maps, activations and layers, for PyTorch and ONNX."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Affine:
 
 
 Step = Affine | Activation | Layer
-# Layers that are a step as they are.
+# Layers that are converted as one step.
 WHOLE = (
     Conv2D,
     Pool2D,
@@ -56,7 +56,7 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
 
 
 def steps_of(net: NeuralNetwork, library: str) -> list[Step]:
-    """Return a network's steps; they hold its own arrays. Linear activations are left out.
+    """Return a network's steps, which hold its own arrays. Linear activations are left out.
 
     Raises ``TypeError`` for layers that are not converted, and for activations that ``library``,
     ``"torch"`` or ``"onnx"``, does not have; ``RuntimeError`` without parameters.
@@ -154,7 +154,7 @@ def network(
     activations: list[Activation | None] = []
     for step in steps:
         if isinstance(step, Layer):
-            # One that nothing but affine maps go before is of rows.
+            # A Flatten after nothing but affine maps takes rows already.
             if type(step) is not Flatten or any(isinstance(before, Layer) for before in affine):
                 affine.append(step)
                 activations.append(None)

@@ -80,7 +80,7 @@ def _product_and_rule(at: int, _: int) -> None:
 
 def _gathered_product(at: int, _: int) -> None:
     call = Gathered(at)
-    size = array_at(call.x, 1, 1, _like).itemsize  # x itself may lie beyond what the tables lead to
+    size = array_at(call.x, 1, 1, _like).itemsize  # the address x itself may be outside the array
     gather_multiply(
         call.x, call.rows, call.steps, call.b, call.b_row, call.c, call.c_row, call.count,
         call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, size,

@@ -45,7 +45,7 @@ def max_pool_backward(
 def max_pool_of_relu_backward(
     x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array
 ) -> Array:
-    """Give each window's gradient to its first maximum, unless that has a minus sign."""
+    """Give each window's gradient to its first maximum, unless its sign bit is set (-0)."""
     return max_pool_backward(x, height, width, kh, kw, stride, dy) * ~np.signbit(x)
 
 
@@ -68,7 +68,7 @@ def add_border(x: Array, height: int, width: int, ph: int, pw: int) -> Array:
 
 
 def cut_border(x: Array, height: int, width: int, ph: int, pw: int) -> Array:
-    """Images without what was added."""
+    """Images without the border of zeros."""
     images = x.reshape(len(x), height + 2 * ph, width + 2 * pw, -1)
     return images[:, ph : ph + height, pw : pw + width].reshape(len(x), -1)
 
@@ -116,7 +116,7 @@ class Pool2D(Layer):
         return dX.reshape(X_pad.shape)[:, ph : height - ph, pw : width - pw]
 
 
-_SIZE = 4  # of the images that kernels are tried on; they have as many numbers as a row, about
+_SIZE = 4  # height and width of the test images
 
 
 def images(rng: np.random.Generator, n: int, k: int) -> Array:
