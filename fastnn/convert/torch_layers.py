@@ -66,11 +66,11 @@ def convolution_of(module: Any, where: str) -> Conv2D:
     zeros = convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
     if not plain or convolution.bias is None or not zeros:
         raise TypeError(
-            f"{where} is {convolution}; a convolution needs one group, no dilation, one stride, a bias "
-            "and a number of zeros around"
+            f"{where} is {convolution}; only convolutions with one group, no dilation, equal strides, "
+            "a bias and a numeric padding of zeros are converted"
         )
     if activation and getattr(activation[0], "dim", -1) != -1:
-        raise TypeError(f"{where} has {activation[0]}; over channels, which are last, it is dim=-1")
+        raise TypeError(f"{where} has {activation[0]}; channels come last, so it needs dim=-1")
     f = activation_of(activation[0], where) if activation else Linear()
     W = array_of(convolution.weight, where).transpose(2, 3, 1, 0)
     b = array_of(convolution.bias, where).reshape(1, -1)
@@ -95,8 +95,8 @@ def batch_norm_of(module: Any, where: str) -> BatchNorm:
     """Return the layer of a batch normalisation module."""
     if module.momentum is None or not (module.affine and module.track_running_stats):
         raise TypeError(
-            f"{where} is {module}; batch normalisation needs a momentum, affine=True and "
-            "track_running_stats=True"
+            f"{where} is {module}; only batch normalisation with a momentum, affine=True and "
+            "track_running_stats=True is converted"
         )
     kind = BatchNorm1D if type(module) is torch_package().nn.BatchNorm1d else BatchNorm2D
     layer: BatchNorm = kind(eps=module.eps, momentum=1 - module.momentum)
