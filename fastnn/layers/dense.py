@@ -11,7 +11,7 @@ from fastnn._own import offers
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation
-from fastnn.blueprint import Blueprint, Port, column_blocks
+from fastnn.blueprint import Blueprint, column_blocks
 from fastnn.kernels.layers import dense as kernels
 from fastnn.kernels.layers import products
 from fastnn.kernels.step import parts, phases
@@ -19,6 +19,7 @@ from fastnn.kernels.step.plan import cut
 from fastnn.layers import activated
 from fastnn.layers.state import Parameters
 from fastnn.layers.weighted import Weighted, WeightInit
+from fastnn.ports import Port
 
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
 # X^T dZ reads X down its columns, a line for a few elements, once for every few columns of dZ. X is
@@ -195,7 +196,7 @@ class FullyConnected(Weighted):
         if source.gradient:
             work = to.n * d * k
             to.backward(kernels.backward, row, source.blocks, work, kernels.backward_rows)
-            to.before_rows(kernels.transpose_weights, row)
+            to.before(kernels.transpose_weights, row, only_by_rows=True)
         if self._transposes(to):
             to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
         for thread in range(to.threads):
