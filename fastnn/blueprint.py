@@ -8,8 +8,7 @@ records and phases are stands in :mod:`fastnn.kernels.step.plan`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,70 +22,13 @@ from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.rules import Rule
 from fastnn.kernels.step import parts, phases
 from fastnn.kernels.step.plan import Step, Task, phase_job
+from fastnn.ports import Gate, Port
 
 
 def column_blocks(width: int, itemsize: int, threads: int) -> int:
     """Return into how many blocks to cut columns: a multiple of the threads, of about 3 lines each."""
     lines = -(-width * itemsize // LINE)
     return 1 if lines < 2 * threads else -(-lines // (3 * threads)) * threads
-
-
-@dataclass
-class Port:
-    """An array ``(n, *shape)`` between two layers: one writes it, the next reads it.
-
-    Attributes
-    ----------
-    address : int
-        Of the array; 0 for the network's input, whose address each call gives.
-    shape : tuple of int
-        What there is for a row of the batch.
-    blocks : int
-        Into how many blocks the columns of ``(n, width)`` are cut, for threads to share.
-    gradient : int
-        Where the array's gradient is written; 0 if nobody needs it.
-    gate : Gate, optional
-        The activation that made the array.
-    fields : list of int
-        Addresses of the records' fields that hold the array's address.
-    """
-
-    address: int
-    shape: tuple[int, ...]
-    blocks: int = 1
-    gradient: int = 0
-    gate: Gate | None = None
-    fields: list[int] = field(default_factory=list)
-
-    @cached_property
-    def width(self) -> int:
-        """How many numbers there are for a row of the batch."""
-        return math.prod(self.shape)
-
-
-class Gate:
-    """An activation's gradient, which whoever computes the gradient of its output may apply at once.
-
-    A layer that does so sets ``honoured``. Otherwise the blueprint adds a phase.
-
-    Parameters
-    ----------
-    row : function without arguments
-        Returns the address of a :class:`fastnn.kernels.step.phases.Activation`.
-    rowwise : bool
-        Whether the gradient takes whole rows.
-    relu : Port, optional
-        Where the output lies, if the gradient can be applied on a product's tile.
-    """
-
-    def __init__(self, row: Callable[[], int], rowwise: bool = False, relu: Port | None = None) -> None:
-        self._make, self.rowwise, self.relu = row, rowwise, relu
-        self.honoured = False
-
-    @cached_property
-    def row(self) -> int:
-        """The activation's record, written when it is first needed."""
-        return self._make()
 
 
 @dataclass
@@ -194,8 +136,7 @@ class Blueprint:
         self.forward_loops: list[Loop] = []
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
-        self.row_jobs: list[tuple[Any, int]] = []
-        self.early_tasks: list[int] = []
+        self.first_jobs: list[tuple[Any, int, bool]] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -299,13 +240,12 @@ class Blueprint:
         held = [(phases.gradient_rows, layer)]
         return [Loop(None, gate.row, self.row_blocks, phases.gradient_rows, holds=held)]
 
-    def before(self, job: Any, row: int) -> None:
-        """Add a job that is done once, before everything else of a step."""
-        self.early_tasks.append(self.task(job, row))
+    def before(self, job: Any, row: int, only_by_rows: bool = False) -> None:
+        """Add a job that is done once, before everything else of a step.
 
-    def before_rows(self, job: Any, row: int) -> None:
-        """Add a job that is done once, before a step whose phases backward go by rows."""
-        self.row_jobs.append((job, row))
+        ``only_by_rows``: not in a step whose threads take columns of each layer.
+        """
+        self.first_jobs.append((job, row, only_by_rows))
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""

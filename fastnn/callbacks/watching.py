@@ -16,7 +16,7 @@ from fastnn.callbacks.base import Callback
 from fastnn.callbacks.run import Run
 from fastnn.logs import History
 from fastnn.saving.tensors import require_safetensors
-from fastnn.schedulers import Plateau
+from fastnn.schedulers.plateau import Plateau, Reduces
 from fastnn.stack import LayerStack
 
 
@@ -179,7 +179,7 @@ class ModelCheckpoint(_Watching):
         return fspath(self.path).format(epoch=epoch, **figures)
 
 
-class ReduceLROnPlateau(Callback):
+class ReduceLROnPlateau(Reduces, Callback):
     """Multiplies the learning rate by a factor when a figure has stopped falling.
 
     A figure is better than the best if it is below ``best (1 - threshold)``. After more than
@@ -229,28 +229,8 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         self.monitor = canonical("figure to monitor", monitor, vars(History()))
         self.lr_min = require_number("lr_min", lr_min, low=0)
-        self._plateau = Plateau(factor, patience, threshold, cooldown)
+        self.plateau = Plateau(factor, patience, threshold, cooldown)
         self.reduced: list[int] = []
-
-    @property
-    def factor(self) -> float:
-        """What the rate is multiplied by."""
-        return self._plateau.factor
-
-    @property
-    def patience(self) -> int:
-        """How many epochs in a row may pass without a better figure."""
-        return self._plateau.patience
-
-    @property
-    def threshold(self) -> float:
-        """By what share a better figure is below the best."""
-        return self._plateau.threshold
-
-    @property
-    def cooldown(self) -> int:
-        """How many epochs after a reduction do not count."""
-        return self._plateau.cooldown
 
     def on_train_begin(self, run: Run) -> None:
         require_validation(self, self.monitor, run)
@@ -267,13 +247,13 @@ class ReduceLROnPlateau(Callback):
 
     def _follow(self, epochs: int, run: Run) -> None:
         """Take the figures of the first epochs, at whose ends the rate was reduced already."""
-        self._plateau.start()
+        self.plateau.start()
         self._seen, self.reduced = 0, []
         for figure in getattr(run.history, self.monitor)[:epochs]:
             self._has_come(figure)
 
     def _has_come(self, figure: float) -> bool:
-        come = self._plateau.has_come(figure)
+        come = self.plateau.has_come(figure)
         if come:
             self.reduced.append(self._seen)
         self._seen += 1

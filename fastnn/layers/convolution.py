@@ -11,9 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fastnn._typing import Array
-from fastnn.blueprint import Blueprint, Port
+from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.step import parts
+from fastnn.ports import Port
 
 _FULL = 64  # bytes of a pixel's channels from which on they fill vectors
 _MORE = 1.25  # times as many pixels of the input as of the output, above which they are too many

@@ -57,7 +57,33 @@ class Plateau:
         self.cooling = require_count("cooling", cooling, low=0)
 
 
-class ReduceOnPlateau(Scheduler):
+class Reduces:
+    """The settings of what reduces a rate by a :class:`Plateau`, its attribute ``plateau``."""
+
+    plateau: Plateau
+
+    @property
+    def factor(self) -> float:
+        """What the rate is multiplied by."""
+        return self.plateau.factor
+
+    @property
+    def patience(self) -> int:
+        """How many epochs in a row may pass without a better figure."""
+        return self.plateau.patience
+
+    @property
+    def threshold(self) -> float:
+        """By what share a better figure is below the best."""
+        return self.plateau.threshold
+
+    @property
+    def cooldown(self) -> int:
+        """How many epochs after a reduction do not count."""
+        return self.plateau.cooldown
+
+
+class ReduceOnPlateau(Reduces, Scheduler):
     """``lr`` times ``factor`` for every time that a figure stopped falling.
 
     ``fit`` and ``train`` report the validation loss at the end of every epoch, or the training loss if
@@ -94,26 +120,6 @@ class ReduceOnPlateau(Scheduler):
         self.lr, self.lr_min = lr, lr_min
         self.plateau = Plateau(factor, patience, threshold, cooldown)
         self._reduced: list[float] = []  # the epochs from which on the rate is lower
-
-    @property
-    def factor(self) -> float:
-        """What the rate is multiplied by."""
-        return self.plateau.factor
-
-    @property
-    def patience(self) -> int:
-        """How many epochs in a row may pass without a better figure."""
-        return self.plateau.patience
-
-    @property
-    def threshold(self) -> float:
-        """By what share a better figure is below the best."""
-        return self.plateau.threshold
-
-    @property
-    def cooldown(self) -> int:
-        """How many epochs after a reduction do not count."""
-        return self.plateau.cooldown
 
     def scheduled_lr(self, epoch: float) -> float:
         """Return the rate of an epoch, as far as figures have been reported."""
