@@ -89,13 +89,13 @@ class Blueprint:
     Parameters
     ----------
     X_shape : tuple of int
-        The network's input's, whose first number is n.
+        Shape of the network's input, ``(n, ...)``.
     dtype : dtype
     shared : bool
-        Whether the work is enough to be shared by threads. (The last bits of a loss depend on it, so it
-        may not depend on how many threads there are.)
+        Whether threads share the step. The last bits of a loss depend on this, so it must not depend on
+        the number of threads.
     block_rows : int
-        How many rows a block of rows has; this may not depend on the threads either.
+        Rows in a block of rows; this must not depend on the number of threads either.
     threads : int
         How many there are.
     learning : Learning, optional
@@ -202,11 +202,11 @@ class Blueprint:
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
 
     def block(self, layers: Sequence[Any], gradient: bool) -> Block:
-        """Let layers write themselves, one after the other, within the layer that is being compiled.
+        """Compile the layers of a block, inside the layer that is being compiled.
 
-        They read what it reads; ``gradient``: whether they write that array's gradient, into an array
-        of their own. Parameters go by names such as ``0.W``. Loops forward are added, those backward
-        by :meth:`backward_block`.
+        The block's input is that layer's input. ``gradient``: whether the block writes the gradient of
+        its input, to an array of its own. Parameters have names such as ``0.W``. Forward loops are
+        added at once, backward loops by :meth:`backward_block`.
         """
         outer, parameters, loops = self.input, self._parameters, self.backward_loops[-1]
         at = self.array(self.n, *outer.shape) if gradient and self.learning else 0
@@ -227,13 +227,13 @@ class Blueprint:
         return made
 
     def backward_block(self, block: Block) -> None:
-        """Add the phases backward of a block, whose output's gradient is written."""
+        """Add the backward phases of a block; the gradient of its output must have been written."""
         layer = len(self.backward_loops) - 1
         for gate, loops in reversed(block.backward):
             self.backward_loops[-1] += [*self.gate_loops(gate, layer), *loops]
 
     def gate_loops(self, gate: Gate | None, layer: int) -> list[Loop]:
-        """Return the phase that applies a gate, if there is one and nobody else does."""
+        """Return the phase that applies a gate; none if there is no gate, or a layer has applied it."""
         if gate is None or gate.honoured:
             return []
         gate.honoured = True
@@ -241,9 +241,9 @@ class Blueprint:
         return [Loop(None, gate.row, self.row_blocks, phases.gradient_rows, holds=held)]
 
     def before(self, job: Any, row: int, only_by_rows: bool = False) -> None:
-        """Add a job that is done once, before everything else of a step.
+        """Add a job that runs once, before all other phases of a step.
 
-        ``only_by_rows``: not in a step whose threads take columns of each layer.
+        ``only_by_rows``: only in steps whose threads share the rows, not the columns of each layer.
         """
         self.first_jobs.append((job, row, only_by_rows))
 

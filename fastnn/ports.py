@@ -17,9 +17,9 @@ class Port:
     address : int
         Of the array; 0 for the network's input, whose address each call gives.
     shape : tuple of int
-        What there is for a row of the batch.
+        The shape of one row, without n.
     blocks : int
-        Into how many blocks the columns of ``(n, width)`` are cut, for threads to share.
+        Number of blocks of columns of ``(n, width)`` that threads share.
     gradient : int
         Where the array's gradient is written; 0 if nobody needs it.
     gate : Gate, optional
@@ -37,14 +37,15 @@ class Port:
 
     @cached_property
     def width(self) -> int:
-        """How many numbers there are for a row of the batch."""
+        """Number of elements in a row."""
         return math.prod(self.shape)
 
 
 class Gate:
-    """An activation's gradient, which whoever computes the gradient of its output may apply at once.
+    """An activation's gradient.
 
-    A layer that does so sets ``honoured``. Otherwise the blueprint adds a phase.
+    The layer that computes the gradient of the activation's output may apply it at once; it then sets
+    ``honoured``. Otherwise the blueprint adds a phase.
 
     Parameters
     ----------

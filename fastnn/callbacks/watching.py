@@ -180,13 +180,13 @@ class ModelCheckpoint(_Watching):
 
 
 class ReduceLROnPlateau(Reduces, Callback):
-    """Multiplies the learning rate by a factor when a figure has stopped falling.
+    """Multiplies the learning rate by ``factor`` when a loss or error has stopped falling.
 
-    A figure is better than the best if it is below ``best (1 - threshold)``. After more than
-    ``patience`` epochs in a row without a better one ``net.optimizer.lr`` is reduced; then ``cooldown``
-    epochs pass before such epochs count again. A schedule's rates are all multiplied. The counts are
-    those of ``torch.optim.lr_scheduler.ReduceLROnPlateau``. They follow from the history, so that a run
-    resumed from a checkpoint goes on as if it had not been broken off.
+    A value improves if it is below ``best (1 - threshold)``. ``net.optimizer.lr`` is reduced after more
+    than ``patience`` epochs in a row without an improvement; the next ``cooldown`` epochs are not
+    counted. With a schedule, all its rates are multiplied. Epochs are counted as in
+    ``torch.optim.lr_scheduler.ReduceLROnPlateau``. The counts follow from the history, so a resumed run
+    gives the same rates as an uninterrupted one.
 
     Parameters
     ----------
@@ -196,8 +196,11 @@ class ReduceLROnPlateau(Reduces, Callback):
     factor : float
         Between 0 and 1.
     patience : int
+        Number of epochs without an improvement that are tolerated.
     threshold : float
+        Smallest relative improvement.
     cooldown : int
+        Number of epochs after a reduction that are not counted.
     lr_min : float
         The rate is not reduced below this.
 

@@ -308,7 +308,7 @@ def _take(free: list[_T]) -> _T | None:
 
 
 def _checked(X: Array, plan: Any) -> Array:
-    """Return a batch in the form that compiled code takes, if its values are those that it takes."""
+    """Return a batch in the form that compiled code takes, having checked its values."""
     if plan.check_values is not None:
         plan.check_values(X)
     return _like(X, plan)

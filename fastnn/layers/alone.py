@@ -20,7 +20,7 @@ class Alone(Blueprint):
     X : array (n, ...)
         The batch, C-contiguous.
     work : int
-        About how many multiplications there are to do: whether threads share them.
+        Approximate number of multiplications; decides whether threads share the work.
     """
 
     def __init__(self, X: Array, work: int) -> None:
@@ -34,7 +34,7 @@ class Alone(Blueprint):
         self._run(job, row, self.row_blocks)
 
     def run_once(self, job: Any, row: int) -> None:
-        """Do a job that is for no block."""
+        """Do a job once, for the whole batch."""
         self._run(job, row, 1)
 
     def gradient(self, out: Array) -> int:

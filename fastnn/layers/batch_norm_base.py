@@ -1,4 +1,4 @@
-"""What the batch normalisation layers share."""
+"""Base class of the batch normalisation layers."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _ROWS = {"gamma_row": "gamma", "beta_row": "beta"}  # fields of records of param
 
 
 class BatchNorm(Layer):
-    """What batch normalisation layers share; statistics are those of the last axis's channels."""
+    """Base class of the batch normalisation layers; statistics are per channel, the last axis."""
 
     keeps_width, cached = True, ("X", "X_hat", "mu", "var", *RUNNING)
-    unsaved: ClassVar[tuple[str, ...]] = ("n_in",)  # arguments that the parameters tell
-    unbiased: ClassVar[bool] = False  # whether the running variance follows unbiased ones
-    first_var: ClassVar[float] = 0.0  # what the running variance begins with
+    unsaved: ClassVar[tuple[str, ...]] = ("n_in",)  # arguments that follow from the parameters
+    unbiased: ClassVar[bool] = False  # whether the running variance averages unbiased variances
+    first_var: ClassVar[float] = 0.0  # initial running variance
     axes: ClassVar[tuple[str, ...]]
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
     momentum: float = watched(lambda value: require_number("momentum", value, low=0.0, high=1.0))
     _tested: Array | None = None  # the input of the last forward pass by running statistics
-    _rest: tuple[Any, Any] = (None, None)  # the last forward pass's mean, and what it lacks
+    _rest: tuple[Any, Any] = (None, None)  # mean of the last forward pass, its rounding error
 
     def __init__(self, eps: float, momentum: float) -> None:
         super().__init__()
@@ -167,8 +167,8 @@ class BatchNorm(Layer):
         ----------
         X : array_like
         mode : "train" or "test", optional
-            ``"train"``: by the batch's statistics, and the running ones follow them; ``"test"``: by
-            the running ones. By default as ``training`` says.
+            ``"train"`` uses the batch's statistics and updates the running ones; ``"test"`` uses the
+            running ones. The default follows ``training``.
 
         Raises
         ------

@@ -44,8 +44,8 @@ class Conv2D(Weighted):
     ``(size + 2 pad - kernel) // stride + 1`` rows and columns; pixels that are left over at the bottom
     and at the right are not used.
 
-    ``W`` and ``b (1, n_out)``, which begins as zeros, are made at the first ``forward`` in the dtype of
-    its input (float32 or float64). The cache keeps ``Z`` and ``X``, without the border.
+    The first ``forward`` makes ``W`` and ``b (1, n_out)``, in the dtype of its input (float32 or
+    float64). ``b`` starts at 0. The cache keeps ``Z`` and ``X``, without the border.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Conv2D(Weighted):
     activation : str or Activation
         A name for ``initialize_activation``, or an object with its ``forward`` and ``backward``.
     stride : int
-        From one window to the next, in both directions.
+        Pixels from one window to the next, in both directions.
     pad : "same", "valid", int or (int, int)
         The border: ``"same"`` is ``((rows - 1) // 2, (columns - 1) // 2)`` of the kernel, on both
         sides, whatever the stride; ``"valid"`` is none. The attribute becomes a tuple at the first
@@ -64,7 +64,7 @@ class Conv2D(Weighted):
     weight_init : str or WeightInitializer
         A name for ``initialize_weights``, or an initialiser: a function of a shape.
     l2 : float
-        As of :class:`FullyConnected`.
+        Weight of the penalty, as in :class:`FullyConnected`.
 
     Raises
     ------
@@ -299,7 +299,7 @@ class Conv2D(Weighted):
         """Do :meth:`backward` without the gradient of the input."""
         self._gradients(dLdY, False)
 
-    # An early edition of the teaching library has these names for its faster methods.
+    # Names of faster methods in an early edition of the teaching library.
     forward_faster, backward_faster = forward, backward
 
     def _gradients(self, dLdY: ArrayLike, input_gradient: bool) -> Array:

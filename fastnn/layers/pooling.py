@@ -15,8 +15,8 @@ from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import pool2d as kernels
 from fastnn.layers.alone import Alone
 
-_SMALL = 2**19  # bytes of images that one call pools sooner than threads can be asked to
-_WORK = 8  # a number that is pooled takes the time of so many multiplications, about
+_SMALL = 2**19  # bytes of images below which one call is faster than starting threads
+_WORK = 8  # multiplications that take about as long as pooling one number
 
 
 @dataclass(frozen=True)

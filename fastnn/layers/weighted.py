@@ -1,4 +1,4 @@
-"""What layers with weights and an activation share."""
+"""Base class of layers with weights and an activation."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Plateau:
         self.best, self.waited, self.cooling = math.inf, 0, 0
 
     def has_come(self, figure: float) -> bool:
-        """Take the next figure; return whether the rate is to fall. What is not finite is no better."""
+        """Take the next value; return whether to reduce the rate. NaN and infinity never improve."""
         limit = self.best
         if math.isfinite(limit):
             limit -= self.threshold * abs(limit)
@@ -84,7 +84,7 @@ class Reduces:
 
 
 class ReduceOnPlateau(Reduces, Scheduler):
-    """``lr`` times ``factor`` for every time that a figure stopped falling.
+    """``lr`` times ``factor`` for each time the loss stopped falling.
 
     ``fit`` and ``train`` report the validation loss at the end of every epoch, or the training loss if
     nothing is validated. A figure is better than the best if it is below ``best (1 - threshold)``.
@@ -98,9 +98,13 @@ class ReduceOnPlateau(Reduces, Scheduler):
     lr : float
         The rate at first.
     factor : float
+        Between 0 and 1.
     patience : int
+        Number of epochs without an improvement that are tolerated.
     threshold : float
+        Smallest relative improvement.
     cooldown : int
+        Number of epochs after a reduction that are not counted.
     lr_min : float
         The rate does not fall below this.
     """
@@ -122,7 +126,7 @@ class ReduceOnPlateau(Reduces, Scheduler):
         self._reduced: list[float] = []  # the epochs from which on the rate is lower
 
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate of an epoch, as far as figures have been reported."""
+        """Return the rate of an epoch, given the losses reported so far."""
         times = sum(begin <= epoch for begin in self._reduced)
         if not times:
             return self.lr

@@ -1,10 +1,9 @@
 """Pooling a row of windows of an image, channels as lanes, emitted as LLVM vector IR.
 
-In loops over an image LLVM would write every window's result so far to memory, and read it again, for
-each of its pixels; and it would take images of few channels number by number. Here a window's channels
-stay in registers. A vector that is not full is read and written with a mask.
+For loops over an image, LLVM stores and reloads a window's partial result for each pixel, and does not
+vectorise images of few channels. Here a window's channels stay in registers. A vector that is not full is read and written with a mask.
 
-An image ``(height, width, channels)`` lies flat. An argument ``x`` begins with the row's first window,
+An image ``(height, width, channels)`` is a flat array. An argument ``x`` begins with the row's first window,
 ``line`` is the distance of two rows of pixels, ``count`` the number of windows, ``stride`` pixels from
 one to the next. Where windows overlap, gradients are added to what is there, window after window;
 where they do not, they are written.
