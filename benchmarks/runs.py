@@ -1,9 +1,10 @@
 """Whole runs: MNIST from process start to finish, and start-up.
 
-Dense layers run for one epoch, and as far as 97% test accuracy; LeNet-5 for ten epochs.
+The dense network trains for one epoch, and until it has 97% test accuracy. LeNet-5 trains for ten
+epochs.
 
-Each library's script in ``mnist/`` runs as a process; they take turns, after one uncounted run each, of
-one epoch, that fills caches. The files are expected in ``$FASTNN_DATA/mnist/``.
+Each library's script in ``mnist/`` runs as a process. The scripts run in turn. A first run of one epoch
+each fills caches and is not counted. The files are expected in ``$FASTNN_DATA/mnist/``.
 """
 
 import argparse
@@ -24,7 +25,7 @@ SCRIPTS = Path(__file__).parent / "mnist"
 NAMES = ("fastnn", "torch", "jax", "sklearn")
 
 _DENSE = "MNIST 784-256-128-10 batch 128"
-# what runs: the script's name for a library, its options, and the accuracy that it must reach
+# title: the script's name for a library, its options, and the test accuracy that it must reach
 PROGRAMS = {
     f"{_DENSE}, one epoch": ("with_{}.py", [], 0.9),
     f"{_DENSE}, to 97% test accuracy": ("with_{}.py", ["--goal=0.97"], 0.97),

@@ -1,4 +1,4 @@
-"""Layers, forward and backward; training steps and forward passes of networks of several kinds."""
+"""Layers, forward and backward; training steps and inference of networks that are not dense."""
 
 import pytest
 

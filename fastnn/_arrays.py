@@ -90,5 +90,5 @@ def aligned_views(shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> tu
 
 
 def of_steps(gradient: Any) -> Any:
-    """Return a gradient ``(n, d, t)`` for a list of those of t time steps; others as they are."""
+    """Stack a list of t gradients ``(n, d)`` to ``(n, d, t)``; return other gradients unchanged."""
     return np.stack(gradient, axis=-1) if isinstance(gradient, list) else gradient

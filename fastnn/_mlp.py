@@ -1,4 +1,4 @@
-"""The plain case: layers of neurons in a row."""
+"""Multilayer perceptrons in one call."""
 
 from __future__ import annotations
 
@@ -35,42 +35,45 @@ def mlp(
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike = "float32",
 ) -> NeuralNetwork:
-    """Return a multilayer perceptron: hidden layers of these widths, and an output layer.
+    """Return a multilayer perceptron: fully connected hidden layers and an output layer.
 
     Parameters
     ----------
     inputs : int
-        Features of a row.
+        Number of input features.
     hidden : sequence of int
-        The hidden layers' widths, from the first to the last; it may be empty.
+        Widths of the hidden layers, from the first to the last; may be empty.
     outputs : int
-        Classes, or numbers to predict.
+        Number of classes, or of numbers to predict.
     task : {"class", "binary", "regression"}
-        ``"class"``: one of several classes, softmax and cross-entropy. ``"binary"``: each output is a
-        question of yes or no, sigmoid and binary cross-entropy. ``"regression"``: numbers, linear
-        outputs and mean squared error.
+        ``"class"``: one of several classes, with softmax and cross-entropy. ``"binary"``: each output
+        is a binary decision, with sigmoid and binary cross-entropy. ``"regression"``: numbers, with a
+        linear output layer and mean squared error.
     activation : str or Activation
-        Of the hidden layers; He's initial weights for relu and its kin, Xavier's for the others.
+        Activation of the hidden layers. Initial weights are ``"he_uniform"`` for relu and similar
+        activations, ``"xavier_uniform"`` for others.
     optimizer : str, mapping or Optimizer
-        As ``NeuralNetwork`` takes it.
+        As for ``NeuralNetwork``.
     loss : str or Loss, optional
-        In the place of the task's.
+        Replaces the loss of the task.
     dropout : float
-        The share of each hidden layer's outputs that training drops.
+        Fraction of each hidden layer's outputs that is dropped in training.
     seed : int or Generator, optional
+        Seed or generator for the initial weights and for training.
     dtype : "float32" or "float64"
+        Dtype of the parameters.
 
     Returns
     -------
     NeuralNetwork
-        With its parameters drawn.
+        A network whose parameters are drawn.
 
     Raises
     ------
     NotImplementedError
-        For an unknown task or other name; the message lists those there are.
+        For an unknown task, activation, optimiser or loss; the message lists the known names.
     TypeError, ValueError
-        For widths that are no positive integers.
+        If ``inputs``, ``outputs`` or a width is not a positive integer.
 
     Example
     -------

@@ -51,7 +51,7 @@ def says(thing: Any, name: str) -> Any:
 
 
 def is_made(layer: Any) -> bool:
-    """Return whether a layer of any class has its parameters, or needs none."""
+    """Return whether a layer of any class has its parameters or needs none."""
     return bool(getattr(layer, "is_initialized", layer.n_in is not None))
 
 

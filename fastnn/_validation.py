@@ -20,14 +20,14 @@ MAX_DIMENSION = 2**31 - 1  # BLAS takes 32-bit sizes and would wrap silently
 
 
 def choose(kind: str, name: Any, table: Mapping[str, _T]) -> _T:
-    """Return the entry of :func:`canonical`'s name."""
+    """Return the table's entry for ``name``, in upper or lower case; see :func:`canonical`."""
     return table[canonical(kind, name, table)]
 
 
 def canonical(kind: str, name: Any, table: Mapping[str, Any]) -> str:
-    """Return the table's key that is ``name`` in upper or lower case.
+    """Return the table's key that equals ``name`` except for upper and lower case.
 
-    Raises ``NotImplementedError`` listing the names there are if there is none.
+    Raises ``NotImplementedError``, whose message lists the known names, if there is none.
     """
     if isinstance(name, str):
         if name in table:
@@ -172,16 +172,16 @@ def as_weights(value: Any, n: int) -> Array:
 
 
 def rows_before(validation_split: Any, n: int) -> int:
-    """Return how many of ``n`` rows are left to train on if the last share of them is held out.
+    """Return how many of ``n`` rows remain for training if the last part of them is held out.
 
-    Raises ``ValueError`` for a share that is not between 0 and 1, or leaves one part without rows.
+    Raises ``ValueError`` if ``validation_split`` is not between 0 and 1 or leaves one part empty.
     """
     share = require_number("validation_split", validation_split, low=0.0, high=1.0)
     kept = math.floor(n * (1.0 - share) + 1e-9)
     if not 0 < kept < n:
         raise ValueError(
-            f"validation_split={validation_split!r} of {n} rows leaves {kept} to train on and "
-            f"{n - kept} to validate on; both need some"
+            f"validation_split={validation_split!r} of {n} rows leaves {kept} for training and "
+            f"{n - kept} for validation; both need at least one row"
         )
     return kept
 

@@ -8,8 +8,7 @@ records and phases are stands in :mod:`fastnn.kernels.step.plan`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,70 +22,13 @@ from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.rules import Rule
 from fastnn.kernels.step import parts, phases
 from fastnn.kernels.step.plan import Step, Task, phase_job
+from fastnn.ports import Gate, Port
 
 
 def column_blocks(width: int, itemsize: int, threads: int) -> int:
     """Return into how many blocks to cut columns: a multiple of the threads, of about 3 lines each."""
     lines = -(-width * itemsize // LINE)
     return 1 if lines < 2 * threads else -(-lines // (3 * threads)) * threads
-
-
-@dataclass
-class Port:
-    """An array ``(n, *shape)`` between two layers: one writes it, the next reads it.
-
-    Attributes
-    ----------
-    address : int
-        Of the array; 0 for the network's input, whose address each call gives.
-    shape : tuple of int
-        What there is for a row of the batch.
-    blocks : int
-        Into how many blocks the columns of ``(n, width)`` are cut, for threads to share.
-    gradient : int
-        Where the array's gradient is written; 0 if nobody needs it.
-    gate : Gate, optional
-        The activation that made the array.
-    fields : list of int
-        Addresses of the records' fields that hold the array's address.
-    """
-
-    address: int
-    shape: tuple[int, ...]
-    blocks: int = 1
-    gradient: int = 0
-    gate: Gate | None = None
-    fields: list[int] = field(default_factory=list)
-
-    @cached_property
-    def width(self) -> int:
-        """How many numbers there are for a row of the batch."""
-        return math.prod(self.shape)
-
-
-class Gate:
-    """An activation's gradient, which whoever computes the gradient of its output may apply at once.
-
-    A layer that does so sets ``honoured``. Otherwise the blueprint adds a phase.
-
-    Parameters
-    ----------
-    row : function without arguments
-        Returns the address of a :class:`fastnn.kernels.step.phases.Activation`.
-    rowwise : bool
-        Whether the gradient takes whole rows.
-    relu : Port, optional
-        Where the output lies, if the gradient can be applied on a product's tile.
-    """
-
-    def __init__(self, row: Callable[[], int], rowwise: bool = False, relu: Port | None = None) -> None:
-        self._make, self.rowwise, self.relu = row, rowwise, relu
-        self.honoured = False
-
-    @cached_property
-    def row(self) -> int:
-        """The activation's record, written when it is first needed."""
-        return self._make()
 
 
 @dataclass
@@ -147,13 +89,13 @@ class Blueprint:
     Parameters
     ----------
     X_shape : tuple of int
-        The network's input's, whose first number is n.
+        Shape of the network's input, ``(n, ...)``.
     dtype : dtype
     shared : bool
-        Whether the work is enough to be shared by threads. (The last bits of a loss depend on it, so it
-        may not depend on how many threads there are.)
+        Whether threads share the step. The last bits of a loss depend on this, so it must not depend on
+        the number of threads.
     block_rows : int
-        How many rows a block of rows has; this may not depend on the threads either.
+        Rows in a block of rows; this must not depend on the number of threads either.
     threads : int
         How many there are.
     learning : Learning, optional
@@ -194,8 +136,7 @@ class Blueprint:
         self.forward_loops: list[Loop] = []
         self.backward_loops: list[list[Loop]] = []  # for each layer
         self.late_loops: list[Loop] = []
-        self.row_jobs: list[tuple[Any, int]] = []
-        self.early_tasks: list[int] = []
+        self.first_jobs: list[tuple[Any, int, bool]] = []
         self.updates: list[list[int]] = [[] for _ in range(threads)]
 
     def array(self, *shape: int, dtype: Any = None) -> int:
@@ -261,11 +202,11 @@ class Blueprint:
         self.backward_loops[-1].append(self._loop(None, row, 0, job))
 
     def block(self, layers: Sequence[Any], gradient: bool) -> Block:
-        """Let layers write themselves, one after the other, within the layer that is being compiled.
+        """Compile the layers of a block, inside the layer that is being compiled.
 
-        They read what it reads; ``gradient``: whether they write that array's gradient, into an array
-        of their own. Parameters go by names such as ``0.W``. Loops forward are added, those backward
-        by :meth:`backward_block`.
+        The block's input is that layer's input. ``gradient``: whether the block writes the gradient of
+        its input, to an array of its own. Parameters have names such as ``0.W``. Forward loops are
+        added at once, backward loops by :meth:`backward_block`.
         """
         outer, parameters, loops = self.input, self._parameters, self.backward_loops[-1]
         at = self.array(self.n, *outer.shape) if gradient and self.learning else 0
@@ -286,26 +227,25 @@ class Blueprint:
         return made
 
     def backward_block(self, block: Block) -> None:
-        """Add the phases backward of a block, whose output's gradient is written."""
+        """Add the backward phases of a block; the gradient of its output must have been written."""
         layer = len(self.backward_loops) - 1
         for gate, loops in reversed(block.backward):
             self.backward_loops[-1] += [*self.gate_loops(gate, layer), *loops]
 
     def gate_loops(self, gate: Gate | None, layer: int) -> list[Loop]:
-        """Return the phase that applies a gate, if there is one and nobody else does."""
+        """Return the phase that applies a gate; none if there is no gate, or a layer has applied it."""
         if gate is None or gate.honoured:
             return []
         gate.honoured = True
         held = [(phases.gradient_rows, layer)]
         return [Loop(None, gate.row, self.row_blocks, phases.gradient_rows, holds=held)]
 
-    def before(self, job: Any, row: int) -> None:
-        """Add a job that is done once, before everything else of a step."""
-        self.early_tasks.append(self.task(job, row))
+    def before(self, job: Any, row: int, only_by_rows: bool = False) -> None:
+        """Add a job that runs once, before all other phases of a step.
 
-    def before_rows(self, job: Any, row: int) -> None:
-        """Add a job that is done once, before a step whose phases backward go by rows."""
-        self.row_jobs.append((job, row))
+        ``only_by_rows``: only in steps whose threads share the rows, not the columns of each layer.
+        """
+        self.first_jobs.append((job, row, only_by_rows))
 
     def before_updates(self, job: Any, row: int, blocks: int) -> None:
         """Add a phase between the last one backward and the updates."""

@@ -119,9 +119,9 @@ class CheckedLayers:
             raise
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the output's shape for an input of a shape, None if a layer does not tell.
+        """Return the output's shape for an input's shape; None if a layer does not return its own.
 
-        Raises ``ValueError`` if a layer cannot take what it would get.
+        Raises ``ValueError`` if a layer cannot take the shape of its input.
         """
         shape = X_shape
         for i, layer in enumerate(self.layers):
@@ -145,9 +145,10 @@ class CheckedLayers:
     def error(self, target: ArrayLike, out: ArrayLike) -> float:
         """Return 1 - accuracy for cross-entropy, the mean squared error for l2, mse; NaN for no rows.
 
-        The class is the arg-max, of probabilities or logits; for binary cross-entropy each entry is
-        right or wrong by itself, a yes above 1/2. Other losses' is the mean absolute error, for
-        quantiles the loss. If an output is NaN, the error is NaN.
+        For cross-entropy, the class is the arg-max of the probabilities or logits. For binary
+        cross-entropy, each entry counts by itself, and an output above 1/2 is a yes. For other losses
+        the error is the mean absolute error, for quantiles the loss. If an output is NaN, the error is
+        NaN.
 
         Raises
         ------

@@ -12,10 +12,10 @@ import numpy as np
 from fastnn import evaluation, summary, training
 from fastnn._repr import as_call
 from fastnn._typing import Array, ArrayLike, DTypeLike
-from fastnn._validation import as_float, as_weights, require_finite, restore, rows_before
+from fastnn._validation import as_float, restore
 from fastnn.callbacks import Callback, ProgressBar, as_callbacks
 from fastnn.callbacks.checkpoint import Checkpoint
-from fastnn.datasets import Data, Dataset
+from fastnn.datasets import Dataset
 from fastnn.layers import Layer
 from fastnn.logs import History, Logger
 from fastnn.losses import Loss
@@ -159,52 +159,15 @@ class NeuralNetwork(Trainable):
             If the checkpoint cannot be written: it is a folder, or its folder does not exist or is not
             writable; nothing has changed.
         """
-        x = self.checked_features(X)
-        if not len(x):
-            raise ValueError("X has no rows to train on")
-        y = self.checked_targets(Y, len(x))
-        self.require_columns(y.shape[1])
-        weights = None if sample_weight is None else as_weights(sample_weight, len(x))
-        checked = [(x, "X"), (y, "Y")]
-        x_val = y_val = None
-        if validation_data is not None:
-            if len(validation_data) != 2:
-                raise ValueError(f"validation_data must be (X, Y), got {len(validation_data)} parts")
-            x_val = self.checked_features(validation_data[0], "validation_data[0]")
-            y_val = self.checked_targets(
-                validation_data[1],
-                len(x_val),
-                ("validation_data[0]", "validation_data[1]"),
-                n_out=y.shape[1],
-            )
-            checked += [(x_val, "validation_data[0]"), (y_val, "validation_data[1]")]
-        if check_finite:
-            for array, name in checked:
-                require_finite(array, name)
-        if validation_split:
-            if validation_data is not None:
-                raise ValueError(
-                    f"validation_split={validation_split!r} holds rows of X out, validation_data are "
-                    "others; give one of them"
-                )
-            kept = rows_before(validation_split, len(x))
-            x, y, x_val, y_val = x[:kept], y[:kept], x[kept:], y[kept:]
-            weights = None if weights is None else weights[:kept]
-        x, y = self._apart(x), self._apart(y)
-        dataset = Dataset(x, y, batch_size, x_val, y_val)
-        if weights is not None:
-            dataset.train = Data(x, batch_size, y, dataset.out_dim, weights)
+        dataset = training.dataset_of(
+            self, X, Y, batch_size, validation_data, validation_split, sample_weight, check_finite
+        )
         if checkpoint is not None:
             keeper = Checkpoint(checkpoint, checkpoint_every, resume, self, dataset, epochs, shuffle)
             callbacks = [*as_callbacks(callbacks), keeper]
         elif resume:
             raise ValueError("resume=True needs a checkpoint: fit(..., checkpoint=path, resume=True)")
         return self._train(dataset, epochs, shuffle, verbose, callbacks, by_rows=True)
-
-    def _apart(self, array: Array) -> Array:
-        """Return the array, or a copy if it lies in the memory of parameters."""
-        parameters = (p for layer in self.layers for p in layer.parameters.values())
-        return array.copy() if any(np.may_share_memory(array, p) for p in parameters) else array
 
     def train(self, dataset: Dataset, epochs: int, callbacks: Sequence[Callback] = ()) -> History:
         """Train on a dataset, with the batches and the validation part it has.

@@ -16,8 +16,8 @@ SERIAL = 250_000  # multiplications: below this a second core costs more than it
 SERIAL_INFERENCE = 100_000  # the same where nothing is written but activations
 CLOSE = 200  # up to so many times as much, a trial decides
 SECONDS = 0.05  # how long a stretch may take, so that Ctrl-C and progress are prompt
-# Multiplications of a block of rows, where rows are much work, and how many such blocks there are at
-# most: each keeps sums of its own for the gradients of the parameters.
+# For rows that are images or sequences: a block has at least about _BLOCK multiplications, and a batch
+# at most about _BLOCKS blocks, because each block has its own sums for the parameters' gradients.
 _BLOCK, _BLOCKS = 2_000_000, 8
 _RATE = 2e9  # of a batch's multiplications a second, where none has been timed yet: rather too low
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
@@ -37,10 +37,10 @@ def next_count(count: int, done: int, seconds: float) -> int:
 
 
 def block_rows(n: int, work: int, shared: bool, large: bool) -> int:
-    """Return how many rows a block of a batch's rows has.
+    """Return the number of rows in a block of a batch.
 
-    ``large``: whether a row is an image or a sequence. Blocks are small then: every thread has some,
-    and what one layer writes of a block is still near when the next layer reads it.
+    ``large``: whether a row is an image or a sequence. Blocks are then small, so that every thread has
+    some, and a layer's output for a block is still in a cache when the next layer reads it.
     """
     usual = 64 if not shared or n > 256 else 16 if n <= 32 else 32
     enough = -(-_BLOCK * n // max(work, 1)), -(-n // _BLOCKS)

@@ -324,7 +324,7 @@ class LayerStack(CheckedLayers):
         for layer in layers:
             A = layer.forward(A)
         for layer, passed in zip(self.layers, layers, strict=True):
-            if _own.is_made(passed) and not _own.is_made(layer):  # its parameters were made here
+            if _own.is_made(passed) and not _own.is_made(layer):  # its parameters are new
                 cache: Any = OrderedDict((n, []) for n in passed.cache)
                 own = {"cache": cache, "training": layer.training}
                 vars(layer).update(vars(passed) | own)

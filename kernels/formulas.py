@@ -1,11 +1,11 @@
 """Optimisers' rules, each a formula for one parameter, and the records of their numbers.
 
-A formula takes the gradient, the state, and the optimiser's numbers, by the names of the record. An
-argument ``w``, after the state, is the parameter's own value: weights that decay by themselves take it.
-A formula returns the step, which is subtracted from the parameter, and the new state. Kernels call it
-for each element (`optimizers.py`); :mod:`fastnn.kernels.emitted.rules` calls it with vectors, to update
-weights where their gradient has just been computed. So it holds arithmetic, ``muladd``, ``sqrt`` and
-``abs`` only.
+The arguments of a formula are the gradient, the state, and the optimiser's numbers, with the names of
+the record's fields. Rules with decoupled weight decay also take the parameter's value ``w``, after the
+state. A formula returns the step, which is subtracted from the parameter, and the new state. Kernels
+call it for each element (`optimizers.py`); :mod:`fastnn.kernels.emitted.rules` calls it with vectors,
+to update weights where their gradient has just been computed. So a formula may use only arithmetic,
+``muladd``, ``sqrt`` and ``abs``.
 """
 
 from math import sqrt
@@ -34,7 +34,7 @@ class AdamNumbers(Record):
 
 
 class DecayedMomentumNumbers(Record):
-    """Those of gradient descent, and ``decay``: what of a weight is taken off it, by itself."""
+    """The numbers of gradient descent, and ``decay``, the fraction of a weight to subtract from it."""
 
     lr: float
     momentum: float
@@ -55,7 +55,7 @@ class DecayedAdamNumbers(Record):
 
 
 class NadamNumbers(Record):
-    """The numbers of :func:`nadam`: the gradient's share of the step, and those of Adam's moments."""
+    """The numbers of :func:`nadam`: the step's factors of gradient and moment, and Adam's numbers."""
 
     gradient_size: float
     step_size: float
@@ -68,7 +68,7 @@ class NadamNumbers(Record):
 
 
 class RMSPropNumbers(Record):
-    """The numbers of :func:`rmsprop` and its kin; ``rest`` is ``1 - alpha``."""
+    """The numbers of :func:`rmsprop` and its variants; ``rest`` is ``1 - alpha``."""
 
     lr: float
     alpha: float
@@ -134,14 +134,14 @@ def nadam(g, m, v, w, gradient_size, step_size, beta_1, beta_2, eps, rest_1, res
 
 @inlined
 def rmsprop(g, v, w, lr, alpha, rest, eps, decay):
-    """Return ``lr g / (sqrt(v) + eps) + decay w`` of the new mean square ``v``, and that."""
+    """Return ``lr g / (sqrt(v) + eps) + decay w`` with the new mean square ``v``, and ``v``."""
     v = muladd(alpha, v, rest * (g * g))
     return muladd(decay, w, lr * (g / (sqrt(v) + eps))), v
 
 
 @inlined
 def rmsprop_momentum(g, v, velocity, w, lr, alpha, rest, eps, momentum, decay):
-    """Return ``lr velocity + decay w`` and the state; quotients as in :func:`rmsprop` add up."""
+    """Return ``lr velocity + decay w`` and the state, with the velocity of :func:`rmsprop`'s steps."""
     v = muladd(alpha, v, rest * (g * g))
     velocity = muladd(momentum, velocity, g / (sqrt(v) + eps))
     return muladd(decay, w, lr * velocity), v, velocity
@@ -149,9 +149,9 @@ def rmsprop_momentum(g, v, velocity, w, lr, alpha, rest, eps, momentum, decay):
 
 @inlined
 def rmsprop_centered(g, v, mean, w, lr, alpha, rest, eps, decay):
-    """Return :func:`rmsprop`'s step by the variance ``v - mean**2``, and the state.
+    """Return :func:`rmsprop`'s step with the variance ``v - mean**2`` for ``v``, and the state.
 
-    Where rounding leaves a variance below 0, its size is taken.
+    If rounding makes the variance negative, its absolute value is used.
     """
     v = muladd(alpha, v, rest * (g * g))
     mean = muladd(alpha, mean, rest * g)
@@ -160,7 +160,7 @@ def rmsprop_centered(g, v, mean, w, lr, alpha, rest, eps, decay):
 
 @inlined
 def rmsprop_centered_momentum(g, v, mean, velocity, w, lr, alpha, rest, eps, momentum, decay):
-    """Return :func:`rmsprop_momentum`'s step by the variance, and the state."""
+    """Return :func:`rmsprop_momentum`'s step with the variance for ``v``, and the state."""
     v = muladd(alpha, v, rest * (g * g))
     mean = muladd(alpha, mean, rest * g)
     velocity = muladd(momentum, velocity, g / (sqrt(abs(v - mean * mean)) + eps))

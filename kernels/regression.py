@@ -1,7 +1,7 @@
-"""Losses of regression beside l2: each with its gradient, and the errors that are reported for them.
+"""Losses of regression other than l2, their gradients, and the errors that networks report for them.
 
-Arrays ``(m,)`` of targets and outputs, but for quantiles, whose columns count. Gradients are divided by
-``n``. A gradient where the two are equal is 0; NaN passes.
+Targets and outputs are arrays ``(m,)``, except for quantiles, ``(rows, k)``. Gradients are divided by
+``n``. Where target and output are equal the gradient is 0; NaN gives NaN.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from fastnn.kernels.compiling.jit import exact, inlined, inner
 from fastnn.kernels.elementary import math as m
 from fastnn.kernels.emitted.sums import BLOCK, sum_of, terms
 
-EPS = 1e-8  # added to a rate before its logarithm is taken, as PyTorch's
+EPS = 1e-8  # added to a rate before its logarithm is taken, as in PyTorch
 
 
 @inlined
 def _sided(d, below, above, zero):
-    """Return ``above`` where d is positive, ``below`` where it is negative, else d, 0 or NaN."""
+    """Return ``above`` if d is positive, ``below`` if it is negative, else d, which is 0 or NaN."""
     return above if d > zero else (below if d < zero else d)
 
 

@@ -25,6 +25,7 @@ LEVELS = [
     ["kernels"],
     ["_turn", "_threads"],
     ["pace"],
+    ["ports"],
     ["blueprint"],
     # Parts of networks and data.
     ["activations", "schedulers", "weights", "logs"],

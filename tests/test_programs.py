@@ -1,4 +1,4 @@
-"""The programs in docs/programs, on a little data."""
+"""The programs in docs/programs, on small data sets."""
 
 import runpy
 from pathlib import Path
@@ -11,7 +11,7 @@ PROGRAMS = Path(__file__).parents[1] / "docs" / "programs"
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Change to an empty folder; return what writes arrays there."""
+    """Change to an empty folder; return a function that writes arrays there."""
     pytest.importorskip("matplotlib").use("agg")
     monkeypatch.chdir(tmp_path)
     return runpy.run_path(str(PROGRAMS / "data.py"))

@@ -1,4 +1,4 @@
-"""The spelling of people who come from Keras and scikit-learn."""
+"""Short forms for users of Keras and scikit-learn: names, mlp, validation_split."""
 
 import numpy as np
 import pytest
@@ -51,8 +51,8 @@ def test_the_last_rows_are_validated_on(weighted):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation_split": 1.0}, "leaves 0 to train on"),
-        ({"validation_split": 1e-12}, "0 to validate on"),
+        ({"validation_split": 1.0}, "leaves 0 for training"),
+        ({"validation_split": 1e-12}, "0 for validation"),
         ({"validation_split": -0.1}, "validation_split must be finite, at least 0 and at most 1"),
         ({"validation_split": 0.1, "validation_data": data()}, "give one of them"),
     ],

@@ -10,7 +10,7 @@ X, X_test = (images.reshape(-1, 28, 28, 1) for images in (X, X_test))
 
 
 def relu(inputs):
-    """Return what keeps the size of what goes through a layer of so many inputs an output."""
+    """Return arguments for relu and weights that keep the variance, for ``inputs`` per output."""
     return {"activation": "relu", "weight_init": fastnn.weights.Normal(0, (2 / inputs) ** 0.5)}
 
 

@@ -41,7 +41,7 @@ def _read(path, header):
 
 
 def run(options, epoch, accuracy):
-    """Train by epochs until the test accuracy is reached; say what it took."""
+    """Train until the test accuracy is reached; print the number of epochs and the accuracy."""
     epochs, reached = 0, -1.0
     while reached < options.goal and epochs < _MOST_EPOCHS:
         epoch()

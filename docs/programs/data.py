@@ -1,7 +1,7 @@
 """Write the arrays that the programs read, ``datasets/NAME/NAME_PART_{data,labels}.npy``.
 
-``python data.py`` makes those of iris (from scikit-learn), of a sine wave, and of MNIST where the
-variable FASTNN_DATA names a folder that holds ``mnist/``, with the four IDX files.
+``python data.py`` writes iris (from scikit-learn), a sine wave, and MNIST. MNIST is read from the four
+IDX files in ``$FASTNN_DATA/mnist/``; without that folder it is left out.
 """
 
 import os
@@ -11,18 +11,18 @@ import numpy as np
 
 
 def main():
-    """Write what can be made here."""
+    """Write all data sets whose source is available."""
     write("sinewave", *sine_wave())
     write("iris", *iris())
     folder = Path(os.environ.get("FASTNN_DATA", ""), "mnist")
     if folder.is_dir():
         write("mnist", *mnist(folder))
     else:
-        print("no MNIST: FASTNN_DATA names no folder that holds mnist/")
+        print("no MNIST: set FASTNN_DATA to a folder that contains mnist/")
 
 
 def sine_wave(n=2000, steps=20):
-    """Return series (n, 1, steps) and the values (n, 1) that follow each."""
+    """Return series (n, 1, steps) and the next value of each, (n, 1)."""
     rng = np.random.default_rng(0)
     time = rng.uniform(0, 2 * np.pi, (n, 1)) + 0.3 * np.arange(steps + 1)
     values = np.sin(time) + 0.01 * rng.normal(size=time.shape)
@@ -30,7 +30,7 @@ def sine_wave(n=2000, steps=20):
 
 
 def iris():
-    """Return features (150, 4) and classes as rows (150, 3), in random order."""
+    """Return features (150, 4) and one-hot classes (150, 3), in random order."""
     from sklearn.datasets import load_iris
 
     X, y = load_iris(return_X_y=True)
@@ -39,7 +39,7 @@ def iris():
 
 
 def mnist(folder):
-    """Return images (70000, 28, 28) of bytes and class numbers, the test set's last."""
+    """Return images (70000, 28, 28), uint8, and class numbers (70000,); the test set comes last."""
     import fastnn
 
     data = fastnn.load_mnist(folder, validation_size=0)
@@ -50,7 +50,7 @@ def mnist(folder):
 
 
 def write(name, X, y):
-    """Split the rows into training, validation and test; MNIST's last 10,000 are for validation."""
+    """Split the rows into training, validation and test; for MNIST the last 10,000 are validation."""
     n = len(X)
     ends = (n - 10_000, n) if name == "mnist" else (n * 7 // 10, n * 8 // 10)
     folder = Path("datasets", name)

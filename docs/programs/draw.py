@@ -1,4 +1,4 @@
-"""Run the programs on their whole data; keep their learning curves beside the pages."""
+"""Run the programs on all of their data; save their learning curves in docs/."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ PROGRAMS = Path(__file__).parent
 
 
 def main():
-    """Draw them all."""
+    """Run the programs and copy their plots."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("data", "lenet", "sinewave"):
             subprocess.run([sys.executable, PROGRAMS / f"{name}.py"], cwd=folder, check=True)

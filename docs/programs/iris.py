@@ -1,4 +1,4 @@
-"""A dense network tells irises apart, whose arrays ``data.py`` writes; draws ``iris.png``."""
+"""Train a dense network on iris; draw ``iris.png``. ``data.py`` writes the data."""
 
 import numpy as np
 

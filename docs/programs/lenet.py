@@ -1,4 +1,4 @@
-"""LeNet-5 on MNIST, whose arrays ``data.py`` writes; draws ``lenet.png``."""
+"""Train LeNet-5 on MNIST; draw ``lenet.png``. ``data.py`` writes the data."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An Elman network predicts a sine wave, whose arrays ``data.py`` writes; draws ``sinewave.png``."""
+"""Train an Elman network to predict a sine wave; draw ``sinewave.png``. ``data.py`` writes the data."""
 
 import numpy as np
 

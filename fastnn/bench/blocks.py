@@ -1,7 +1,7 @@
-"""Layers that cases of other networks than dense ones are made of, and their work.
+"""Layers of the benchmark cases for networks that are not dense, and their operation counts.
 
-Shapes are those of one row: ``(h, w, c)`` of images, ``(d, t)`` of series, ``(d,)`` else. Parameters
-have the names and shapes of ``fastnn``'s layers; contestants bring them into the form that suits them.
+Shapes are of one row: ``(h, w, c)`` for images, ``(d, t)`` for series, ``(d,)`` otherwise. Parameters
+have the names and shapes of ``fastnn``'s layers; contestants convert them to their own layout.
 """
 
 import math
@@ -17,19 +17,20 @@ from fastnn._typing import Array
 Shape: TypeAlias = tuple[int, ...]
 
 _TANH = 20  # operations of an elementary function in float32, as in ``cases``
-EPS = 1e-5  # of normalisations
+EPS = 1e-5  # epsilon of the normalisation layers
 
 
 class Work(NamedTuple):
-    """Operations for one row, of products with zeros of a padding none.
+    """Operations for one row; products with a padding's zeros are not counted.
 
     Attributes
     ----------
     forward : int
+        Operations of the forward pass.
     parameters : int
-        For the parameters' gradients, and what leads there.
+        Operations of the parameters' gradients, including intermediate gradients.
     input : int
-        For the gradient of the input besides.
+        Additional operations of the input's gradient.
     """
 
     forward: int
@@ -43,12 +44,12 @@ class Block(ABC):
     @property
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """Return what ``initialize_layer`` of fastnn and of its reference takes."""
+        """Return the arguments of ``initialize_layer`` of fastnn and of its reference."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Say in a few characters what it is besides its kind."""
+        """Return the layer's settings, in a few characters."""
 
     @abstractmethod
     def output(self, shape: Shape) -> Shape:
@@ -63,7 +64,7 @@ class Block(ABC):
         return {}
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> dict[str, Array]:
-        """Return new parameters: weights that keep the size of what goes through, small offsets."""
+        """Return new parameters: weights that keep the variance of activations, and small offsets."""
         return {
             name: rng.standard_normal(size)
             * (0.1 if size[0] == 1 else (1.5 / math.prod(size[:-1])) ** 0.5)
@@ -146,7 +147,7 @@ class Conv2D(Block):
 
 @dataclass(frozen=True)
 class MaxPool2D(Block):
-    """The largest of each square of pixels, which do not overlap."""
+    """Maximum pooling over squares of pixels that do not overlap."""
 
     size: int
 
@@ -169,7 +170,7 @@ class MaxPool2D(Block):
 
 @dataclass(frozen=True)
 class Flatten(Block):
-    """Each row's numbers in one line."""
+    """Reshape each row to one dimension."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -188,7 +189,7 @@ class Flatten(Block):
 
 @dataclass(frozen=True)
 class Elman(Block):
-    """``s_t = tanh(X_t W + s_{t-1} U + b)``, of which the last is the output."""
+    """``s_t = tanh(X_t W + s_{t-1} U + b)``; the output is the last state."""
 
     n_out: int
 
@@ -216,7 +217,7 @@ class Elman(Block):
 
 @dataclass(frozen=True)
 class Normalisation(Block):
-    """A normalisation of rows (``layer_norm``), or of columns over the batch."""
+    """Normalisation of rows (``layer_norm``) or of columns over the batch."""
 
     kind: str
 

@@ -1,7 +1,7 @@
 """Instruction sets that contestants can be held to, as if the machine had nothing newer.
 
-Most libraries have an environment variable for it, which they read as they start. A library without
-one uses what the machine has; a note below the tables names it.
+Most libraries have an environment variable for it, which they read at start. A library without one uses
+all instructions of the machine; a note below the tables names it.
 """
 
 from fastnn.kernels.compiling.target import host_has

@@ -1,7 +1,7 @@
-"""What is timed of layers: forward and backward of one, and networks of several kinds.
+"""Benchmark cases of single layers, forward and backward, and of networks that are not dense.
 
-Everybody starts from a case's own parameters and its own batch, in the form that suits their library:
-images with channels first or last, series with time first.
+All contestants start from the parameters and the batch of a case, in the layout that suits their
+library: images with channels first or last, series with time first.
 """
 
 import math
@@ -70,9 +70,9 @@ class Stacked:
 
 
 class Gradient:
-    """A layer's gradient of its input, which becomes an array in a case's form once it is asked for.
+    """The gradient of a layer's input, which is converted to a case's layout when it is read.
 
-    A series' is a list of its steps in fastnn, and an array ``(n, d, t)`` in the reference.
+    For series, fastnn returns a list of time steps, and the reference an array ``(n, d, t)``.
     """
 
     def __init__(self, dX: Any) -> None:
@@ -86,10 +86,10 @@ class Gradient:
 
 @dataclass(frozen=True)
 class LayerCase(Stacked):
-    """Forward and backward of a layer; results: output, gradient of the input, of the parameters.
+    """Forward and backward of a layer; results: output, gradients of the input and the parameters.
 
-    A series' input gradient is ``(t, n, d)``. A network's first layer (``first``) needs no gradient of
-    its input.
+    For series the input's gradient is ``(t, n, d)``. With ``first``, the layer is a network's first and
+    the gradient of its input is not computed.
     """
 
     first: bool = False
@@ -131,7 +131,7 @@ class LayerCase(Stacked):
         return layer
 
     def results(self, layer: Any, Y: Array, dX: Any) -> tuple[Any, ...]:
-        """Return a case's results, in its order, of a layer that has gone forward and backward."""
+        """Return a case's results, in its order, of a layer after forward and backward."""
         given = () if self.first else (Gradient(dX),)
         return (Y, *given, *layer.gradients.values())
 
@@ -145,7 +145,7 @@ class LayerCase(Stacked):
 
 @dataclass(frozen=True)
 class Stack(Stacked):
-    """A network whose last layer is dense, of as many outputs as there are classes."""
+    """A network whose last layer is dense and has one output per class."""
 
     last: ClassVar[str]  # the last layer's activation
 

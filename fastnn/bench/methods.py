@@ -38,14 +38,14 @@ def bind(function: Callable[..., Any] | None, case: KernelCase) -> Call | None:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training step returns beside the loss: a network, and how to read its parameters."""
+    """A training step's second result: the network, and a function that reads its parameters."""
 
     network: Any
     parameters: Callable[[Any], list[Array]]
 
 
 class ByMethods(Contestant):
-    """The reference or fastnn."""
+    """A contestant with fastnn's methods: fastnn or its reference."""
 
     def arrays(self, result: Any) -> tuple[Array, ...]:
         if isinstance(result, tuple) and isinstance(result[1], Trained):
@@ -70,9 +70,9 @@ def stacked(case: Stacked, module: ModuleType) -> Call:
 def _forward_backward(case: LayerCase, X: Array, module: ModuleType) -> Call:
     layer, dY = case.made(module), case.gradient()
     backward = layer.backward
-    if case.first:  # the reference's has no other
+    if case.first:  # the reference has no backward_parameters
         backward = getattr(layer, "backward_parameters", backward)
-    adds = isinstance(case.layer, Elman)  # to gradients, which begin as zeros
+    adds = isinstance(case.layer, Elman)  # its backward adds to the gradients
 
     def call() -> Any:
         if adds:

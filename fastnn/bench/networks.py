@@ -16,7 +16,7 @@ from fastnn._typing import Array
 
 LR, ADAM_LR = 0.01, 0.001
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-7  # Adam's
-STEP_EPS = 1e-3  # where parameters are compared: with less, a small gradient's rounding is a large step
+STEP_EPS = 1e-3  # for comparing parameters: with less, rounding of a small gradient is a large step
 _TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 
 

@@ -1,6 +1,6 @@
-"""Networks with convolutions as ONNX models of a fixed batch, with channels first, as the standard has.
+"""Networks with convolutions as ONNX models with a fixed batch size and channels first.
 
-Written by hand, so that what runtimes are timed on has no node that they do not need.
+The models are written by hand, so that they have no unnecessary nodes.
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ def model_of(case: StackInference) -> Any:
                 flattened = shape
             case blocks.Dense():
                 W = arrays["W"]
-                if flattened:  # whose rows are in the order of channels last
+                if flattened:  # the weights' rows are in the order of channels last
                     W = W.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(W.shape)
                     flattened = None
                 node("Gemm", W, arrays["b"][0])

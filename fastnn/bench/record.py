@@ -49,7 +49,7 @@ class Result:
 class Record:
     """A run: where, when and of what; who took part, by version or as absent; bounds; results.
 
-    ``isa``: the instruction set that contestants were held to, or ""; ``notes``: what else was found.
+    ``isa``: the instruction set that contestants were restricted to, or ""; ``notes``: further remarks.
     """
 
     machine: dict[str, Any]

@@ -16,7 +16,7 @@ from fastnn.bench.record import ABSENT, BOUND, Change, Record
 from fastnn.bench.tables import Table, tables
 
 _WIDTH = 190  # of tables that go to a file
-_NOISE = 0.9  # of a bound's time; a kernel that takes less shows that the bound is wrong
+_NOISE = 0.9  # if a kernel takes less than this part of its bound, the bound is wrong
 
 
 def show(run: Record, console: Console) -> None:
@@ -40,7 +40,7 @@ def show(run: Record, console: Console) -> None:
 
 
 def notes(run: Record) -> list[str]:
-    """Return notes: contestants absent or not held, failures, published figures, a busy machine."""
+    """Return notes: contestants absent or not restricted, failures, published figures, busy machine."""
     lines = [
         f"absent: {name} is not installed"
         + (" or has no C++ compiler" if name in COMPILING else "")

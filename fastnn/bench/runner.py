@@ -40,7 +40,7 @@ def environment(threads: int, isa: str = "") -> dict[str, str]:
     BLAS is free to choose its kernels within that.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SLOWER_BLAS}
-    # torch.compile finds kept code by its source alone; code for other vectors may end a process.
+    # torch.compile finds cached code by its source only; code for another instruction set may crash.
     user = getattr(os, "getuid", int)()  # 0 where there are none
     own = f"fastnn_bench_{user}_{isa or 'native'}_{threads}"
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(Path(tempfile.gettempdir(), own))

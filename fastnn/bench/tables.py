@@ -112,7 +112,7 @@ def _cell(ratio: str, result: Result) -> Text:
 
 
 def _rate(result: Result) -> str:
-    """Return fastnn's operations a second, of those that a case counts."""
+    """Return fastnn's rate: the case's operation count per second."""
     us, case = result.median("fastnn"), by_key().get(result.case)
     return "-" if us is None or case is None else _number(case.flops / us / 1e3)
 

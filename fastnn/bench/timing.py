@@ -13,7 +13,7 @@ from fastnn.bench.cases import Case
 
 _SAMPLE = 200e-6  # seconds: what one reading of the clock is spread over, at least
 _WARM_UP = 0.15  # seconds
-_TRIAL = 0.1  # seconds for each of the ways that a library has
+_TRIAL = 0.1  # seconds for each variant of a library's call
 
 
 def settle_allocator() -> None:
@@ -65,7 +65,7 @@ def warm_up(call: Callable[[], Any]) -> float:
 
 
 def fastest(ways: Sequence[Callable[[], Callable[[], Any]]]) -> Callable[[], Any]:
-    """Return a new call of the way that takes least; each way makes a call, which may keep a state."""
+    """Return a new call of the fastest variant; each element of ``ways`` makes a call with a state."""
     if len(ways) == 1:
         return ways[0]()
     seconds = []

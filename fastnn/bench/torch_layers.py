@@ -1,7 +1,7 @@
-"""Layers and networks of them in PyTorch: several ways are tried, and the fastest is taken.
+"""Layers and networks in PyTorch: several variants are tried, and the fastest is timed.
 
-Images are stored with channels last or first. A layer's forward and backward, eager, are autograd's, or
-the operators that it calls, without its bookkeeping.
+Images are stored with channels last or first. In eager mode, a layer's forward and backward use
+autograd, or call the operators of autograd directly, without its overhead.
 """
 
 import functools
@@ -27,7 +27,7 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {
 
 
 class Result:
-    """A tensor that becomes an array in a case's form once it is asked for."""
+    """A tensor that is converted to an array in a case's layout when it is read."""
 
     def __init__(self, tensor: Any, back: Callable[[Any], Any] | None = None) -> None:
         self._tensor, self._back = tensor, back
@@ -51,9 +51,9 @@ class Form:
         self.case, self.last = case, last
         self.X = self.inputs(case.batch())
         self.parameters: list[Any] = []
-        self.backs: list[Callable[[Any], Any]] = []  # into the cases' form
-        self.layers: list[tuple[Block, int, int]] = []  # with its parameters' first place and the end
-        self._images: tuple[int, ...] | None = None  # what was flattened, if it was not channels last
+        self.backs: list[Callable[[Any], Any]] = []  # convert parameters to the case's layout
+        self.layers: list[tuple[Block, int, int]] = []  # and the range of its parameters
+        self._images: tuple[int, ...] | None = None  # the shape before Flatten, if channels come first
         for layer, shape, arrays in zip(case.layers, case.shapes, case.parameters(), strict=False):
             begin = len(self.parameters)
             for tensor, back in self._own(layer, shape, arrays):
@@ -62,18 +62,18 @@ class Form:
             self.layers.append((layer, begin, len(self.parameters)))
 
     def inputs(self, array: Array) -> Any:
-        """Return what stands for a case's inputs or outputs."""
+        """Return a case's inputs, or gradients of its outputs, as a tensor."""
         tensor = torch.from_numpy(array)
         if tensor.ndim == 3:  # a series, time first
             return tensor.permute(2, 0, 1).contiguous()
         return self._laid(tensor.permute(0, 3, 1, 2)) if tensor.ndim == 4 else tensor
 
     def outputs(self, tensor: Any) -> Result:
-        """Return outputs or a gradient of the input as a case has them; of a series time first."""
+        """Return outputs or the input's gradient in a case's layout; for series, time comes first."""
         return Result(tensor, (lambda t: t.permute(0, 2, 3, 1)) if tensor.ndim == 4 else None)
 
     def trained(self, tensors: Any) -> list[Result]:
-        """Return parameters, or gradients of them, as a case has them."""
+        """Return parameters or their gradients in a case's layout."""
         return [Result(tensor, back) for tensor, back in zip(tensors, self.backs, strict=True)]
 
     def forward(self, X: Any, parameters: Any) -> Any:
@@ -109,7 +109,7 @@ class Form:
     def _own(
         self, layer: Block, shape: blocks.Shape, arrays: dict[str, Array]
     ) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
-        """Yield a layer's parameters, and what brings each back into the case's form."""
+        """Yield a layer's parameters, each with a function that converts it to the case's layout."""
         if isinstance(layer, blocks.Flatten) and not self.last:
             self._images = shape
         for name, array in arrays.items():

@@ -1,8 +1,8 @@
-"""Layers and networks of them in JAX: one jitted function a case, channels last, buffers donated.
+"""Layers and networks in JAX: one jitted function per case, channels last, buffers donated.
 
-A convolution is XLA's own or a product of a matrix of columns, whichever is faster. Pooling is a
-maximum over axes, whose gradient is faster than that of a window's. A series is a scan; its products
-with inputs are done before, in one.
+A convolution is XLA's own or a product with a column matrix, whichever is faster. Pooling is a maximum
+over axes, whose gradient is faster than that of ``reduce_window``. A series is a scan; one product
+before the scan multiplies the inputs of all time steps.
 """
 
 import functools
@@ -25,14 +25,14 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": jax.nn.relu, "linear": 
 
 
 class Way(NamedTuple):
-    """One of several ways to compute the same."""
+    """One of several variants that compute the same."""
 
-    by_columns: bool = False  # convolutions
-    unrolled: int = 1  # steps of time in a turn of the scan's loop
+    by_columns: bool = False  # whether convolutions use a column matrix
+    unrolled: int = 1  # time steps per iteration of the scan
 
 
 def call(case: Stacked) -> Call:
-    """Return a case, in the fastest of several ways."""
+    """Return a call of a case, in the fastest of several variants."""
     ways = [Way()]
     if any(isinstance(layer, blocks.Conv2D) for layer in case.layers):
         ways.append(Way(by_columns=True))

@@ -55,9 +55,9 @@ class Run:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the epoch under way, or of the next update if it differs within one.
+        """The learning rate of the current epoch; for a schedule by update, of the next update.
 
-        NaN for an optimiser that has none.
+        NaN if the optimiser has no learning rate.
         """
         scheduler = getattr(self.net.optimizer, "lr_scheduler", None)
         if callable(scheduler):

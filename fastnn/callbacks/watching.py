@@ -16,7 +16,7 @@ from fastnn.callbacks.base import Callback
 from fastnn.callbacks.run import Run
 from fastnn.logs import History
 from fastnn.saving.tensors import require_safetensors
-from fastnn.schedulers import Plateau
+from fastnn.schedulers.plateau import Plateau, Reduces
 from fastnn.stack import LayerStack
 
 
@@ -179,14 +179,14 @@ class ModelCheckpoint(_Watching):
         return fspath(self.path).format(epoch=epoch, **figures)
 
 
-class ReduceLROnPlateau(Callback):
-    """Multiplies the learning rate by a factor when a figure has stopped falling.
+class ReduceLROnPlateau(Reduces, Callback):
+    """Multiplies the learning rate by ``factor`` when a loss or error has stopped falling.
 
-    A figure is better than the best if it is below ``best (1 - threshold)``. After more than
-    ``patience`` epochs in a row without a better one ``net.optimizer.lr`` is reduced; then ``cooldown``
-    epochs pass before such epochs count again. A schedule's rates are all multiplied. The counts are
-    those of ``torch.optim.lr_scheduler.ReduceLROnPlateau``. They follow from the history, so that a run
-    resumed from a checkpoint goes on as if it had not been broken off.
+    A value improves if it is below ``best (1 - threshold)``. ``net.optimizer.lr`` is reduced after more
+    than ``patience`` epochs in a row without an improvement; the next ``cooldown`` epochs are not
+    counted. With a schedule, all its rates are multiplied. Epochs are counted as in
+    ``torch.optim.lr_scheduler.ReduceLROnPlateau``. The counts follow from the history, so a resumed run
+    gives the same rates as an uninterrupted one.
 
     Parameters
     ----------
@@ -196,8 +196,11 @@ class ReduceLROnPlateau(Callback):
     factor : float
         Between 0 and 1.
     patience : int
+        Number of epochs without an improvement that are tolerated.
     threshold : float
+        Smallest relative improvement.
     cooldown : int
+        Number of epochs after a reduction that are not counted.
     lr_min : float
         The rate is not reduced below this.
 
@@ -229,28 +232,8 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         self.monitor = canonical("figure to monitor", monitor, vars(History()))
         self.lr_min = require_number("lr_min", lr_min, low=0)
-        self._plateau = Plateau(factor, patience, threshold, cooldown)
+        self.plateau = Plateau(factor, patience, threshold, cooldown)
         self.reduced: list[int] = []
-
-    @property
-    def factor(self) -> float:
-        """What the rate is multiplied by."""
-        return self._plateau.factor
-
-    @property
-    def patience(self) -> int:
-        """How many epochs in a row may pass without a better figure."""
-        return self._plateau.patience
-
-    @property
-    def threshold(self) -> float:
-        """By what share a better figure is below the best."""
-        return self._plateau.threshold
-
-    @property
-    def cooldown(self) -> int:
-        """How many epochs after a reduction do not count."""
-        return self._plateau.cooldown
 
     def on_train_begin(self, run: Run) -> None:
         require_validation(self, self.monitor, run)
@@ -267,13 +250,13 @@ class ReduceLROnPlateau(Callback):
 
     def _follow(self, epochs: int, run: Run) -> None:
         """Take the figures of the first epochs, at whose ends the rate was reduced already."""
-        self._plateau.start()
+        self.plateau.start()
         self._seen, self.reduced = 0, []
         for figure in getattr(run.history, self.monitor)[:epochs]:
             self._has_come(figure)
 
     def _has_come(self, figure: float) -> bool:
-        come = self._plateau.has_come(figure)
+        come = self.plateau.has_come(figure)
         if come:
             self.reduced.append(self._seen)
         self._seen += 1

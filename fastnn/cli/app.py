@@ -124,14 +124,14 @@ def train(
     model: Annotated[
         ModelName,
         typer.Option(
-            case_sensitive=False, help="Dense layers; LeNet-5, for mnist; recurrent, for sinewave."
+            case_sensitive=False, help="mlp: dense layers; lenet: for mnist; elman: for sinewave."
         ),
     ] = ModelName.MLP,
     hidden: Annotated[
-        str, typer.Option(help="Widths of the hidden layers; elman: 32 by default.")
+        str, typer.Option(help="Widths of the hidden layers; for elman, the default is 32.")
     ] = "128,64",
     activation: Annotated[
-        str, typer.Option(help="Activation of the hidden layers; elman: tanh by default.")
+        str, typer.Option(help="Activation of the hidden layers; for elman, the default is tanh.")
     ] = "relu",
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,

@@ -1,4 +1,4 @@
-"""The networks that ``fastnn train --model`` knows, and the data that each takes."""
+"""The networks of ``fastnn train --model``, and the data that each takes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from fastnn.weights import Normal
 
 
 class ModelName(StrEnum):
-    """The networks there are."""
+    """Values of ``--model``."""
 
     MLP = "mlp"
     LENET = "lenet"
     ELMAN = "elman"
 
 
-# For a network: its data, and the activation of its hidden layers unless another is asked for.
+# For each network, its data and the default activation of its hidden layers, if not the usual one.
 _DATA = {ModelName.LENET: "mnist", ModelName.ELMAN: "sinewave"}
 _ACTIVATIONS = {ModelName.ELMAN: "tanh"}
-_STATES = 32  # of the recurrent layer
+_STATES = 32  # default width of the recurrent layer
 
 
 def require(model: ModelName, kind: str, given: set[str], widths: list[int]) -> None:
-    """Raise ``UsageError`` for a network that does not take such data, or options it has no use for."""
+    """Raise ``UsageError`` if a network does not take this kind of data or one of the given options."""
     wanted = _DATA.get(model)
     if wanted and kind != wanted:
         raise UsageError(f"--model {model.value} is for {wanted}")
@@ -46,7 +46,7 @@ def layers(
     function = activation if "activation" in given else _ACTIVATIONS.get(model, activation)
     if model is ModelName.ELMAN:
         states = widths[0] if "hidden" in given else _STATES
-        init = Normal(0.0, 0.1)  # from named ones states are chaotic, and rounding errors grow
+        init = Normal(0.0, 0.1)  # with larger weights states are chaotic, and rounding errors grow
         return [{"name": "elman", "n_out": states, "activation": function, "weight_init": init}]
     if model is ModelName.LENET:
         return [*_images(function), *_dense([120, 84], function)]
@@ -58,10 +58,11 @@ def _dense(widths: list[int], function: str) -> list[dict[str, Any]]:
 
 
 def _images(function: str) -> list[dict[str, Any]]:
-    """Return LeNet-5's layers up to the flat row: 28 x 28 pixels become 14 x 14, 10 x 10, 5 x 5."""
+    """Return LeNet-5's layers up to ``Flatten``: 28 x 28 pixels become 14 x 14, 10 x 10, 5 x 5."""
 
     def conv(n_out: int, inputs: int, pad: str) -> dict[str, Any]:
-        init = Normal(0.0, math.sqrt(2 / inputs))  # named ones take a kernel's rows for its inputs
+        # Initialisers by name use the kernel's rows as the number of inputs.
+        init = Normal(0.0, math.sqrt(2 / inputs))
         sizes = {"n_out": n_out, "kernel_shape": (5, 5), "pad": pad}
         return {"name": "conv2d", "activation": function, "weight_init": init} | sizes
 

@@ -16,7 +16,7 @@ from fastnn.datasets import Data, Dataset, files, load_digits, load_mnist
 from fastnn.datasets.dataset import mean_and_std
 
 _BUILT_IN = ("digits", "mnist", "sinewave")
-_SERIES, _STEPS = 2000, 20  # series of a sine wave, and their lengths
+_SERIES, _STEPS = 2000, 20  # number and length of the series of a sine wave
 _CSV = re.compile(r".+\.(csv|tsv|tab|txt)(\.(gz|bz2|xz))?", re.IGNORECASE)
 # Which options belong to which kinds of data.
 _OPTIONS = {
@@ -168,13 +168,13 @@ def _built_in(name: str, dataset: Dataset) -> Problem:
 
 
 def as_images(problem: Problem) -> None:
-    """Give rows of 28 x 28 pixels the shape ``(28, 28, 1)``."""
+    """Reshape rows of 784 pixels to images ``(28, 28, 1)``, in place."""
     for part in _parts(problem.dataset):
         part.data_ = part.data_.reshape(-1, 28, 28, 1)
 
 
 def _sine_wave(batch_size: int, seed: int, dtype: str) -> Problem:
-    """Return series ``(1, t)`` of a sine wave with a little noise, whose next value is the target."""
+    """Return series ``(n, 1, t)`` of a noisy sine wave; targets are the next values, ``(n, 1)``."""
     rng = np.random.default_rng(seed)
     time = rng.uniform(0, 2 * np.pi, (_SERIES, 1)) + 0.3 * np.arange(_STEPS + 1)
     values = np.sin(time) + 0.01 * rng.standard_normal(time.shape)

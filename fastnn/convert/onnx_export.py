@@ -39,20 +39,20 @@ def export_onnx(
 
     The model has one input, ``input (batch, d)``, and one output, ``output (batch, k)``, for batches of
     any size, and only operators of the ONNX standard, opset 20: ONNX Runtime 1.17 and later run it. The
-    input has the axes that the first layer needs: images have their channels last, as here, and the
-    numbers that an ``Embedding`` takes are int64. The file appears whole or not at all.
+    input has the axes of the first layer's input: images have channels last, as in fastnn, and the
+    input of an ``Embedding`` is int64. The file is written completely or not at all.
 
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
-        ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
-        ``Residual``, and ``Elman`` with tanh or relu and no mask. It has seen data or been loaded.
+        A network with parameters. Its layers may be fully connected or ``Conv2D``, with any activation
+        of :mod:`fastnn.activations`, ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``,
+        batch normalisation, ``Residual``, and ``Elman`` with tanh or relu and no mask.
     path : path-like
     dtype : "float32" or "float64", optional
-        Of input, output and parameters; by default the network's. On the CPU, ONNX Runtime lacks the
-        float64 operators of convolutions, of averages over windows and of several activations, among
-        them GELU, LeakyReLU, ELU, Softplus and ArcTan: write float32 for them.
+        Dtype of input, output and parameters; by default the network's. On the CPU, ONNX Runtime has
+        no float64 convolution or average pooling, and lacks the float64 operators of several
+        activations, among them GELU, LeakyReLU, ELU, Softplus and ArcTan. Use float32 for these.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def model_of(net: NeuralNetwork, dtype: DTypeLike | None = None) -> Any:
 
 
 def _axes(first: Layer) -> list[Any] | None:
-    """Return the input's axes, numbers and names; None if there may be any."""
+    """Return the sizes and names of the input's axes; None for an axis of any size."""
     if type(first) is Embedding:
         return [BATCH, "time"]
     if isinstance(first, Residual):
@@ -128,9 +128,9 @@ def _output_axes(last: Layer) -> list[Any]:
 
 
 def _recurrence(onnx: ModuleType, layer: Elman, x: str, y: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the nodes of an Elman layer: the operator takes ``(t, n, d)``, the axis of time first."""
+    """Return the nodes of an Elman layer; the operator takes ``(t, n, d)``, with time first."""
     node, (W, U, b) = onnx.helper.make_node, layer.checked_parameters()
-    bias = np.concatenate([b, np.zeros_like(b)], axis=1)  # of the inputs, and of the state
+    bias = np.concatenate([b, np.zeros_like(b)], axis=1)  # the input's bias and the state's
     constants: dict[str, Any] = {f"{y}.W": W.T[np.newaxis], f"{y}.R": U.T[np.newaxis], f"{y}.B": bias}
     activation = "Tanh" if type(layer.activation) is TanH else "Relu"
     settings = {"hidden_size": W.shape[1], "activations": [activation]}
@@ -149,7 +149,7 @@ def _recurrence(onnx: ModuleType, layer: Elman, x: str, y: str) -> tuple[list[An
 def _convolution(
     onnx: ModuleType, layer: Conv2D, x: str, y: str, dtype: np.dtype[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the nodes of a convolution, which the operator does with channels first."""
+    """Return the nodes of a convolution; the operator takes channels first."""
     node, (W, b) = onnx.helper.make_node, layer.checked_parameters()
     activation = [] if type(layer.activation) is Linear else [layer.activation]
     z = f"{y}.z" if activation else y
@@ -204,7 +204,7 @@ def _layer_nodes(onnx: ModuleType, layer: Layer, x: str, y: str) -> tuple[list[A
 def _residual_nodes(
     onnx: ModuleType, layer: Residual, x: str, y: str, dtype: np.dtype[Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the nodes of a block, whose values are named after its output, and of the sum."""
+    """Return the nodes of a block and of the sum; names of values begin with the output's name."""
     nodes, constants, value = list[Any](), dict[str, Any](), x
     for i, step in enumerate(steps_through(layer.layers)):
         made, needed = _nodes(onnx, step, value, f"{y}.{i}", dtype)

@@ -50,10 +50,10 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     Parameters
     ----------
     net : NeuralNetwork
-        Of fully connected layers and ``Conv2D``, with any activation of :mod:`fastnn.activations`,
-        ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``, batch normalisation,
-        ``Residual``, and ``Elman`` with tanh or relu and no mask. It has seen data or been loaded.
-        The module gets copies of its parameters, in their dtype.
+        A network with parameters. Its layers may be fully connected or ``Conv2D``, with any activation
+        of :mod:`fastnn.activations`, ``Pool2D``, ``GlobalAveragePool2D``, ``Flatten``, ``Embedding``,
+        batch normalisation, ``Residual``, and ``Elman`` with tanh or relu and no mask. The module gets
+        copies of its parameters, in their dtype.
     logits : bool
         Leave out a last softmax, log-softmax or sigmoid, which ``torch.nn.CrossEntropyLoss`` and
         ``torch.nn.BCEWithLogitsLoss`` hold themselves. Without it the outputs are those of ``net``.
@@ -61,10 +61,10 @@ def to_torch(net: NeuralNetwork, *, logits: bool = False) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        ``Linear`` and activation by turns; a linear activation is no module. The arc tangent, pooling
-        and embeddings are modules of fastnn's: images have their channels last, as here. At 0 the
-        gradient of torch's ReLU is 0, here it is 1. Modules of batch normalisation are in evaluation
-        mode, until ``module.train()``.
+        ``Linear`` modules and activations in turn; a linear activation is left out. The arc tangent,
+        image layers, ``Residual``, ``Elman`` and embeddings are modules defined in fastnn, which take
+        images with channels last. At 0 the gradient of torch's ReLU is 0; fastnn's is 1. Batch
+        normalisation modules are in evaluation mode until ``module.train()``.
 
     Raises
     ------
@@ -138,9 +138,9 @@ def from_torch(
     module : torch.nn.Module
         A ``Linear``, or ``Sequential`` modules, one within the other as they may be, of ``Linear``
         and the activations that :func:`to_torch` makes. ``Identity``, ``Flatten`` of rows, and
-        ``Dropout`` with ``p=0`` or in evaluation mode are left out. The modules that :func:`to_torch`
-        makes of other layers, and a first ``Embedding``, are taken too; PyTorch's layers of images,
-        whose channels come first, are not.
+        ``Dropout`` with ``p=0`` or in evaluation mode are left out. Modules that :func:`to_torch` makes
+        from other layers, and an ``Embedding`` as the first module, are converted too. PyTorch's own
+        image modules, which take channels first, are not.
     loss : str or Loss, optional
         By default cross_entropy after a softmax or with ``logits``, binary_cross_entropy after a
         sigmoid, l2 after anything else.
@@ -194,7 +194,7 @@ def _steps(module: Any, where: str) -> Iterator[Step]:
 
 
 def _layer(module: Any, where: str) -> Layer | None:
-    """Return the layer of a module that is neither linear nor an activation, None for others."""
+    """Return the layer for a module that is neither linear nor an activation; None for others."""
     if type(module) is class_of("GlobalAveragePool2D"):
         return GlobalAveragePool2D()
     if type(module) is class_of("Conv2D"):

@@ -1,4 +1,4 @@
-"""A network as a row of steps, affine maps, activations, layers: what fastnn, PyTorch, ONNX share."""
+"""A network as a sequence of affine maps, activations and layers, for PyTorch and ONNX."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Affine:
 
 
 Step = Affine | Activation | Layer
-# Layers that are a step as they are.
+# Layers that are converted as one step.
 WHOLE = (
     Conv2D,
     Pool2D,
@@ -56,7 +56,7 @@ def counterparts(library: str) -> dict[Any, Counterpart]:
 
 
 def steps_of(net: NeuralNetwork, library: str) -> list[Step]:
-    """Return a network's steps; they hold its own arrays. Linear activations are left out.
+    """Return a network's steps, which hold its own arrays. Linear activations are left out.
 
     Raises ``TypeError`` for layers that are not converted, and for activations that ``library``,
     ``"torch"`` or ``"onnx"``, does not have; ``RuntimeError`` without parameters.
@@ -122,7 +122,10 @@ def layers_of(steps: Iterable[Step]) -> list[Layer]:
         elif affine is not None:
             layers[-1] = FullyConnected.of(affine.W, affine.b.reshape(1, -1), step)
         else:
-            raise TypeError(f"{type(step).__name__} follows no linear layer; in a block it has to")
+            raise TypeError(
+                f"{type(step).__name__} follows no linear layer; in a block, an activation must "
+                "follow a linear layer"
+            )
         affine = step if isinstance(step, Affine) else None
     return layers
 
@@ -131,11 +134,11 @@ def _check_recurrence(where: str, layer: Elman) -> None:
     """Raise ``TypeError`` for an Elman layer that PyTorch and ONNX do not have."""
     if type(layer.activation) not in (TanH, ReLU):
         name = type(layer.activation).__name__
-        raise TypeError(f"{where} is an Elman with {name}; converted are those with TanH or ReLU")
+        raise TypeError(f"{where} is an Elman with {name}; only TanH and ReLU are converted")
     if layer.mask_value is not None:
         raise TypeError(
-            f"{where} is an Elman(mask_value={layer.mask_value}); only None is converted, for rows "
-            "of one length"
+            f"{where} is an Elman(mask_value={layer.mask_value}); a layer with a mask is not "
+            "converted, only mask_value=None"
         )
 
 
@@ -154,7 +157,7 @@ def network(
     activations: list[Activation | None] = []
     for step in steps:
         if isinstance(step, Layer):
-            # One that nothing but affine maps go before is of rows.
+            # A Flatten after nothing but affine maps takes rows already.
             if type(step) is not Flatten or any(isinstance(before, Layer) for before in affine):
                 affine.append(step)
                 activations.append(None)
@@ -176,7 +179,7 @@ def network(
         )
     last = activations[-1]
     if last is None:
-        raise TypeError(f"{type(affine[-1]).__name__} comes last; here a linear layer does")
+        raise TypeError(f"{type(affine[-1]).__name__} comes last; the last layer must be linear")
     made, activations[-1] = _loss(last, loss, logits)
     layers: list[Layer] = []
     for step, activation in zip(affine, activations, strict=True):

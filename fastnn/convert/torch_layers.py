@@ -1,4 +1,4 @@
-"""Single layers and activations to PyTorch modules and back, for :mod:`fastnn.convert.pytorch`."""
+"""Conversion of single layers and activations to PyTorch modules and back."""
 
 from typing import Any
 
@@ -14,14 +14,17 @@ _MODULES = counterparts("torch")
 
 
 def activation_module(activation: Any) -> Any:
-    """Return the module of an activation that PyTorch has."""
+    """Return the PyTorch module of an activation."""
     found = _MODULES[type(activation)]
     given = {found.parameter: activation.parameter} if found.parameter else {}
     return class_of(found.name)(**found.arguments, **given)
 
 
 def activation_of(module: Any, where: str) -> Activation:
-    """Return the activation of a module; ``TypeError`` names one that is none, as ``where``."""
+    """Return the activation of a module.
+
+    Raises ``TypeError`` if the module is not a known activation; ``where`` is for the message.
+    """
     for kind, found in _MODULES.items():
         if type(module) is class_of(found.name) and found.reads(vars(module)):
             given = [getattr(module, found.parameter)] if found.parameter else []
@@ -31,7 +34,7 @@ def activation_of(module: Any, where: str) -> Activation:
     if type(module) in (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.BatchNorm2d):
         raise TypeError(
             f"{where} is {module}, which has no layer here: it takes images with channels first. "
-            "Those of this library, and of the modules that to_torch makes, have them last"
+            "fastnn's layers, and the modules that to_torch makes, take channels last"
         )
     known = ", ".join(dict.fromkeys(found.name for found in _MODULES.values()))
     raise TypeError(
@@ -55,19 +58,19 @@ def convolution_module(layer: Conv2D) -> Any:
 
 
 def convolution_of(module: Any, where: str) -> Conv2D:
-    """Return the layer of what :func:`convolution_module` makes."""
+    """Return the layer of a module that :func:`convolution_module` has made."""
     convolution, *activation = module
     step = convolution.stride[0]
     plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.stride[1] == step
-    # What PyTorch calls "same" is another border for kernels of even size.
+    # PyTorch's padding="same" differs from fastnn's for kernels of even size.
     zeros = convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
     if not plain or convolution.bias is None or not zeros:
         raise TypeError(
-            f"{where} is {convolution}; a convolution needs one group, no dilation, one stride, a bias "
-            "and a number of zeros around"
+            f"{where} is {convolution}; only convolutions with one group, no dilation, equal strides, "
+            "a bias and a numeric padding of zeros are converted"
         )
     if activation and getattr(activation[0], "dim", -1) != -1:
-        raise TypeError(f"{where} has {activation[0]}; over channels, which are last, it is dim=-1")
+        raise TypeError(f"{where} has {activation[0]}; channels come last, so it needs dim=-1")
     f = activation_of(activation[0], where) if activation else Linear()
     W = array_of(convolution.weight, where).transpose(2, 3, 1, 0)
     b = array_of(convolution.bias, where).reshape(1, -1)
@@ -92,8 +95,8 @@ def batch_norm_of(module: Any, where: str) -> BatchNorm:
     """Return the layer of a batch normalisation module."""
     if module.momentum is None or not (module.affine and module.track_running_stats):
         raise TypeError(
-            f"{where} is {module}; batch normalisation needs a momentum, affine=True and "
-            "track_running_stats=True"
+            f"{where} is {module}; only batch normalisation with a momentum, affine=True and "
+            "track_running_stats=True is converted"
         )
     kind = BatchNorm1D if type(module) is torch_package().nn.BatchNorm1d else BatchNorm2D
     layer: BatchNorm = kind(eps=module.eps, momentum=1 - module.momentum)
@@ -116,7 +119,7 @@ def array_of(parameter: Any, where: str) -> Array:
 
 
 def class_of(name: str) -> Any:
-    """Return a module's class: of ``torch.nn``, or of fastnn where PyTorch has only a function."""
+    """Return a module's class, from ``torch.nn`` or, if it has none, from ``torch_modules``."""
     found = getattr(torch_package().nn, name, None)
     if found is None:
         from fastnn.convert import torch_modules
@@ -126,7 +129,7 @@ def class_of(name: str) -> Any:
 
 
 def torch_package() -> Any:
-    """Return the package torch, imported only here."""
+    """Import torch and return it."""
     try:
         import torch
     except ImportError:

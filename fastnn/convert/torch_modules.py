@@ -13,7 +13,7 @@ class ArcTan(torch.nn.Module):  # type: ignore[misc]  # torch is not there when 
 
 
 class Conv2D(torch.nn.Sequential):  # type: ignore[misc]
-    """:class:`fastnn.Conv2D`: a ``torch.nn.Conv2d`` of images with channels last, an activation."""
+    """:class:`fastnn.Conv2D`: a ``torch.nn.Conv2d`` and an activation, on images with channels last."""
 
     def forward(self, x: Any) -> Any:
         convolution, *activation = self
@@ -36,7 +36,7 @@ class Pool2D(torch.nn.Module):  # type: ignore[misc]
 
 
 class GlobalAveragePool2D(torch.nn.Module):  # type: ignore[misc]
-    """The mean of each channel, of images with channels last."""
+    """:class:`fastnn.GlobalAveragePool2D`, on images with channels last."""
 
     def forward(self, x: Any) -> Any:
         return x.mean((1, 2))
@@ -50,7 +50,7 @@ class BatchNorm2D(torch.nn.BatchNorm2d):  # type: ignore[misc]
 
 
 class Residual(torch.nn.Sequential):  # type: ignore[misc]
-    """:class:`fastnn.Residual`: the input and what the modules make of it, added."""
+    """:class:`fastnn.Residual`: the sum of the input and the output of the modules."""
 
     def forward(self, x: Any) -> Any:
         return x + super().forward(x)
@@ -75,7 +75,7 @@ class Elman(torch.nn.Module):  # type: ignore[misc]
 
 
 class AxisEmbedding(torch.nn.Embedding):  # type: ignore[misc]
-    """:class:`fastnn.Embedding`: rows of a table ``W``, features last or, for axis 1, before time."""
+    """:class:`fastnn.Embedding` with table ``W``; features come last or, for axis 1, before time."""
 
     def __init__(self, W: Any, padding_index: int | None, axis: int) -> None:
         super().__init__(*W.shape, padding_index, dtype=W.dtype)

@@ -143,7 +143,7 @@ class Data:
 
     @property
     def stored(self) -> Array:
-        """The rows in the order they lie in, which need not be that of the last shuffle."""
+        """The rows in the order in memory, which may differ from the order of the last shuffle."""
         return self._data
 
     @property
@@ -154,9 +154,9 @@ class Data:
     def in_memory(
         self, dtype: np.dtype[Any], X_shape: tuple[int, ...], Y_shape: tuple[int, ...]
     ) -> bool:
-        """Return whether a pass is through all of arrays in memory, of such a dtype and such rows.
+        """Return whether a pass takes all rows, from C-contiguous arrays of this dtype and row shapes.
 
-        False for a subclass with a ``sample`` or ``shuffle`` of its own.
+        False for a subclass that overrides ``sample`` or ``shuffle``.
         """
         if type(self).sample is not Data.sample or type(self).shuffle is not Data.shuffle:
             return False
@@ -211,9 +211,9 @@ class Data:
     def start_passes(
         self, count: int, shuffle: bool, rng: np.random.Generator | None
     ) -> tuple[Array, Array, Array] | None:
-        """Return data, labels, and the orders ``(count, n)`` of whole passes.
+        """Start ``count`` passes; return data, labels, and the order of rows in each, ``(count, n)``.
 
-        None, having done nothing, in the middle of a pass, and if rows have weights.
+        Returns None and does nothing in the middle of a pass, or if rows have weights.
         """
         if self.iteration != 0 or self._weights is not None:
             return None

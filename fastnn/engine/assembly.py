@@ -11,9 +11,10 @@ import numpy as np
 
 from fastnn._arrays import LINE
 from fastnn._typing import Array
-from fastnn.blueprint import Blueprint, Learning, Loop, Port
+from fastnn.blueprint import Blueprint, Learning, Loop
 from fastnn.kernels.step import phases
 from fastnn.kernels.step.plan import Phase, chain, each
+from fastnn.ports import Port
 
 
 class Assembly(Blueprint):
@@ -66,9 +67,9 @@ class Assembly(Blueprint):
         """
         by_rows = by_rows and all(loop.by_rows is not None for loop in self.forward_loops)
         loops = self._joined([*self._forward_order(by_rows), *self._backward_order(by_rows)])
-        early = self.early_tasks + [self.task(*made) for made in self.row_jobs if by_rows]
-        if early:
-            loops.insert(0, self._each(early))
+        first = [self.task(job, row) for job, row, only in self.first_jobs if by_rows or not only]
+        if first:
+            loops.insert(0, self._each(first))
         self.phases, self.contents = Phase.make(len(loops)), [loop.holds for loop in loops]
         for row, loop in zip(self.phases, loops, strict=True):
             self._write(row, loop)

@@ -95,9 +95,7 @@ class Engine:
             return None
         if Y.shape != plan.Y_shape:
             raise ValueError(f"Y has shape {Y.shape}; the network needs {plan.Y_shape}")
-        if plan.check_values is not None:
-            plan.check_values(X)
-        result: tuple[float, float] = plan.train(model, _like(X, plan), _like(Y, plan), epoch)
+        result: tuple[float, float] = plan.train(model, _checked(X, plan), _like(Y, plan), epoch)
         return result
 
     def repeat(
@@ -118,10 +116,8 @@ class Engine:
             or not self._training.fresh(model)
         ):
             return None
-        if not (X.flags.carray and Y.flags.carray):
-            X, Y = _like(X, plan), _like(Y, plan)
-        if plan.check_values is not None:
-            plan.check_values(X)
+        if plan.check_values is not None or not (X.flags.carray and Y.flags.carray):
+            X, Y = _checked(X, plan), _like(Y, plan)
         result: tuple[float, float] = plan.train(model, X, Y, epoch)
         return result
 
@@ -190,48 +186,35 @@ class Engine:
             return None
         free = self._inference.get(X.shape)
         if free is None or not self._inference.fresh(model):
-            if X.ndim < 2 or not len(X) or X.dtype.kind != "f":
+            if X.ndim < 2 or not len(X) or X.dtype.kind != "f" or not self._can_predict(model):
                 return None
-            free = self._inference_plans(model, X.shape)
-        if free is None:
-            return None
-        plan = _take(free)
-        if plan is None:
             most = rows_at_once(model, X.shape)
             if len(X) > most:
-                return self._predict_many(model, X, most)
-            plan = InferencePlan(model, X.shape)
-        if plan.check_values is not None:
-            plan.check_values(X)
+                parts = [self.predict(model, X[i : i + most]) for i in range(0, len(X), most)]
+                return None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
+            free = self._inference.free(X.shape)
+        plan = _take(free) or InferencePlan(model, X.shape)
         known = X.dtype is plan.dtype or X.dtype == plan.dtype
         if known:
             out = np.empty(plan.Y_shape, plan.dtype)
-            plan.run(X if X.flags.carray else _like(X, plan), out)
+            ready = plan.check_values is None and X.flags.carray
+            plan.run(X if ready else _checked(X, plan), out)
         free.append(plan)
         return out if known else None
 
-    def _predict_many(self, model: LayerStack, X: Array, most: int) -> Array | None:
-        parts = [self.predict(model, X[i : i + most]) for i in range(0, len(X), most)]
-        return None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
-
     def evaluate(self, model: LayerStack, X: Array, Y: Array) -> tuple[float, float] | None:
         """Return mean loss and error on a batch; None for a network or arrays it cannot take."""
-        total = np.zeros(2)
-        if self._evaluation_plans(model, X.shape) is None or not len(X):
+        if not len(X) or not self._can_evaluate(model):
             return None
-        most = rows_at_once(model, X.shape)
+        total, most = np.zeros(2), rows_at_once(model, X.shape)
         for i in range(0, len(X), most):
             x, y = X[i : i + most], Y[i : i + most]
-            free = self._evaluation_plans(model, x.shape)
-            if free is None:
-                return None
+            free = self._evaluation.free(x.shape)
             plan = _take(free) or LossPlan(model, x.shape)
             if y.shape != plan.Y_shape:
                 free.append(plan)
                 return None
-            if plan.check_values is not None:
-                plan.check_values(x)
-            total += np.multiply(plan.run(_like(x, plan), _like(y, plan)), len(x) / len(X))
+            total += np.multiply(plan.run(_checked(x, plan), _like(y, plan)), len(x) / len(X))
             free.append(plan)
         return float(total[0]), float(total[1])
 
@@ -247,23 +230,17 @@ class Engine:
             plan = self._training.add(shape, TrainingPlan(model, shape))
         return plan
 
-    def _evaluation_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[LossPlan] | None:
-        if not self._evaluation.fresh(model) and not self._evaluation.renew(
+    def _can_evaluate(self, model: LayerStack) -> bool:
+        return self._evaluation.fresh(model) or self._evaluation.renew(
             model,
             model.is_made and obstacle(model) is None,
             lambda: [(vars(model), "loss", model.loss)],
-        ):
-            return None
-        free: list[LossPlan] | None = self._evaluation.get(shape)
-        return self._evaluation.add(shape, []) if free is None else free
+        )
 
-    def _inference_plans(self, model: LayerStack, shape: tuple[int, ...]) -> list[InferencePlan] | None:
-        if not self._inference.fresh(model) and not self._inference.renew(
+    def _can_predict(self, model: LayerStack) -> bool:
+        return self._inference.fresh(model) or self._inference.renew(
             model, model.is_made and _obstacle_in_layers(model) is None
-        ):
-            return None
-        free: list[InferencePlan] | None = self._inference.get(shape)
-        return self._inference.add(shape, []) if free is None else free
+        )
 
 
 class _Plans:
@@ -310,6 +287,11 @@ class _Plans:
             self._plans, self.get = plans, plans.get
         return possible
 
+    def free(self, key: Any) -> list[Any]:
+        """Return the list of free plans of a key."""
+        plans: list[Any] | None = self.get(key)
+        return self.add(key, []) if plans is None else plans
+
     def add(self, key: Any, plans: _T) -> _T:
         if len(self._plans) == 8:
             self._plans.clear()
@@ -323,6 +305,13 @@ def _take(free: list[_T]) -> _T | None:
         return free.pop()
     except IndexError:
         return None
+
+
+def _checked(X: Array, plan: Any) -> Array:
+    """Return a batch in the form that compiled code takes, having checked its values."""
+    if plan.check_values is not None:
+        plan.check_values(X)
+    return _like(X, plan)
 
 
 def _like(array: Array, plan: Any) -> Array:

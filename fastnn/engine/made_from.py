@@ -31,7 +31,7 @@ def parts_of(model: LayerStack) -> Parts:
 
 
 def _all(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Yield layers and those that they are made of."""
+    """Yield layers, including the layers inside composite layers."""
     for layer in layers:
         yield layer
         yield from _all(layer.nested)

@@ -22,7 +22,7 @@ from fastnn.stack import LayerStack
 # Above so many rows of a batch a thread takes some of them through all layers; not if weights have more
 # bytes than this, and so would come from memory for every few rows.
 _BY_ROWS, _NEAR = 64, 8_000_000
-# Rows of a batch without updates that are taken at a time; numbers that a layer's output may have then.
+# Least and largest number of rows in a call without updates; the size of a layer's output for them.
 _FEWEST, _MOST, _AT_ONCE = 32, 1024, 4_000_000
 PICKED = 100_000  # bytes of a batch from which on all threads pick its rows out of the dataset
 

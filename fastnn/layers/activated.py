@@ -7,9 +7,10 @@ from typing import Any
 
 from fastnn._own import says
 from fastnn.activations import Activation
-from fastnn.blueprint import Blueprint, Gate, Port
+from fastnn.blueprint import Blueprint
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.step import parts, phases
+from fastnn.ports import Gate, Port
 
 
 @dataclass

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastnn import pace
 from fastnn._typing import Array
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.step import steps, threads
+from fastnn.kernels.step.phases import Parameter
 from fastnn.kernels.step.plan import Phase
 
 
@@ -21,27 +20,26 @@ class Alone(Blueprint):
     X : array (n, ...)
         The batch, C-contiguous.
     work : int
-        About how many multiplications there are to do: whether threads share them.
+        Approximate number of multiplications; decides whether threads share the work.
     """
 
     def __init__(self, X: Array, work: int) -> None:
         shared = work > pace.SERIAL
         rows = pace.block_rows(len(X), work, shared, large=True)
         super().__init__(X.shape, X.dtype, shared, rows, 1)
-        self.step["clip"] = np.inf
+        self.step["clip"] = 0  # a finite norm: jobs write gradients and leave updates to a later phase
 
     def run(self, job: Any, row: int) -> None:
         """Do a job for all blocks of rows, with the record at an address."""
         self._run(job, row, self.row_blocks)
 
     def run_once(self, job: Any, row: int) -> None:
-        """Do a job that is for no block."""
+        """Do a job once, for the whole batch."""
         self._run(job, row, 1)
 
-    def view(self, address: int, *shape: int) -> Array:
-        """Return an array that :meth:`array` made, in some shape."""
-        found = next(a for a in self._kept if a.ctypes.data == address)
-        return found.reshape(shape)
+    def gradient(self, out: Array) -> int:
+        """Return a parameter's record, whose gradient goes into an array; nothing is updated."""
+        return self.record(Parameter, size=out.size, gradient=out.ctypes.data)
 
     def _run(self, job: Any, row: int, count: int) -> None:
         step = self.step.ctypes.data

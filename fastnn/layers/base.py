@@ -242,6 +242,35 @@ class Layer(ABC):
         self.cache = OrderedDict((name, []) for name in self.cache)
         self.gradients = OrderedDict((n, np.zeros_like(g)) for n, g in self.gradients.items())
 
+    def checked_arrays(self) -> tuple[Array, ...]:
+        """Return the parameters in the order of :meth:`parameter_shapes`, having checked that they fit.
+
+        Raises
+        ------
+        ValueError
+            If ``parameters`` does not hold exactly these arrays, of the layer's dtype.
+        """
+        shapes = self.parameter_shapes((1, self.n_in or 0))
+        if self._parameters.keys() != shapes.keys():
+            names = ", ".join(map(repr, self._parameters)) or "nothing"
+            needed = " and ".join(map(repr, shapes))
+            raise ValueError(f"parameters must hold {needed}; it holds {names}")
+        for name, shape in shapes.items():
+            array = self._parameters[name]
+            if array.shape != shape or array.dtype != self.dtype:
+                raise ValueError(
+                    f"parameters[{name!r}] is {array.dtype} of shape {array.shape}; "
+                    f"the layer needs {self.dtype} of shape {shape}"
+                )
+        return tuple(self._parameters[name] for name in shapes)
+
+    def cached_array(self, name: str) -> Array:
+        """Return an array of the cache; ``RuntimeError`` if the cache is empty."""
+        value: Array | list[Any] = self.cache.get(name, [])
+        if isinstance(value, list):
+            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
+        return value
+
     def forward_with_param(self, name: str, X: ArrayLike) -> Callable[[ArrayLike], Array]:
         """Return ``forward(X)`` as a function of the parameter ``name``; see ``check_gradients``."""
 

@@ -17,15 +17,15 @@ from fastnn.weights import WeightInitializer, XavierUniform, initialize_weights
 class BatchNorm1D(BatchNorm):
     """``Y = (X - mu) / sqrt(var + eps) * gamma + beta`` for ``X (n, d)``, by columns.
 
-    In training, ``mu`` and ``var`` are those of the batch, the variance the biased one; the running
-    statistics, which begin as zeros, follow them: ``r = momentum r + (1 - momentum) batch``. In
-    evaluation ``mu`` and ``var`` are the running statistics. ``gamma (1, d)`` is drawn by
-    ``weight_init`` and ``beta (1, d)`` begins as zeros. Statistics are computed in float64.
+    In training, ``mu`` and ``var`` are the mean and the biased variance of the batch, and each batch
+    updates the running statistics: ``r = momentum r + (1 - momentum) batch``. They start at 0. In
+    evaluation, ``mu`` and ``var`` are the running statistics. ``gamma (1, d)`` is drawn by
+    ``weight_init``, and ``beta (1, d)`` starts at 0. Statistics are computed in float64.
 
-    In a network the layer is in training in ``fit``, ``train`` and ``train_step``, and in evaluation in
-    ``predict``, ``evaluate``, ``test`` and validation. In the teaching library networks pass no mode,
-    so that its running statistics move in evaluation, too, and evaluation is by the batch's
-    statistics: a bug, which this class does not have.
+    A network trains the layer in ``fit``, ``train`` and ``train_step``, and evaluates it in
+    ``predict``, ``evaluate``, ``test`` and validation. The teaching library has a bug here: its
+    networks pass no mode, so evaluation uses the batch's statistics and updates the running statistics.
+    This class does not have this bug.
 
     Parameters
     ----------
@@ -34,26 +34,26 @@ class BatchNorm1D(BatchNorm):
     eps : float, default=1e-8
         Added to the variance, at least 0.
     momentum : float, default=0.9
-        What the running statistics keep of themselves at each batch, from 0 to 1.
+        Weight of the old running statistics in each update, from 0 to 1.
     n_in : int, optional
-        The number of columns. With it the parameters are made at once, in float64; without it by the
-        first ``forward``, in the dtype of its input.
+        Number of columns. If given, the parameters are made at once, in float64; otherwise the first
+        ``forward`` makes them, in the dtype of its input.
 
     Attributes
     ----------
     cache : ordered dict
-        ``X``, ``X_hat``, ``mu`` and ``var`` of the last ``forward``, and the running statistics,
-        ``running_mu`` and ``running_var``, which outlive ``clear_gradients``. Each access makes a copy
-        of these; an assignment changes them.
+        ``X``, ``X_hat``, ``mu`` and ``var`` of the last ``forward``, and the running statistics
+        ``running_mu`` and ``running_var``, which ``clear_gradients`` does not clear. Reading a running
+        statistic returns a copy; assigning to it changes the buffer.
     buffers : ordered dict of arrays, shape (1, d)
-        ``running_mu`` and ``running_var`` themselves.
+        The running statistics ``running_mu`` and ``running_var``.
 
     Raises
     ------
     NotImplementedError
-        If no initialiser is called ``weight_init``.
+        If ``weight_init`` is an unknown name.
     TypeError, ValueError
-        If ``eps``, ``momentum`` or ``n_in`` is no number, or out of its range.
+        If ``eps``, ``momentum`` or ``n_in`` is not a number, or out of its range.
 
     References
     ----------
@@ -101,24 +101,25 @@ class BatchNorm1D(BatchNorm):
 class BatchNorm2D(BatchNorm):
     """``Y = (X - mu) / sqrt(var + eps) * gamma + beta`` for ``X (n, h, w, c)``, by channels.
 
-    In training, ``mu`` and ``var`` are those of the batch's n h w values of a channel, the variance the
-    biased one; the running statistics follow them: ``r = momentum r + (1 - momentum) batch``, where the
-    variance is the unbiased one. They begin as mean 0 and variance 1, and are used instead of the
-    batch's in evaluation: in ``predict``, ``evaluate``, ``test`` and validation. ``gamma (1, c)``
-    begins as ones and ``beta (1, c)`` as zeros. The layer computes what ``torch.nn.BatchNorm2d(c, eps,
-    momentum=1 - momentum)`` does. ``cache`` and ``buffers`` are those of :class:`BatchNorm1D`.
+    In training, ``mu`` and ``var`` are the mean and the biased variance of the batch's n h w values of
+    a channel. Each batch updates the running statistics, ``r = momentum r + (1 - momentum) batch``,
+    with the unbiased variance. They start at mean 0 and variance 1. In evaluation (``predict``,
+    ``evaluate``, ``test`` and validation), ``mu`` and ``var`` are the running statistics. ``gamma
+    (1, c)`` starts at 1 and ``beta (1, c)`` at 0. The layer computes the same as
+    ``torch.nn.BatchNorm2d(c, eps, momentum=1 - momentum)``. ``cache`` and ``buffers`` are as in
+    :class:`BatchNorm1D`.
 
     Parameters
     ----------
     eps : float, default=1e-5
         Added to the variance, at least 0.
     momentum : float, default=0.9
-        What the running statistics keep of themselves at each batch, from 0 to 1.
+        Weight of the old running statistics in each update, from 0 to 1.
 
     Raises
     ------
     TypeError, ValueError
-        If ``eps`` or ``momentum`` is no number, or out of its range.
+        If ``eps`` or ``momentum`` is not a number, or out of its range.
 
     References
     ----------

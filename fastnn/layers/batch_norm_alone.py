@@ -22,9 +22,9 @@ def is_large(x: Array) -> bool:
 
 @dataclass
 class Batch:
-    """A batch ``x (n, ..., d)``, C-contiguous, and statistics ``(1, d)``, float64, by which it goes.
+    """A C-contiguous batch ``x (n, ..., d)`` and float64 statistics ``(1, d)`` to normalise it with.
 
-    ``rest`` is what the rounded ``mean`` lacks; ``eps`` is added to ``var``.
+    ``rest`` is the rounding error of ``mean``; ``eps`` is added to ``var``.
     """
 
     x: Array

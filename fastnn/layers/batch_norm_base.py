@@ -1,4 +1,4 @@
-"""What the batch normalisation layers share."""
+"""Base class of the batch normalisation layers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from fastnn.layers.batch_norm_alone import Batch, is_large
 from fastnn.layers.running import RUNNING, RunningCache
 from fastnn.layers.state import Buffers, Parameters
 
+_ROWS = {"gamma_row": "gamma", "beta_row": "beta"}  # fields of records of parameters
+
 
 class BatchNorm(Layer):
-    """What batch normalisation layers share; statistics are those of the last axis's channels."""
+    """Base class of the batch normalisation layers; statistics are per channel, the last axis."""
 
     keeps_width, cached = True, ("X", "X_hat", "mu", "var", *RUNNING)
-    unsaved: ClassVar[tuple[str, ...]] = ("n_in",)  # arguments that the parameters tell
-    unbiased: ClassVar[bool] = False  # whether the running variance follows unbiased ones
-    first_var: ClassVar[float] = 0.0  # what the running variance begins with
+    unsaved: ClassVar[tuple[str, ...]] = ("n_in",)  # arguments that follow from the parameters
+    unbiased: ClassVar[bool] = False  # whether the running variance averages unbiased variances
+    first_var: ClassVar[float] = 0.0  # initial running variance
     axes: ClassVar[tuple[str, ...]]
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
     momentum: float = watched(lambda value: require_number("momentum", value, low=0.0, high=1.0))
     _tested: Array | None = None  # the input of the last forward pass by running statistics
-    _rest: tuple[Any, Any] = (None, None)  # the last forward pass's mean, and what it lacks
+    _rest: tuple[Any, Any] = (None, None)  # mean of the last forward pass, its rounding error
 
     def __init__(self, eps: float, momentum: float) -> None:
         super().__init__()
@@ -111,40 +113,19 @@ class BatchNorm(Layer):
         dtype = self.dtype or np.dtype(np.float64)
         self.adopt(self.initial_parameters(X_shape, dtype), X_shape[-1], dtype)
 
-    def checked_parameters(self) -> tuple[Array, Array]:
-        """Return ``gamma (1, d)`` and ``beta (1, d)``, having checked that they fit.
-
-        Raises
-        ------
-        ValueError
-            If ``parameters`` does not hold these two arrays and no others, of the layer's width and
-            dtype.
-        """
-        parameters = self._parameters
-        if parameters.keys() != {"gamma", "beta"}:
-            names = ", ".join(map(repr, parameters)) or "nothing"
-            raise ValueError(f"parameters must hold 'gamma' and 'beta'; it holds {names}")
-        for name, array in parameters.items():
-            if array.shape != (1, self.n_in) or array.dtype != self.dtype:
-                raise ValueError(
-                    f"parameters[{name!r}] is {array.dtype} of shape {array.shape}; "
-                    f"the layer needs {self.dtype} of shape {(1, self.n_in)}"
-                )
-        return parameters["gamma"], parameters["beta"]
-
     def cost(self, X_shape: tuple[int, ...]) -> int:
         return 6 * math.prod(X_shape)
 
     def affine(self) -> tuple[Array, Array]:
         """Return float64 slope and shift ``(d,)``: ``X slope + shift`` is evaluation's output."""
-        gamma, beta = (array[0].astype(np.float64) for array in self.checked_parameters())
+        gamma, beta = (array[0].astype(np.float64) for array in self.checked_arrays())
         mean, var = (self.buffers[name][0].astype(np.float64) for name in RUNNING)
         slope = gamma / np.sqrt(var + self.eps)
         return slope, beta - mean * slope
 
     def write(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
-        gamma, beta = self.checked_parameters()
+        gamma, beta = self.checked_arrays()
         source, d = to.input, gamma.size
         to.output = to.port(source.shape, column_blocks(source.width, to.itemsize, to.threads))
         fields: dict[str, Any] = {
@@ -154,32 +135,25 @@ class BatchNorm(Layer):
             "running_mean": self.buffers["running_mu"].ctypes.data,
             "running_var": self.buffers["running_var"].ctypes.data,
         }  # fmt: skip
-        fields |= {"rest": to.array(1, d, dtype=np.float64)}  # zeros, which only batches' means change
-        if not to.learning:
-            to.forward_rows(jobs.normalise_by_running, to.record(jobs.BatchNorm, **fields))
-            return
-        blocks = to.row_blocks
-        names = "means", "rests", "squares", "totals", "dots"
-        fields |= {name: to.array(blocks, d, dtype=np.float64) for name in names}
-        fields |= {name: to.array(1, d, dtype=np.float64) for name in ("mean", "var", "total", "dot")}
-        row = to.record(
-            jobs.BatchNorm,
-            d_output=to.output.gradient,
-            d_input=source.gradient,
-            blocks=blocks,
-            momentum=self.momentum,
-            unbiased=self.unbiased,
-            constant=not self.training,
-            gamma_row=to.parameter("gamma", written=True),
-            beta_row=to.parameter("beta", written=True),
-            **fields,
-        )
-        if self.training:
+        # Zeros, of which only batches change "rest".
+        fields |= {name: to.array(1, d, dtype=np.float64) for name in ("mean", "rest", "var")}
+        measures = to.learning is not None and self.training
+        if to.learning:
+            names = "means", "rests", "squares", "totals", "dots"
+            fields |= {name: to.array(to.row_blocks, d, dtype=np.float64) for name in names}
+            fields |= {name: to.array(1, d, dtype=np.float64) for name in ("total", "dot")}
+            fields |= {"d_output": to.output.gradient, "d_input": source.gradient}
+            fields |= {"blocks": to.row_blocks, "constant": not measures, "unbiased": self.unbiased}
+            fields |= {name: to.parameter(x, written=True) for name, x in _ROWS.items()}
+        row = to.record(jobs.BatchNorm, momentum=self.momentum, **fields)
+        if measures:
             to.forward_rows(jobs.moments, row)
             to.forward(jobs.merge, row, 1)
         else:
-            to.forward(jobs.constants, row, 1)
+            to.before(jobs.constants, row)
         to.forward_rows(jobs.normalise, row)
+        if not to.learning:
+            return
         to.backward_rows(jobs.gradient_sums, row)
         to.backward(jobs.gradients, row, 1, 0)
         if source.gradient:
@@ -193,8 +167,8 @@ class BatchNorm(Layer):
         ----------
         X : array_like
         mode : "train" or "test", optional
-            ``"train"``: by the batch's statistics, and the running ones follow them; ``"test"``: by
-            the running ones. By default as ``training`` says.
+            ``"train"`` uses the batch's statistics and updates the running ones; ``"test"`` uses the
+            running ones. The default follows ``training``.
 
         Raises
         ------
@@ -211,7 +185,7 @@ class BatchNorm(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        gamma, beta = (unlocked(np.ascontiguousarray(x)) for x in self.checked_parameters())
+        gamma, beta = (unlocked(np.ascontiguousarray(x)) for x in self.checked_arrays())
         self.check_buffers()
         training = self.training if mode is None else mode == "train"
         mean, rest, var = self._moments(x) if training else self._constants()
@@ -274,14 +248,12 @@ class BatchNorm(Layer):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        found = {name: self.cache.get(name) for name in ("X", "mu", "var")}
-        if any(value is None or isinstance(value, list) for value in found.values()):
-            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
+        found = {name: self.cached_array(name) for name in ("X", "mu", "var")}
         if not self._parameters:
             kept = {name: self.cache[name] for name in self.cache}
             self._init_parameters(as_float(found["X"], "X").shape)
             self.cache.update({name: kept[name] for name in kept if name not in RUNNING})
-        gamma = np.ascontiguousarray(self.checked_parameters()[0])
+        gamma = np.ascontiguousarray(self.checked_arrays()[0])
         x = as_float(found["X"], "X", gamma.dtype)
         self.check_input(x.shape)
         mean, var = (self._statistic(name, found[name]) for name in ("mu", "var"))

@@ -29,7 +29,7 @@ def _layer(i: int, given: Any) -> Layer:
 
 
 def _block(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Return the layers of a block, having checked them."""
+    """Check the layers of a block and return them."""
     block = tuple(_layer(i, given) for i, given in enumerate(layers))
     if not block:
         raise ValueError("layers is empty: a block needs at least one layer")
@@ -56,9 +56,9 @@ def _dict_of(kind: str, doc: str) -> Any:
 
 
 class Composite(Layer):
-    """Base class of layers that are made of layers, one after the other.
+    """Base class of layers that are made of a sequence of layers.
 
-    Their parameters, buffers, gradients and caches go by names such as ``0.W``, layer 0's ``W``.
+    Parameters, buffers, gradients and caches have names such as ``0.W``, the ``W`` of layer 0.
     """
 
     layers: tuple[Layer, ...] = watched(_block)
@@ -138,7 +138,7 @@ class Composite(Layer):
         self.dtype = dtype
         for layer, own, width in self._with_widths(parameters, n_in):
             if not (says(layer, "initial_parameters") or says(layer, "compile")):
-                continue  # it makes its parameters when it goes forward
+                continue  # its first forward makes its parameters
             if not layer.is_initialized or own.keys() != layer.parameters.keys():
                 layer.adopt(Parameters(own), width, dtype)
             else:
@@ -193,7 +193,7 @@ class Composite(Layer):
 
     @contextmanager
     def modes(self) -> Iterator[None]:
-        """Have no layer of the block in training if this layer is not, for its own methods."""
+        """Set ``training`` of the block's layers to False if this layer is not, for its own methods."""
         training = [layer for layer in self.layers if layer.training and not self.training]
         try:
             for layer in training:
@@ -204,7 +204,7 @@ class Composite(Layer):
                 layer.training = True
 
     def in_mode(self) -> Sequence[Layer]:
-        """Return the block's layers for a plan, copies out of training if this layer is not.
+        """Return the block's layers for a plan; copies not in training if this layer is not.
 
         Plans may be made by several threads at once, so the layers themselves stay as they are.
         """
@@ -230,6 +230,6 @@ class Composite(Layer):
             try:
                 return self.forward(X)
             finally:
-                OrderedDict.__setitem__(held, own, current)  # the very same array
+                OrderedDict.__setitem__(held, own, current)  # the same array, not a copy
 
         return forward

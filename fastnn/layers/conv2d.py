@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import unlocked
 from fastnn._changes import Changes, watched
-from fastnn._own import as_part, offers
-from fastnn._repr import as_call
+from fastnn._own import offers
 from fastnn._typing import Array, ArrayLike
-from fastnn._validation import as_float, require_count, require_number, restore
-from fastnn.activations import Activation, Linear, initialize_activation
+from fastnn._validation import as_float, require_count, restore
+from fastnn.activations import Activation, Linear
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
 from fastnn.kernels.layers import conv2d_gradients as gradients
-from fastnn.kernels.layers.layer_norm import add_blocks
 from fastnn.layers import activated
 from fastnn.layers.alone import Alone
-from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Geometry
 from fastnn.layers.state import Parameters
+from fastnn.layers.weighted import Weighted, WeightInit
 from fastnn.layers.windows import padding, pair
-from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
 
 
 def _pad(value: Any) -> str | tuple[int, int]:
@@ -35,7 +32,7 @@ def _pad(value: Any) -> str | tuple[int, int]:
     return value if isinstance(value, str) else pad
 
 
-class Conv2D(Layer):
+class Conv2D(Weighted):
     """``Y = f(X * W + b)``: images convolved with kernels, then an activation.
 
     With images ``X (n, height, width, channels)``, a border of ``pad`` zeros around each, and kernels
@@ -47,8 +44,8 @@ class Conv2D(Layer):
     ``(size + 2 pad - kernel) // stride + 1`` rows and columns; pixels that are left over at the bottom
     and at the right are not used.
 
-    ``W`` and ``b (1, n_out)``, which begins as zeros, are made at the first ``forward`` in the dtype of
-    its input (float32 or float64). The cache keeps ``Z`` and ``X``, without the border.
+    The first ``forward`` makes ``W`` and ``b (1, n_out)``, in the dtype of its input (float32 or
+    float64). ``b`` starts at 0. The cache keeps ``Z`` and ``X``, without the border.
 
     Parameters
     ----------
@@ -59,7 +56,7 @@ class Conv2D(Layer):
     activation : str or Activation
         A name for ``initialize_activation``, or an object with its ``forward`` and ``backward``.
     stride : int
-        From one window to the next, in both directions.
+        Pixels from one window to the next, in both directions.
     pad : "same", "valid", int or (int, int)
         The border: ``"same"`` is ``((rows - 1) // 2, (columns - 1) // 2)`` of the kernel, on both
         sides, whatever the stride; ``"valid"`` is none. The attribute becomes a tuple at the first
@@ -67,7 +64,7 @@ class Conv2D(Layer):
     weight_init : str or WeightInitializer
         A name for ``initialize_weights``, or an initialiser: a function of a shape.
     l2 : float
-        As of :class:`FullyConnected`.
+        Weight of the penalty, as in :class:`FullyConnected`.
 
     Raises
     ------
@@ -93,19 +90,13 @@ class Conv2D(Layer):
         activation: str | Activation,
         stride: int = 1,
         pad: str | int | tuple[int, int] = "same",
-        weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
+        weight_init: WeightInit = "xavier_uniform",
         l2: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.n_out = require_count("n_out", n_out)
+        super().__init__(activation, weight_init)
+        self.n_out, self.l2 = require_count("n_out", n_out), l2
         self.kernel_shape = pair("kernel_shape", kernel_shape, 1)
         self.stride, self.pad = stride, _pad(pad)
-        name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
-        self.activation = as_part(activation, initialize_activation, "forward", "backward")
-        self.l2 = require_number("l2", l2, low=0.0)
-        self.init_weights = (
-            weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
-        )
 
     @classmethod
     def of(
@@ -121,18 +112,9 @@ class Conv2D(Layer):
         layer.adopt(Parameters(W=W, b=b), W.shape[2], W.dtype)
         return layer
 
-    def __repr__(self) -> str:
-        init, activation = self.init_weights, type(self.activation).__name__.lower()
-        usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
-        return as_call(self, weight_init="xavier_uniform" if usual else init)
-
     @property
     def _border(self) -> tuple[int, int]:
         return padding(self.pad, self.kernel_shape)
-
-    @property
-    def is_initialized(self) -> bool:
-        return bool(self._parameters)
 
     def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shapes of ``W`` and ``b`` for images of ``X_shape[-1]`` channels."""
@@ -146,9 +128,7 @@ class Conv2D(Layer):
         """Return parameters for images of a shape, newly drawn; the layer does not change."""
         self.check_input(X_shape)
         shapes = self.parameter_shapes(X_shape)
-        W = as_float(self.init_weights(shapes["W"]), "weight_init", dtype)
-        if W.shape != shapes["W"]:
-            raise ValueError(f"weight_init gave {W.shape}, the layer needs {shapes['W']}")
+        W = self.draw(shapes["W"], dtype)
         return Parameters(W=W, b=np.zeros(shapes["b"], dtype))
 
     def adopt(self, parameters: Parameters, n_in: int, dtype: np.dtype[Any]) -> None:
@@ -319,20 +299,13 @@ class Conv2D(Layer):
         """Do :meth:`backward` without the gradient of the input."""
         self._gradients(dLdY, False)
 
-    # An early edition of the teaching library has these names for its faster methods.
-
-    def forward_faster(self, X: ArrayLike) -> Array:
-        """Do :meth:`forward`."""
-        return self.forward(X)
-
-    def backward_faster(self, dLdY: ArrayLike) -> Array:
-        """Do :meth:`backward`."""
-        return self.backward(dLdY)
+    # Names of faster methods in an early edition of the teaching library.
+    forward_faster, backward_faster = forward, backward
 
     def _gradients(self, dLdY: ArrayLike, input_gradient: bool) -> Array:
         W, b = self.checked_parameters()
-        Z = as_float(self._cached("Z"), "Z", W.dtype)
-        x = unlocked(as_float(self._cached("X"), "X", W.dtype))
+        Z = as_float(self.cached_array("Z"), "Z", W.dtype)
+        x = unlocked(as_float(self.cached_array("X"), "X", W.dtype))
         dy = as_float(dLdY, "dLdY", W.dtype)
         if dy.shape != Z.shape or self.check_input(x.shape) != Z.shape:
             raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
@@ -340,37 +313,31 @@ class Conv2D(Layer):
         dZ = unlocked(as_float(dZ, "dZ", W.dtype))
         if dZ.shape != Z.shape:
             raise ValueError(f"the activation's backward gave {dZ.shape} for {Z.shape}")
-        dX = np.zeros(x.shape, W.dtype)
+        dX = np.empty(x.shape if input_gradient else 0, W.dtype)
         dW, db = np.zeros_like(W), np.zeros_like(b)
         if x.size:
-            self._backward(x, dZ, dX if input_gradient else None, dW, db)
+            self._backward(x, dZ, dX, dW, db)
         if self.l2:
             dW += dW.dtype.type(self.l2 / max(len(x), 1)) * W
         self.gradients["W"], self.gradients["b"] = dW, db
         return dX
 
-    def _backward(self, x: Array, dZ: Array, dX: Array | None, dW: Array, db: Array) -> None:
+    def _backward(self, x: Array, dZ: Array, dX: Array, dW: Array, db: Array) -> None:
+        """Write the gradients; that of the input unless ``dX`` is empty."""
         W, geometry = np.ascontiguousarray(self.checked_parameters()[0]), self._geometry(x.shape[1:])
         if not COMPILED:
             dW[...], db[...] = geometry.weight_gradient(x, dZ), dZ.sum(axis=(0, 1, 2))
-            if dX is not None:
+            if dX.size:
                 dX[...] = geometry.input_gradient(dZ, W)
             return
         to = Alone(x, 2 * self.cost(x.shape))
         fields = geometry.forward_fields(to, x.ctypes.data)
-        fields |= geometry.gradient_fields(to, 0 if dX is None else dX.ctypes.data)
+        fields |= geometry.gradient_fields(to, dX.ctypes.data if dX.size else 0)
+        fields |= {"weights": to.gradient(dW), "bias": to.gradient(db)}
         row = to.record(kernels.Conv2D, dz=dZ.ctypes.data, W=W.ctypes.data, **fields)
         if any(self._border):
             to.run(kernels.add_border, row)
-        if dX is not None:
+        if dX.size:
             to.run_once(gradients.transpose_weights, row)
         to.run(gradients.backward, row)
-        add_blocks(to.view(fields["d_weights"], to.row_blocks, dW.size), dW.reshape(1, -1))
-        groups = to.row_blocks * fields["pixel_groups"]
-        add_blocks(to.view(fields["d_bias"], groups, db.size), db)
-
-    def _cached(self, name: str) -> Array:
-        value: Array | list[Any] = self.cache.get(name, [])
-        if isinstance(value, list):
-            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-        return value
+        to.run_once(gradients.update_parameters, row)

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fastnn._typing import Array
-from fastnn.blueprint import Blueprint, Port
+from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.target import VECTOR_BYTES
 from fastnn.kernels.step import parts
+from fastnn.ports import Port
 
-_FULL = 64  # bytes of a pixel's channels from which on they fill vectors
-_MORE = 1.25  # times as many pixels of the input as of the output, above which they are too many
-_MOST_PIXELS, _GAIN = 4, 1.2  # that are taken together, and what use of vectors it is to bring
+_FULL = 64  # bytes of a pixel's channels that fill a vector
+_MORE = 1.25  # largest ratio of input pixels to output pixels for the rotated convolution
+_MOST_PIXELS, _GAIN = 4, 1.2  # largest group of pixels, and the least gain in vector use
 _LANES = 128  # columns that are summed side by side for the bias
 
 
@@ -61,7 +62,7 @@ class Geometry:
 
     @cached_property
     def group(self) -> int:
-        """How many pixels are taken together: what fills vectors best, zeros not counted."""
+        """Pixels in a group: the number that fills vectors best, zeros not counted."""
         lanes = VECTOR_BYTES // self.dtype.itemsize
         _, columns, outputs = self.out_shape
 
@@ -81,7 +82,7 @@ class Geometry:
 
     @property
     def turned(self) -> bool:
-        """Whether the input's gradient is a convolution with the kernels turned round."""
+        """Whether the input's gradient is a convolution with kernels rotated by 180 degrees."""
         inside = all(p < k for p, k in zip(self.border, self.kernel, strict=True))
         full = self.shape[2] * self.dtype.itemsize >= _FULL
         more = math.prod(self.shape[:2]) / math.prod(self.out_shape[:2])

@@ -1,26 +1,25 @@
 """The fully connected layer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import LINE, unlocked
 from fastnn._changes import Changes
-from fastnn._own import as_part, offers
-from fastnn._repr import as_call
+from fastnn._own import offers
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, restore
-from fastnn.activations import Activation, initialize_activation
-from fastnn.blueprint import Blueprint, Port, column_blocks
+from fastnn.activations import Activation
+from fastnn.blueprint import Blueprint, column_blocks
 from fastnn.kernels.layers import dense as kernels
 from fastnn.kernels.layers import products
 from fastnn.kernels.step import parts, phases
 from fastnn.kernels.step.plan import cut
 from fastnn.layers import activated
-from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
-from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
+from fastnn.layers.weighted import Weighted, WeightInit
+from fastnn.ports import Port
 
 # Sizes from which on a detour pays, measured with one thread; none of them changes a bit of a result.
 # X^T dZ reads X down its columns, a line for a few elements, once for every few columns of dZ. X is
@@ -28,7 +27,7 @@ from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_we
 _LARGE, _WIDE = 8_000_000, 1024
 
 
-class FullyConnected(Layer):
+class FullyConnected(Weighted):
     """``Y = f(X W + b)``: an affine map, then an activation.
 
     ``W (d, k)`` and ``b (1, k)``, which begins as zeros, are made at the first ``forward`` in the dtype
@@ -53,17 +52,12 @@ class FullyConnected(Layer):
         self,
         n_out: int | None,
         activation: str | Activation,
-        weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
+        weight_init: WeightInit = "xavier_uniform",
         l2: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(activation, weight_init)
         self.n_out = None if n_out is None else require_count("n_out", n_out)
-        name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
-        self.activation = as_part(activation, initialize_activation, "forward", "backward")
         self.l2 = l2
-        self.init_weights = (
-            weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
-        )
 
     @classmethod
     def of(cls, W: Array, b: Array, activation: str | Activation) -> "FullyConnected":
@@ -71,11 +65,6 @@ class FullyConnected(Layer):
         layer = cls(W.shape[1], activation)
         layer.adopt(Parameters(W=W, b=b), W.shape[0], W.dtype)
         return layer
-
-    def __repr__(self) -> str:
-        init, activation = self.init_weights, type(self.activation).__name__.lower()
-        usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
-        return as_call(self, weight_init="xavier_uniform" if usual else init)
 
     chooses_width, cached = True, ("Z", "X")
 
@@ -86,9 +75,7 @@ class FullyConnected(Layer):
     def initial_parameters(self, X_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameters:
         """Return parameters for inputs ``(n, d)``, newly drawn; the layer does not change."""
         _, n_out = self.check_input(X_shape)
-        W = as_float(self.init_weights((X_shape[1], n_out)), "weight_init", dtype)
-        if W.shape != (X_shape[1], n_out):
-            raise ValueError(f"weight_init gave {W.shape}, the layer needs {(X_shape[1], n_out)}")
+        W = self.draw((X_shape[1], n_out), dtype)
         return Parameters(W=W, b=np.zeros((1, n_out), dtype))
 
     def parameter_shapes(self, X_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -99,10 +86,6 @@ class FullyConnected(Layer):
 
     def width_of(self, arrays: Mapping[str, Array]) -> int | None:
         return arrays["W"].shape[0] if "W" in arrays and arrays["W"].ndim == 2 else None
-
-    @property
-    def is_initialized(self) -> bool:
-        return bool(self._parameters)
 
     def check_input(self, X_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(n, k)`` for inputs ``(n, d)``, or raise ``ValueError``."""
@@ -213,7 +196,7 @@ class FullyConnected(Layer):
         if source.gradient:
             work = to.n * d * k
             to.backward(kernels.backward, row, source.blocks, work, kernels.backward_rows)
-            to.before_rows(kernels.transpose_weights, row)
+            to.before(kernels.transpose_weights, row, only_by_rows=True)
         if self._transposes(to):
             to.before_updates(kernels.transpose_input, row, column_blocks(d, to.itemsize, to.threads))
         for thread in range(to.threads):
@@ -276,7 +259,7 @@ class FullyConnected(Layer):
 
     def preactivation_gradient(self, dLdY: ArrayLike) -> Array:
         """Return ``dZ = f'(Z; dLdY)``, shape ``(n, k)``."""
-        Z = as_float(self._cached("Z"), "Z", self.dtype)
+        Z = as_float(self.cached_array("Z"), "Z", self.dtype)
         dy = as_float(dLdY, "dLdY", Z.dtype)
         if dy.shape != Z.shape:
             raise ValueError(f"dLdY must have the output's shape {Z.shape}, got {dy.shape}")
@@ -285,7 +268,7 @@ class FullyConnected(Layer):
     def parameter_gradients(self, dZ: Array) -> None:
         """Store the parameters' gradients for the gradient ``dZ (n, k)`` of ``Z``."""
         W, b = self.checked_parameters()
-        X, dZ = as_float(self._cached("X"), "X", W.dtype), as_float(dZ, "dZ", W.dtype)
+        X, dZ = as_float(self.cached_array("X"), "X", W.dtype), as_float(dZ, "dZ", W.dtype)
         if dZ.shape != (len(X), W.shape[1]) or X.shape[1:] != W.shape[:1]:
             raise ValueError(
                 f"dZ has shape {dZ.shape} and the cached X {X.shape}; the layer needs "
@@ -306,12 +289,6 @@ class FullyConnected(Layer):
         dX = np.empty((dZ.shape[0], W.shape[0]), W.dtype)
         products.input_gradient(unlocked(dZ), unlocked(W), dX)
         return dX
-
-    def _cached(self, name: str) -> Array:
-        value: Array | list[Any] = self.cache.get(name, [])
-        if isinstance(value, list):
-            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-        return value
 
 
 def weight_blocks(

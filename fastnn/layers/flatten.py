@@ -1,4 +1,4 @@
-"""The layer that makes rows of images."""
+"""The flatten layer."""
 
 import math
 from collections import OrderedDict
@@ -15,14 +15,14 @@ from fastnn.layers.state import Parameters
 
 
 class Flatten(Layer):
-    """``Y = X`` as a matrix, for the fully connected layers behind a convolution.
+    """Reshape ``X`` to a matrix, for fully connected layers after convolutions.
 
     Parameters
     ----------
     keep_dim : {"first", -1} or anything else, default="first"
-        ``"first"`` keeps the batch axis, so that ``(n, height, width, channels)`` becomes
-        ``(n, height * width * channels)``; -1 gives one row ``(1, size)``; anything else keeps the last
-        axis and joins all others. A network needs ``"first"``, and compiled steps take no other.
+        ``"first"`` keeps the batch axis: ``(n, height, width, channels)`` becomes
+        ``(n, height * width * channels)``. -1 gives one row ``(1, size)``. Any other value keeps the
+        last axis and joins all others. A network needs ``"first"``; compiled steps take no other value.
 
     Attributes
     ----------
@@ -73,17 +73,17 @@ class Flatten(Layer):
         return super().obstacle()
 
     def compile(self, to: Blueprint) -> None:
-        """Write the layer's compiled step: nothing is to be done."""
+        """Write the layer's compiled step, which does no work: its output is a view of its input."""
         to.output = to.reshaped((to.input.width,))
 
     def forward(self, X: ArrayLike, retain_derived: bool = True) -> Array:
-        """Return ``X`` as a matrix, in new memory.
+        """Return ``X`` as a matrix, a new array.
 
         Parameters
         ----------
         X : array_like, shape (n, ...)
         retain_derived : bool
-            Whether the cache keeps the shape, for ``backward``.
+            Whether to cache the shape of ``X`` for ``backward``.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class Flatten(Layer):
         return restore(x.copy().reshape(shape), X)
 
     def backward(self, dLdY: ArrayLike) -> Array:
-        """Return ``dLdY`` in the shape of the last input, in new memory.
+        """Return ``dLdY`` in the shape of the last input, a new array.
 
         Raises
         ------
         RuntimeError
-            If no ``forward`` has kept its input's shape since the gradients were last cleared.
+            If no ``forward`` has cached a shape since the gradients were last cleared.
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """

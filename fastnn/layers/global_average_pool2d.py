@@ -1,4 +1,4 @@
-"""The layer that averages images."""
+"""The global average pooling layer."""
 
 import math
 from typing import Any
@@ -17,8 +17,9 @@ from fastnn.layers.state import Parameters
 class GlobalAveragePool2D(Layer):
     """``Y[n, c] = mean(X[n, :, :, c])``: the average of each channel over all pixels of an image.
 
-    Images ``X (n, height, width, channels)`` give rows ``Y (n, channels)``, whatever their size. It
-    computes what ``torch.nn.AdaptiveAvgPool2d(1)`` and ``Flatten`` do on images with channels first.
+    The input is ``X (n, height, width, channels)`` with images of any size, the output
+    ``Y (n, channels)``. ``torch.nn.AdaptiveAvgPool2d(1)`` followed by ``Flatten`` computes the same for
+    images with channels first.
 
     References
     ----------
@@ -45,7 +46,7 @@ class GlobalAveragePool2D(Layer):
 
     @staticmethod
     def _windows(X_shape: tuple[int, ...]) -> Windows:
-        """Return the windows: one, the whole image."""
+        """Return windows with a single window, the whole image."""
         height, width, channels = X_shape[1:]
         return Windows((height, width, channels), (height, width), max(height, width))
 
@@ -68,7 +69,7 @@ class GlobalAveragePool2D(Layer):
         TypeError
             If ``X`` holds something other than real numbers.
         ValueError
-            If ``X`` does not have four axes, or its images no pixel.
+            If ``X`` does not have four axes, or its images have no pixels.
         """
         x = as_float(X, "X", self.dtype)
         shape = self.check_input(x.shape)

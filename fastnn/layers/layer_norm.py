@@ -90,33 +90,12 @@ class LayerNorm(Layer):
         dtype = self.dtype or np.dtype(np.float64)
         self.adopt(self.initial_parameters(X_shape, dtype), X_shape[-1], dtype)
 
-    def checked_parameters(self) -> tuple[Array, Array]:
-        """Return ``gain (1, d)`` and ``shift (1, d)``, having checked that they fit.
-
-        Raises
-        ------
-        ValueError
-            If ``parameters`` does not hold these two arrays and no others, of the layer's width and
-            dtype.
-        """
-        parameters = self._parameters
-        if parameters.keys() != {"gain", "shift"}:
-            names = ", ".join(map(repr, parameters)) or "nothing"
-            raise ValueError(f"parameters must hold 'gain' and 'shift'; it holds {names}")
-        for name, array in parameters.items():
-            if array.shape != (1, self.n_in) or array.dtype != self.dtype:
-                raise ValueError(
-                    f"parameters[{name!r}] is {array.dtype} of shape {array.shape}; "
-                    f"the layer needs {self.dtype} of shape {(1, self.n_in)}"
-                )
-        return parameters["gain"], parameters["shift"]
-
     def cost(self, X_shape: tuple[int, ...]) -> int:
         return 4 * math.prod(X_shape)
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
-        gain, shift = self.checked_parameters()
+        gain, shift = self.checked_arrays()
         source, width = to.input, to.input.shape[-1]
         to.output = to.port(source.shape)
         fields: dict[str, Any] = {}
@@ -161,7 +140,7 @@ class LayerNorm(Layer):
         if self.n_in is None:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        gain, shift = map(np.ascontiguousarray, self.checked_parameters())
+        gain, shift = map(np.ascontiguousarray, self.checked_arrays())
         Y = np.empty(x.shape, x.dtype)
         if x.nbytes < _SMALL or not COMPILED:
             kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
@@ -188,10 +167,8 @@ class LayerNorm(Layer):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        x = self.cache.get("X", [])
-        if isinstance(x, list):
-            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-        gain = np.ascontiguousarray(self.checked_parameters()[0])
+        x = self.cached_array("X")
+        gain = np.ascontiguousarray(self.checked_arrays()[0])
         x = as_float(x, "X", gain.dtype)
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:

@@ -10,9 +10,9 @@ from fastnn.layers.base import Layer
 
 
 def split(arrays: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return for each of ``count`` layers what its part of a mapping holds, under the layer's names.
+    """Split a mapping into one dict per layer, with the layer's own names.
 
-    Raises ``KeyError`` for a name that is no layer's.
+    Raises ``KeyError`` for a name that belongs to none of the ``count`` layers.
     """
     parts: list[dict[str, Any]] = [{} for _ in range(count)]
     for name, value in arrays.items():
@@ -22,7 +22,7 @@ def split(arrays: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
 
 
 def place_of(name: str, count: int) -> tuple[int, str]:
-    """Return which layer a name means, and the name there."""
+    """Return the number of the layer that a name belongs to, and the layer's own name."""
     number, dot, own = name.partition(".")
     if not (dot and own and number.isdecimal() and int(number) < count and str(int(number)) == number):
         raise KeyError(f"{name!r}: names are like '0.W', the first of {count} layers' W")
@@ -30,9 +30,9 @@ def place_of(name: str, count: int) -> tuple[int, str]:
 
 
 class Nested(OrderedDict[str, Any]):
-    """One of the dicts of several layers, ``parameters`` or another, as a single one.
+    """The dicts ``kind`` of several layers (such as ``parameters``) as a single dict.
 
-    An assignment goes to the layer's dict.
+    An assignment also changes the layer's dict.
     """
 
     def __init__(self, layers: Sequence[Layer] = (), kind: str = "") -> None:

@@ -182,10 +182,7 @@ class Pool2D(Layer):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        x = self.cache.get("X_pad", [])
-        if isinstance(x, list):
-            raise RuntimeError("backward needs a forward pass first: the layer's cache is empty")
-        x = as_float(x, "X_pad", self.dtype)
+        x = as_float(self.cached_array("X_pad"), "X_pad", self.dtype)
         too_small = x.ndim == 4 and any(
             s < k for s, k in zip(x.shape[1:], self.kernel_shape, strict=False)
         )

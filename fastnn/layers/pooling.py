@@ -15,8 +15,8 @@ from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import pool2d as kernels
 from fastnn.layers.alone import Alone
 
-_SMALL = 2**19  # bytes of images that one call pools sooner than threads can be asked to
-_WORK = 8  # a number that is pooled takes the time of so many multiplications, about
+_SMALL = 2**19  # bytes of images below which one call is faster than starting threads
+_WORK = 8  # multiplications that take about as long as pooling one number
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ class Windows:
         dx = np.empty((n, *self.image), dy.dtype)
         if _is_small(dx):
             flat_dy, flat_dx = unlocked(dy).reshape(n, out_size), dx.reshape(n, size)
-            given = (flat_dy,) if x is None else (unlocked(x).reshape(n, size), flat_dy)
-            kernels.POOL_BACKWARD[mode](given[0], *self.arguments, *given[1:], flat_dx)
+            if x is None:
+                kernels.average_pool_backward(flat_dy, *self.arguments, flat_dx)
+            else:
+                flat_x = unlocked(x).reshape(n, size)
+                kernels.max_pool_backward(flat_x, *self.arguments, 0, flat_dy, flat_dx)
             return dx
         to = Alone(dx, dx.size * _WORK)
         row = to.record(
@@ -101,20 +104,22 @@ class Windows:
                 pw=pad[1],
             )
             to.forward_rows(kernels.bordered, border)
+        gate = source.gate
+        of_relu = mode == "max" and not border and gate is not None and gate.relu is not None
+        if gate is not None and of_relu and port.gradient:
+            gate.honoured = True
         row = to.record(
             kernels.Pool2D,
             input=x,
             output=port,
             d_output=port.gradient,
             d_input=dx,
+            of_relu=of_relu,
             **self._settings(),
         )
         to.forward_rows(kernels.forward[mode], row)
         if port.gradient:
-            backward, gate = kernels.backward[mode], source.gate
-            if mode == "max" and not border and gate is not None and gate.relu is not None:
-                backward, gate.honoured = kernels.max_of_relu_backward, True
-            to.backward_rows(backward, row)
+            to.backward_rows(kernels.backward[mode], row)
             if border:
                 to.backward_rows(kernels.border_cut, border)
 

@@ -1,4 +1,4 @@
-"""What an Elman layer writes into a network's compiled step."""
+"""The part of an Elman layer in a network's compiled step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def obstacle(activation: Any) -> str | None:
 
 
 def settings(layer: Any) -> tuple[Any, ...]:
-    """Return what a layer's record depends on besides its input and parameters, for use as a key."""
+    """Return the settings that a layer's record depends on, for use as a key of a cache."""
     activation, masked = layer.activation, layer.mask_value
     known: tuple[Any, ...] = assign, kernels.assign_gradient, False, None
     if type(activation) is not Linear:
@@ -50,7 +50,7 @@ def constants(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> dict[str, Any]:
-    """Return what the record of a layer holds on both roads: no addresses of arrays."""
+    """Return the fields of a layer's record that are not addresses of arrays."""
     found = {
         "forward": parts.activation(kernel, rowwise, False, parameter is not None),
         "backward": parts.activation(gradient, rowwise, True, parameter is not None),
@@ -82,7 +82,7 @@ def compile_layer(layer: Any, to: Blueprint) -> None:
     fields = {**constants(*settings(layer), (n, d, t), to.dtype)}
     fields |= {"W": W.ctypes.data, "U": U.ctypes.data, "b": b.ctypes.data}
     count = -(-n // fields["block_rows"])
-    if count <= 1:  # the step may take such a layer's rows in its own blocks, forward and not backward
+    if count <= 1:  # the forward pass may then use the step's blocks of rows
         fields["block_rows"], count = to.block_rows, to.row_blocks
     blocks = max(count, to.row_blocks)
     if layer.mask_value is not None:

@@ -17,16 +17,16 @@ from fastnn.layers.composite import Composite
 
 
 class Residual(Composite):
-    """``Y = X + F(X)``, where F is a block of layers, one after the other.
+    """``Y = X + F(X)``, where F is a block: a sequence of layers.
 
-    The block's output must have the shape of its input. The parameters, buffers, gradients and cache
-    are those of the block's layers, under names such as ``0.W``, layer 0's ``W``. Networks train, save
-    and count them as those of any layer.
+    ``X`` has any shape ``(n, ...)`` that the block takes. The block's output must have the same shape.
+    The parameters, buffers, gradients and cache of the block's layers have names such as ``0.W``, the
+    ``W`` of layer 0. Networks train, save and count them like those of any layer.
 
     Parameters
     ----------
     layers : sequence of Layer
-        The block. ``initialize_layer("residual", layers=[...])`` also takes mappings, of the arguments
+        The block. ``initialize_layer("residual", layers=[...])`` also takes mappings with the arguments
         of ``initialize_layer``.
 
     Attributes
@@ -40,7 +40,7 @@ class Residual(Composite):
     TypeError
         If ``layers`` holds something other than layers.
     ValueError
-        If ``layers`` is empty, holds one object twice, or a layer whose ``n_out`` is None.
+        If ``layers`` is empty, or contains one object twice or a layer whose ``n_out`` is None.
 
     References
     ----------
@@ -95,7 +95,7 @@ class Residual(Composite):
         return sum(layer.cost(shape) for layer, shape in self.with_shapes(X_shape))
 
     def compile(self, to: Blueprint) -> None:
-        """Write the block's compiled step, and the sums of what goes through it and past it."""
+        """Write the block's compiled step and the sums of its input and output."""
         source, width = to.input, to.input.width
         block = to.block(self.in_mode(), gradient=source.gradient != 0)
         inner, output = block.input, block.output
@@ -120,7 +120,7 @@ class Residual(Composite):
         TypeError
             If ``X`` holds something other than real numbers.
         ValueError
-            If a layer of the block cannot take what it would get, or the block's output would not have
+            If a layer of the block cannot take its input's shape, or the block's output does not have
             the shape of ``X``.
         """
         x = as_float(X, "X", self.dtype)

@@ -13,10 +13,10 @@ RUNNING = ("running_mu", "running_var")
 
 
 class RunningCache(OrderedDict[str, Any]):
-    """A layer's cache, in which running statistics are copies of its buffers.
+    """A layer's cache, whose running statistics are copies of the layer's buffers.
 
-    Assigning one of them writes the buffer. A value may also be made when it is first read. Copied or
-    pickled, it is an ordinary dict, which the layer makes one of these again.
+    Assigning a running statistic writes the buffer. A value may also be computed when it is first
+    read. A copy or pickle is an ordinary dict, from which the layer makes a ``RunningCache`` again.
     """
 
     def __init__(self, values: Mapping[str, Any], layer: Layer) -> None:
@@ -34,7 +34,7 @@ class RunningCache(OrderedDict[str, Any]):
         return super().__getitem__(name)
 
     def make(self, name: str, maker: Callable[[], Any]) -> None:
-        """Have a value made by a function without arguments when it is first read."""
+        """Set a value that ``maker()`` computes when it is first read."""
         super().__setitem__(name, [])
         self._makers[name] = maker
 

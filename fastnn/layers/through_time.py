@@ -1,4 +1,4 @@
-"""An Elman layer's own methods in compiled code: all time steps in one call, into new arrays."""
+"""An Elman layer's ``forward`` and ``backward`` in compiled code: one call for all time steps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _NO_FIELDS = np.zeros(1, np.int64)
 
 
 def compiled(activation: Any) -> bool:
-    """Return whether the layer's own methods take compiled code."""
+    """Return whether the layer's own methods use compiled code."""
     return COMPILED and obstacle(activation) is None
 
 
 class _Views(list[Array]):
-    """The arrays of all time steps, views of one array as long as nobody replaces them."""
+    """A list of arrays, one per time step, which are views of one array unless they are replaced."""
 
     def __init__(self, array: Array, views: Array) -> None:
         super().__init__(views)
@@ -42,7 +42,7 @@ class _Views(list[Array]):
     def array(self) -> Array | None:
         """Return the array, or None if the list no longer holds views of it."""
         kept = len(self) == len(self._made) and all(map(is_, self, self._made))
-        base = self._array.base  # none, and no view's, in a copy
+        base = self._array.base  # in a deep copy it is None, or not the views' base
         return self._array if kept and base is not None and self[0].base is base else None
 
 
@@ -56,7 +56,7 @@ class Steps:
 
 
 def _place(kind: type[Record], name: str, begin: int) -> int:
-    """Return where a field is among integers of which a record begins at one."""
+    """Return the position of a field in an array of integers with a record at ``begin``."""
     return begin + list(kind.dtype.names or ()).index(name)
 
 
@@ -64,7 +64,7 @@ def _place(kind: type[Record], name: str, begin: int) -> int:
 def _template(
     known: tuple[Any, ...], shape: tuple[int, ...], dtype: np.dtype[Any], back: bool
 ) -> Array:
-    """Return a step of one layer as integers: its record, its phases, the layer's record."""
+    """Return a step of one layer as integers: the step's record, its phases, the layer's record."""
     values, n = {**constants(*known, shape, dtype)}, shape[0]
     blocks = -(-n // values["block_rows"])
     jobs = [(kernels.forward, blocks)]
@@ -93,7 +93,7 @@ _FIELDS = {name: _STEP + _PHASES + i for i, name in enumerate(Elman.dtype.names 
 def _run(
     layer: Any, shape: tuple[int, ...], back: bool, like: Array, addresses: dict[str, int]
 ) -> None:
-    """Do a layer's forward or backward pass, on all threads if it is much work."""
+    """Do a layer's forward or backward pass, on all threads if there is enough work."""
     dtype = like.dtype
     words = _template(settings(layer), shape, dtype, back).copy()
     at = words.ctypes.data
@@ -112,7 +112,7 @@ def _run(
 def _layout(
     itemsize: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]
 ) -> tuple[int, list[tuple[str, int, int]]]:
-    """Return how many elements arrays need that begin on cache lines, and where each lies."""
+    """Return the number of elements for arrays aligned to cache lines, and each array's range."""
     lanes, begin, places = LINE // itemsize, 0, []
     for name, shape in shapes:
         end = begin + math.prod(shape)
@@ -122,7 +122,7 @@ def _layout(
 
 
 class _Space:
-    """New arrays of one dtype in one piece of memory, and their addresses."""
+    """New arrays of one dtype in one allocation, and their addresses."""
 
     def __init__(self, dtype: np.dtype[Any], **shapes: tuple[int, ...]) -> None:
         size, places = _layout(dtype.itemsize, tuple(shapes.items()))
@@ -208,7 +208,7 @@ def stacked(name: str, steps: Any, count: int, shape: tuple[int, ...], dtype: np
 def back_through_time(
     layer: Any, made: Steps, dy: Array, wanted: bool
 ) -> tuple[dict[str, Array], list[Array]]:
-    """Return the parameters' gradients and, if it is wanted, the input's for each time step.
+    """Return the parameters' gradients and, if ``wanted``, the input's for each time step.
 
     ``dy``: the gradient of the output, ``(n, k)`` or, for sequences, ``(t, n, k)``.
     """
@@ -227,7 +227,7 @@ def back_through_time(
     )
     space.arrays["one"][0] = 1
     if t == 1:
-        space.arrays["d_U"][...] = 0  # nothing is written there
+        space.arrays["d_U"][...] = 0  # the kernel does not write it
     at, addresses, dy = made.s.ctypes.data, space.addresses, unlocked(dy)
     addresses |= {"s": at + made.s[0].nbytes, "first_state": at if made.s[0].any() else 0}
     addresses |= {"x": made.X.ctypes.data, "z": made.Z.ctypes.data}
@@ -244,7 +244,7 @@ def back_through_time(
 
 
 def _masks(layer: Any, made: Steps) -> Array:
-    """Return which steps of which rows are skipped, ``(t, n)``; nothing if there is no mask."""
+    """Return 1 for skipped time steps of rows, else 0, ``(t, n)``; empty if there is no mask."""
     if layer.mask_value is None:
         return np.zeros(0, made.X.dtype)
     value = made.X.dtype.type(layer.mask_value)
@@ -254,7 +254,7 @@ def _masks(layer: Any, made: Steps) -> Array:
 def back_step_by_step(
     layer: Any, made: Steps, dy: Array, wanted: bool
 ) -> tuple[dict[str, Array], list[Array]]:
-    """Do the same in Python, for activations that compiled code does not know."""
+    """Compute the same in Python, for activations that have no compiled kernel."""
     W, U, b = layer.checked_parameters()
     X = made.X.transpose(1, 2, 0)
     dW, dU, db = np.zeros_like(W), np.zeros_like(U), np.zeros_like(b)

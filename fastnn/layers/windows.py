@@ -10,9 +10,9 @@ from fastnn._validation import require_count
 
 
 def pair(name: str, value: Any, low: int) -> tuple[int, int]:
-    """Return an integer, or two, of at least ``low``, as a tuple of two.
+    """Return an integer, or a pair of integers, as a pair; each must be at least ``low``.
 
-    Raises ``TypeError`` or ``ValueError`` if it is neither.
+    Raises ``TypeError`` or ``ValueError`` for anything else.
     """
     if isinstance(value, (bool, int, np.integer)):
         return (require_count(name, value, low),) * 2

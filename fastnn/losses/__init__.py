@@ -49,7 +49,7 @@ def initialize_loss(name: Any) -> Loss:
     Raises
     ------
     NotImplementedError
-        If no loss has that name; the message lists those there are.
+        If no loss has that name; the message lists the known names.
     """
     name = canonical("loss", name, LOSSES)
     kind: Any = LOSSES[name]

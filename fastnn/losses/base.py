@@ -1,4 +1,4 @@
-"""What every loss has, and weights of rows."""
+"""The base class of losses, and functions for weights of rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,24 +13,24 @@ from fastnn.kernels.step.parts import Part
 
 
 class Loss(ABC):
-    """Base class; calling a loss is :meth:`forward`. ``name`` is what models go by.
+    """Base class; calling a loss is :meth:`forward`. Models identify a loss by its ``name``.
 
-    Compiled steps take a loss whose very class has a method ``part(fused, n_out)``. It returns the loss
-    as a part of a step (:mod:`fastnn.kernels.step.losses`), of the last layer's output, or ``fused``,
-    of what the activation ``fuses`` is applied to.
+    Compiled steps take a loss whose class itself defines ``part(fused, n_out)``. The method returns the
+    loss as a part of a step (:mod:`fastnn.kernels.step.losses`). The part takes the last layer's output
+    or, if ``fused``, the input of the activation ``fuses``.
 
     Attributes
     ----------
     fuses : type, optional
-        The activation of the last layer that the loss is computed together with, by ``from_logits``.
+        The last layer's activation that the loss can be computed together with, by ``from_logits``.
     error_by_rows : bool
-        Whether the error is a mean over rows; else it is one over all outputs.
+        Whether the error is a mean over rows; otherwise it is a mean over all outputs.
     linear_in_targets : bool
-        Whether a row's weight may be multiplied into its targets.
+        Whether multiplying a row's targets by its weight weights the row's loss.
     plain : bool
-        Whether targets are taken as they are.
+        Whether the loss uses the targets unchanged.
     outputs_each : int
-        How many outputs a network has for each column of targets.
+        Number of network outputs for each column of targets.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Loss(ABC):
         return self.forward(Y, Y_hat)
 
     def parameters(self, n_out: int) -> Sequence[float]:
-        """Return the numbers that the part takes."""
+        """Return the parameters of the loss's part of a compiled step."""
         return ()
 
     def check_classes(self, k: int) -> None:  # noqa: B027
         """Raise ``ValueError`` if the loss does not fit a network of ``k`` outputs."""
 
     def expand(self, Y: Array, n_out: int | None = None) -> Array:
-        """Return rows of targets as the rows that a network of ``n_out`` outputs is compared with."""
+        """Return targets in the shape of the outputs of a network of ``n_out`` outputs."""
         return Y
 
     @abstractmethod
@@ -116,7 +116,7 @@ def rows_by_weight(weights: Array, rows: Array | int) -> Array:
 
 
 def _scaled(weights: Array) -> tuple[Array, Array]:
-    """Return weights as fractions of the largest along the last axis, and that."""
+    """Return weights as fractions of the largest one along the last axis, and the largest."""
     largest = np.asarray(np.abs(weights).max(axis=-1, initial=0.0))
     each = largest[..., None]
     return np.divide(weights, each, out=np.zeros_like(weights), where=each != 0), largest
@@ -127,7 +127,7 @@ def weighted(
 ) -> tuple[float, Array]:
     """Return the mean of a loss over rows, weighted ``(n,)``, and its gradient with respect to ``P``.
 
-    ``loss(Y, P)`` returns both for rows that all count the same.
+    ``loss(Y, P)`` returns both without weights.
     """
     n = len(Y)
     each = relative(weights, n)

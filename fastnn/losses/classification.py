@@ -17,7 +17,7 @@ from fastnn.losses.base import Loss, batch, target_rows
 
 
 def _class_weights(given: ArrayLike | None) -> Array | None:
-    """Return classes' weights as a read-only array, or None."""
+    """Return the weights of classes as a read-only array, or None."""
     if given is None:
         return None
     weights = as_float(given, "class_weight", np.dtype(np.float64)).copy()
@@ -41,7 +41,12 @@ class CrossEntropy(Loss):
     label_smoothing : float
         Between 0 and 1 (C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016).
     class_weight : array_like (k,), optional
-        What an error in each class counts; the mean stays one over the rows.
+        The weight of each class's term in the sum. The sum is still divided by the number of rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``label_smoothing`` is not a number from 0 to 1, or ``class_weight`` is not one-dimensional.
     """
 
     fuses = SoftMax
@@ -60,7 +65,7 @@ class CrossEntropy(Loss):
 
     @property
     def label_smoothing(self) -> float:
-        """How much of each row's weight is shared by all classes."""
+        """The part of each target row that is spread evenly over all classes."""
         return self._smoothing
 
     @property
@@ -117,17 +122,22 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """``-sum(Y log(Y_hat + eps) + (1 - Y) log(1 - Y_hat + eps)) / n``: cross-entropy of yes and no.
+    """``-sum(Y log(Y_hat + eps) + (1 - Y) log(1 - Y_hat + eps)) / n``: binary cross-entropy.
 
-    For targets and probabilities of any shape ``(n, ...)``; each entry of a row is a question of its
-    own. The gradient is ``((1 - Y) / (1 - Y_hat) - Y / Y_hat) / n``, with ``eps`` and quotients 0 / 0
+    Targets and probabilities have any shape ``(n, ...)``; each entry is a binary decision of its own.
+    The gradient is ``((1 - Y) / (1 - Y_hat) - Y / Y_hat) / n``, with ``eps`` and quotients 0 / 0
     as in :class:`CrossEntropy`. A model that ends in a sigmoid takes both from the logits, exactly.
 
     Parameters
     ----------
     class_weight : array_like (2,), optional
-        What an error counts where the answer is no, and where it is yes: the factors of ``1 - Y`` and
-        ``Y``. The mean stays one over the rows.
+        The weights of the classes no and yes, which are factors of ``1 - Y`` and ``Y``. The sum is
+        still divided by the number of rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``class_weight`` is not two numbers.
     """
 
     fuses = Sigmoid

@@ -1,4 +1,4 @@
-"""Losses of numbers: squares, distances, counts, quantiles."""
+"""Losses of regression: squared and absolute errors, counts, quantiles."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class L2(Loss):
 class MeanLoss(Loss):
     """Base class of losses that are a mean over all ``n k`` entries, as PyTorch's are by default.
 
-    :meth:`error` is what networks report beside the loss.
+    Networks report :meth:`error` in addition to the loss.
     """
 
     def forward(self, Y: ArrayLike, Y_hat: ArrayLike) -> float:
@@ -60,7 +60,7 @@ class MeanLoss(Loss):
 
     @abstractmethod
     def _sum(self, y: Array, y_hat: Array, out: Array) -> float:
-        """Return the sum of the loss over all entries; write the mean's gradient."""
+        """Return the sum of the loss over all entries; write the gradient of the mean to ``out``."""
 
     def _errors(self, y: Array, y_hat: Array) -> float:
         return float(regression.distances(y.reshape(-1), y_hat.reshape(-1)))
@@ -69,8 +69,8 @@ class MeanLoss(Loss):
 class MSE(MeanLoss):
     """Mean squared error: ``sum((Y - Y_hat)**2) / (n k)``, with gradient ``2 (Y_hat - Y) / (n k)``.
 
-    As Keras, scikit-learn and ``torch.nn.MSELoss`` define it. :class:`L2` is ``k / 2`` times it. The
-    error that networks report is the loss itself.
+    The definition of Keras, scikit-learn and ``torch.nn.MSELoss``. :class:`L2` is ``k / 2`` times this
+    loss. The error that networks report is the loss itself.
     """
 
     def __init__(self, name: str = "mse") -> None:
@@ -91,7 +91,7 @@ class MSE(MeanLoss):
 class MAE(MeanLoss):
     """Mean absolute error: ``sum(|Y - Y_hat|) / (n k)``, with gradient ``sign(Y_hat - Y) / (n k)``.
 
-    As ``torch.nn.L1Loss``. Where the two are equal the gradient is 0.
+    The same as ``torch.nn.L1Loss``. The gradient is 0 where ``Y`` and ``Y_hat`` are equal.
     """
 
     def __init__(self, name: str = "mae") -> None:
@@ -105,12 +105,22 @@ class MAE(MeanLoss):
 
 
 class Huber(MeanLoss):
-    """Squares of small differences, sizes of large ones.
+    """Huber loss: quadratic for small differences, linear for large ones.
 
     The mean over all entries of ``d**2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``,
-    with ``d = Y_hat - Y``; the gradient is ``d`` clipped to ``delta``, over ``n k``. As
-    ``torch.nn.HuberLoss``. The error that networks report is the mean absolute error.
+    with ``d = Y_hat - Y``. The gradient is ``d`` clipped to ``[-delta, delta]``, divided by ``n k``.
+    The same as ``torch.nn.HuberLoss``. The error that networks report is the mean absolute error.
     Source: P. Huber, "Robust estimation of a location parameter", 1964.
+
+    Parameters
+    ----------
+    delta : float
+        The absolute difference at which the loss becomes linear; above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``delta`` is not a number above 0.
     """
 
     def __init__(self, delta: float = 1.0, name: str = "huber") -> None:
@@ -119,7 +129,7 @@ class Huber(MeanLoss):
 
     @property
     def delta(self) -> float:
-        """The size from which on differences count as such."""
+        """The absolute difference at which the loss becomes linear."""
         return self._delta
 
     def part(self, fused: bool, n_out: int) -> Part:
@@ -134,12 +144,17 @@ class Huber(MeanLoss):
 
 
 class Poisson(MeanLoss):
-    """For counts: minus the logarithm of Poisson's probability, without what the outputs do not change.
+    """Negative log-likelihood of counts under a Poisson distribution, without constant terms.
 
-    The mean over all entries of ``exp(Y_hat) - Y Y_hat``: the network's outputs are logarithms of
-    rates, so that the last activation is linear. Without ``log_input`` outputs are the rates
-    themselves, and the loss is ``Y_hat - Y log(Y_hat + 1e-8)``. As ``torch.nn.PoissonNLLLoss``. The
-    error that networks report is the mean distance of the rates from the counts.
+    The mean over all entries of ``exp(Y_hat) - Y Y_hat``. The outputs are logarithms of rates, so the
+    last activation should be linear. With ``log_input=False`` the outputs are the rates themselves, and
+    the loss is the mean of ``Y_hat - Y log(Y_hat + 1e-8)``. The same as ``torch.nn.PoissonNLLLoss``.
+    The error that networks report is the mean absolute difference of rates and counts.
+
+    Parameters
+    ----------
+    log_input : bool
+        Whether the outputs are logarithms of the rates.
     """
 
     def __init__(self, log_input: bool = True, name: str = "poisson") -> None:
@@ -148,7 +163,7 @@ class Poisson(MeanLoss):
 
     @property
     def log_input(self) -> bool:
-        """Whether outputs are logarithms."""
+        """Whether the outputs are logarithms of the rates."""
         return self._log_input
 
     def part(self, fused: bool, n_out: int) -> Part:
@@ -167,17 +182,22 @@ class Quantile(MeanLoss):
     """The pinball loss of several quantiles at once.
 
     The mean over all entries of ``max(q d, (q - 1) d)`` with ``d = Y - Y_hat``. Outputs are grouped by
-    target: of ``Q`` quantiles and targets ``(n, k)`` there are ``k Q`` outputs, and column ``i Q + j``
-    is the ``j``-th quantile of the ``i``-th target. ``fit``, ``train_step`` and ``evaluate`` take the
-    targets themselves; in a :class:`fastnn.Dataset` each column has to stand ``Q`` times, as
-    :meth:`expand` returns it. Where target and output are equal the gradient is 0. The error that
-    networks report is the loss itself.
+    target: ``Q`` quantiles of targets ``(n, k)`` are ``k Q`` outputs, and column ``i Q + j`` is the
+    ``j``-th quantile of the ``i``-th target. ``fit``, ``train_step`` and ``evaluate`` take the targets
+    themselves. A :class:`fastnn.Dataset` must have each column ``Q`` times, as :meth:`expand` returns
+    them. The gradient is 0 where target and output are equal. The error that networks report is the
+    loss itself.
     Source: R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46, 1978.
 
     Parameters
     ----------
     quantiles : array_like (Q,) or float, optional
         Between 0 and 1, exclusive; by default the median, whose loss is half the absolute error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``quantiles`` is not a number or a sequence of numbers between 0 and 1.
 
     Example
     -------
@@ -200,7 +220,7 @@ class Quantile(MeanLoss):
 
     @property
     def outputs_each(self) -> int:  # type: ignore[override]
-        """``Q``."""
+        """Number of quantiles ``Q``."""
         return self._quantiles.size
 
     def part(self, fused: bool, n_out: int) -> Part:
@@ -210,16 +230,16 @@ class Quantile(MeanLoss):
         return self._levels(n_out)  # type: ignore[return-value]
 
     def check_classes(self, k: int) -> None:
-        """Raise ``ValueError`` if ``k`` outputs are not the quantiles of some targets."""
+        """Raise ``ValueError`` if ``k``, the number of outputs, is not a multiple of ``Q``."""
         if k % self.outputs_each:
             raise ValueError(
                 f"{self!r} needs {self.outputs_each} outputs for each target, the network has {k}"
             )
 
     def expand(self, Y: Array, n_out: int | None = None) -> Array:
-        """Return targets ``(n, k)`` with every column ``Q`` times: ``(n, k Q)``.
+        """Return targets ``(n, k)`` with every column repeated ``Q`` times: ``(n, k Q)``.
 
-        Rows of ``n_out`` columns are returned as they are.
+        Targets that have ``n_out`` columns are returned unchanged.
         """
         return Y if Y.shape[-1] == n_out else np.repeat(Y, self.outputs_each, axis=-1)
 

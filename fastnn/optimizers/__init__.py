@@ -86,9 +86,9 @@ def initialize_optimizer(
 ) -> Optimizer:
     """Return the optimiser called ``name``, in upper or lower case.
 
-    It is ``"SGD"``, ``"Adam"``, ``"AdamW"``, ``"Nadam"`` or ``"RMSProp"``. Without ``lr`` it is the
-    class's default. ``momentum`` is SGD's and RMSProp's; all other arguments of the class are
-    ``options``: ``nesterov``, ``beta_1``, ``weight_decay``, ...
+    The names are ``"SGD"``, ``"Adam"``, ``"AdamW"``, ``"Nadam"`` and ``"RMSProp"``. The default of
+    ``lr`` is that of the class. SGD and RMSProp use ``momentum``; the others ignore it. All further
+    arguments of the class are ``options``: ``nesterov``, ``beta_1``, ``weight_decay``, ...
     The call ``initialize_optimizer(name, lr, momentum, clip_norm)`` of the teaching library's light
     edition works too: a number as the third argument is the momentum.
 

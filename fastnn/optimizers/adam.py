@@ -83,7 +83,7 @@ class Adam(Optimizer):
     def _step(
         self, param_name: str, param: ArrayLike, param_grad: ArrayLike, epoch: int | None
     ) -> tuple[Array, float]:
-        """Return Adam's step, and the learning rate."""
+        """Return Adam's step and the learning rate."""
         gradient, lr = self.gradient_and_rate(param_name, param, param_grad, epoch)
         moments = self.state(param_name, gradient)
         moments.t += 1

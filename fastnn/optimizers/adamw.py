@@ -1,4 +1,4 @@
-"""AdamW: Adam whose weights decay by themselves."""
+"""AdamW: Adam with decoupled weight decay."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,11 +13,11 @@ from fastnn.schedulers import Scheduler
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: ``delta = Adam's + lr(epoch) * weight_decay * param``.
+    """Adam with decoupled weight decay: ``delta = adam_delta + lr(epoch) * weight_decay * param``.
 
-    The decay is not part of the gradient, so that neither moments nor clipping see it. All parameters
-    decay, biases too, as in ``torch.optim.AdamW``, whose defaults these are. (A fully connected layer's
-    ``l2`` is a penalty on its weights alone, and part of the gradient.)
+    The decay is not part of the gradient, so moments and clipping do not include it. All parameters
+    decay, including biases. Update rule and defaults are those of ``torch.optim.AdamW``. (The ``l2`` of
+    a fully connected layer is a penalty on its weights only, and part of the gradient.)
     Source: I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
 
     Example

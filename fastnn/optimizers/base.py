@@ -1,4 +1,4 @@
-"""What every optimiser has: a learning rate, clipping, and state by parameter in ``cache``."""
+"""The base class of optimisers: learning rate, clipping, and the state of parameters in ``cache``."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ from fastnn.schedulers import Constant, Scheduler, counts_steps, initialize_sche
 
 
 def _norm(name: str) -> Callable[[float | None], float | None]:
-    """Return the check of a norm, or None, of that name."""
+    """Return a function that checks a norm, or None; ``name`` is for its messages."""
 
     def checked(value: float | None) -> float | None:
         return None if value is None else require_number(name, value, low=0.0, strict=True)
@@ -41,8 +41,9 @@ class Optimizer(ABC):
     lr : float
         Learning rate at epoch 0. It is the scheduler's: ``optimizer.lr = 0.1`` sets it there.
     lr_scheduler : str or Scheduler
-        A name for ``initialize_scheduler``, or a scheduler, or any function of an epoch, or of a step
-        if its attribute ``by_step`` is true (which then has its own ``lr``).
+        A name for ``initialize_scheduler``, or a scheduler, or any function of an epoch. A function
+        whose attribute ``by_step`` is true gets the number of updates instead. A scheduler or function
+        has its own rate; ``lr`` is then not used.
     clip_norm : float, optional
         A gradient array whose 2-norm exceeds this is scaled down to it first.
     global_clip_norm : float, optional
@@ -86,7 +87,7 @@ class Optimizer(ABC):
         self.updates = 0
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a pickle, also of an earlier version that lacks some of it."""
+        """Restore a pickled state, including one of an earlier version with fewer attributes."""
         vars(self).update({"global_clip_norm": None, "_updates": 0, "_updated": set()} | state)
 
     def __repr__(self) -> str:
@@ -114,14 +115,15 @@ class Optimizer(ABC):
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the current epoch, or of the next update for one that counts these."""
+        """The learning rate of the current epoch; for a schedule by update, of the next update."""
         return float(rate_at(self.lr_scheduler, self.epoch, self._updates))
 
     @property
     def updates(self) -> int:
-        """How many updates there were; ``fit`` and ``train`` begin at 0.
+        """Number of updates done; ``fit`` and ``train`` begin at 0.
 
-        Calls of ``update`` are one update until a parameter's name comes again.
+        Calls of ``update`` for different parameters count as one update. The next update begins when
+        a parameter's name occurs again.
         """
         return self._updates
 
@@ -143,7 +145,7 @@ class Optimizer(ABC):
         return rate
 
     def next_rates(self, count: int) -> list[float]:
-        """Count so many updates; return the learning rate of each."""
+        """Count ``count`` updates; return the learning rate of each."""
         scheduler, epoch, begin = self.lr_scheduler, self.epoch, self._updates
         if not counts_steps(scheduler):
             rates = [rate_at(scheduler, epoch, begin)] * count
@@ -152,7 +154,7 @@ class Optimizer(ABC):
         self.updates = begin + count
         return rates
 
-    # What a compiled step needs; the engine takes an optimiser whose very class has a `rule`.
+    # What a compiled step needs. The engine takes an optimiser whose class itself defines `rule`.
 
     @property
     def rule(self) -> Rule:
@@ -164,9 +166,9 @@ class Optimizer(ABC):
         """Whether the rule is gradient descent, with or without momentum."""
         return False
 
-    _arrays_each = 0  # kept for a parameter
+    _arrays_each = 0  # number of state arrays per parameter
 
-    _entry: Callable[..., Any]  # makes what `cache` holds of a parameter from its arrays
+    _entry: Callable[..., Any]  # makes a parameter's entry of `cache` from its arrays
 
     @staticmethod
     def arrays_of(state: Any) -> tuple[Array, ...]:
@@ -224,7 +226,7 @@ class Optimizer(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no compiled step")
 
     def advance_by(self, count: int, states: Sequence[Any]) -> Array:
-        """Count so many updates; return the numbers of each, as ``count`` of the rule's records."""
+        """Count ``count`` updates; return the numbers of each, an array of the rule's records."""
         numbers = np.empty(count, numbers_of(self.rule).dtype)
         for i in range(count):
             numbers[i] = self.advance(states)

@@ -18,11 +18,11 @@ from fastnn.schedulers import Scheduler
 class Nadam(Adam):
     """Adam with Nesterov's momentum.
 
-    With ``m`` and ``v`` as of :class:`Adam` and ``mu(t) = beta_1 (1 - 0.96**(t momentum_decay) / 2)``
+    With ``m`` and ``v`` as in :class:`Adam` and ``mu(t) = beta_1 (1 - 0.96**(t momentum_decay) / 2)``
     the ``t``-th step is ``lr(epoch) / (sqrt(v_hat) + eps)`` times ``(1 - mu(t)) / (1 - M(t)) grad +
     mu(t+1) / (1 - M(t+1)) m``, where ``M(t) = mu(1) ... mu(t)``, plus ``lr(epoch) * weight_decay *
-    param``. Defaults and steps are those of ``torch.optim.NAdam``, with
-    ``decoupled_weight_decay=True``; all parameters decay, biases too.
+    param``. Update rule and defaults are those of ``torch.optim.NAdam`` with
+    ``decoupled_weight_decay=True``. All parameters decay, including biases.
     Source: T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop.
     """
 

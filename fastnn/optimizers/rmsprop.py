@@ -16,10 +16,10 @@ from fastnn.schedulers import Scheduler
 
 
 class MeanSquare:
-    """What RMSProp keeps of a parameter: the arrays of these names; the others are None.
+    """RMSProp's state of one parameter; an array that the settings do not need is None.
 
-    ``v`` is the running mean of the gradient's square, ``mean`` that of the gradient, ``velocity`` what
-    momentum adds up.
+    ``v``: running mean of the squared gradient; ``mean``: running mean of the gradient; ``velocity``:
+    the velocity of momentum.
     """
 
     v: Array = watched()
@@ -31,19 +31,19 @@ class MeanSquare:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the arrays that it has."""
+        """The names of the arrays that are not None."""
         return tuple(name for name in ("v", "mean", "velocity") if getattr(self, name) is not None)
 
 
 class RMSProp(Optimizer):
     """RMSProp: ``delta = lr(epoch) * grad / (sqrt(v) + eps)``.
 
-    ``v = alpha v + (1 - alpha) grad**2``. If ``centered``, the gradient's variance ``v - mean**2`` is
-    in the place of ``v``, with ``mean = alpha mean + (1 - alpha) grad``. With ``momentum`` the
-    quotients add up, ``velocity = momentum velocity + quotient``, and ``delta = lr(epoch) * velocity``.
-    With ``weight_decay`` a step also takes off ``lr(epoch) * weight_decay * param``, of all parameters,
-    biases too; that is decoupled from the gradient. Steps and defaults are those of
-    ``torch.optim.RMSprop``, whose ``weight_decay`` is a penalty in the gradient instead.
+    ``v = alpha v + (1 - alpha) grad**2``. If ``centered``, the gradient's variance ``v - mean**2``
+    replaces ``v``, with ``mean = alpha mean + (1 - alpha) grad``. With ``momentum``, ``velocity =
+    momentum velocity + grad / (sqrt(v) + eps)`` and ``delta = lr(epoch) * velocity``. With
+    ``weight_decay``, ``lr(epoch) * weight_decay * param`` is added to ``delta``, for all parameters
+    including biases; this decay is decoupled from the gradient. Update rule and defaults are those of
+    ``torch.optim.RMSprop``, except that its ``weight_decay`` is a penalty in the gradient.
     Sources: T. Tieleman, G. Hinton, "Lecture 6.5", Neural networks for machine learning, 2012;
     A. Graves, "Generating sequences with recurrent neural networks", 2013.
     """
@@ -114,7 +114,7 @@ class RMSProp(Optimizer):
         return decayed(step, param, lr * self.weight_decay)
 
     def state(self, param_name: str, like: Array) -> MeanSquare:
-        """Return the means of that parameter that the settings ask for; new ones are zeros."""
+        """Return a parameter's state with the arrays that the settings need; new ones are zeros."""
         kept = self.cache.get(param_name)
         if not isinstance(kept, MeanSquare) or kept.v.shape != like.shape:
             kept = MeanSquare(np.zeros(0))

@@ -22,8 +22,9 @@ class SGD(Optimizer):
     Without momentum ``train_step`` does not write the cache, which costs as much as the weights
     themselves; ``fit`` and ``train`` write it at the end. If momentum is raised later, the velocity
     begins at the last step, after ``train_step`` at zero.
-    With ``weight_decay`` a step also takes off ``lr(epoch) * weight_decay * param``, of all parameters.
-    That is neither in the cache nor clipped: it is decoupled from the gradient.
+    With ``weight_decay``, ``lr(epoch) * weight_decay * param`` is added to ``delta``, for all
+    parameters including biases. The decay is decoupled from the gradient: the cache and clipping do not
+    include it.
     Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013;
     I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.

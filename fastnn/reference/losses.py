@@ -142,7 +142,7 @@ class Poisson(Loss):
 
 
 class Quantile(Loss):
-    """The mean of ``max(q d, (q - 1) d)``, ``d = Y - Y_hat``; columns stand for each q in turn."""
+    """The mean of ``max(q d, (q - 1) d)``, ``d = Y - Y_hat``; the columns have each q in turn."""
 
     def __init__(self, name: str = "quantile", quantiles: Any = (0.5,)) -> None:
         super().__init__(name)

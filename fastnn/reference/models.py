@@ -61,7 +61,7 @@ class NeuralNetwork:
     def error(self, target: Array, out: Array) -> float:
         """Return 1 - accuracy for cross-entropies, the mean squared error for l2 and mse; NaN for NaN.
 
-        Else it is the mean absolute error, for quantiles the loss.
+        For other losses it is the mean absolute error, for quantiles the loss.
         """
         if self.loss.name in ("mae", "huber"):
             return float(np.mean(np.abs(target - out)))

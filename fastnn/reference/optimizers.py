@@ -132,7 +132,7 @@ class Nadam(AdamW):
 
 
 class RMSProp(Optimizer):
-    """The gradient over the root of its mean square, or of its variance; momentum adds up quotients."""
+    """``delta = lr(epoch) * gradient / (sqrt(v) + eps)``; options: centered, momentum, weight_decay."""
 
     def __init__(
         self,

@@ -39,9 +39,9 @@ _PARTS = {argument: {part.__name__: part for part in parts} for argument, parts 
 _ATTRIBUTES = {"weight_init": "init_weights"}  # where they have other names than arguments
 # Arguments that files of earlier versions lack.
 _LATER = {"eps_hat", "global_clip_norm", "weight_decay", "class_weight"}
-_NEW = {"global_clip_norm", "weight_decay"}  # those that are written only if they are not the default
-_PAIRS = {"kernel_shape", "pad"}  # arguments that may be two integers
-_ANY = {"keep_dim"}  # that may be a number or a text, whatever the default is
+_NEW = {"global_clip_norm", "weight_decay"}  # arguments that are written only if not the default
+_PAIRS = {"kernel_shape", "pad"}  # arguments that may be a pair of integers
+_ANY = {"keep_dim"}  # arguments that may be a number or a string, whatever the default is
 _OF_SCHEDULERS = ("lr_decay", "stage_length", "staircase")  # optimisers hand them on
 
 
@@ -166,7 +166,7 @@ def _build(entry: Mapping[str, Any], kind: str, label: str, arrays: dict[str, Ar
 
 
 def _arguments(part: type) -> Iterator[tuple[str, Any]]:
-    """Yield the constructor's arguments with their defaults, but for those that arrays tell."""
+    """Yield the constructor's arguments with their defaults, except those that follow from arrays."""
     if part.__init__ is object.__init__:  # type: ignore[misc]
         return
     for name, parameter in inspect.signature(part).parameters.items():
@@ -177,7 +177,7 @@ def _arguments(part: type) -> Iterator[tuple[str, Any]]:
 
 
 def _fits(value: Any, default: Any, argument: str) -> bool:
-    """Return whether a value is of the default's kind: a flag, a number, a text; else any of them.
+    """Return whether a value has the kind of the default: bool, number or string; else any of these.
 
     Some arguments may also be pairs of integers.
     """

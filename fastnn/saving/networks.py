@@ -136,7 +136,7 @@ def _network(description: Mapping[str, Any], arrays: dict[str, Array], kind: typ
         model.loss.check_classes(width)
     gather(model)
     model.optimizer.epoch = int(require_number("epoch", description["epoch"], low=0))
-    model.optimizer.updates = description.get("updates", 0)  # earlier versions did not count
+    model.optimizer.updates = description.get("updates", 0)  # files of earlier versions have no count
     if "scheduler" in description:
         scheduler: Any = model.optimizer.lr_scheduler
         scheduler.progress = description["scheduler"]

@@ -1,10 +1,10 @@
 """Learning-rate schedules: ``scheduler(epoch)`` is the learning rate of that epoch.
 
-A schedule with ``by_step`` counts updates instead, from 0 at the beginning of a run of ``fit`` or
-``train``: ``scheduler(step)``. So does any function of a number whose attribute ``by_step`` is true.
-The optimiser counts the updates, and files and checkpoints keep the count.
+A schedule with ``by_step=True`` is a function of the number of updates since the start of ``fit`` or
+``train`` instead: ``scheduler(step)``. The same holds for any function whose attribute ``by_step`` is
+true. The optimiser counts the updates; saved networks and checkpoints include the count.
 
-Settings are attributes that may be changed: the next step uses the new value.
+Settings are attributes that may be changed; the next step uses the new value.
 """
 
 import inspect
@@ -45,9 +45,9 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
 
 
 def is_known_ahead(scheduler: Any) -> bool:
-    """Return whether the rates of later epochs are known before these begin.
+    """Return whether the rates of later epochs can be computed in advance.
 
-    A function of the user's own may read the history so far.
+    A user-defined function may depend on the history so far, so its rates cannot.
     """
     if type(scheduler) is LinearWarmup:
         return is_known_ahead(scheduler.lr_scheduler)
@@ -81,11 +81,11 @@ def initialize_scheduler(
     Raises
     ------
     NotImplementedError
-        If no scheduler has that name; the message lists those there are.
+        If no scheduler has that name; the message lists the known names.
     ValueError
-        If it gets no ``decay`` or no ``stage_length``, and needs one.
+        If the scheduler needs ``decay`` or ``stage_length`` and it is None.
     TypeError
-        For an option that its class does not take.
+        For an option that the class does not take.
     """
     name = canonical("scheduler", name, SCHEDULERS)
     kind: Any = SCHEDULERS[name]

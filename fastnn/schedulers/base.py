@@ -1,4 +1,4 @@
-"""What every schedule has."""
+"""The base class of schedules, and functions that schedules share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from fastnn._validation import require_number
 class Scheduler(ABC):
     """Base class; calling a scheduler is :meth:`scheduled_lr`.
 
-    ``by_step``: whether it is a function of the number of updates done, instead of the epoch.
+    ``by_step``: whether the rate is a function of the number of updates done instead of the epoch.
     """
 
     by_step: bool = False
@@ -36,17 +36,17 @@ class Scheduler(ABC):
         """Return the learning rate of an update, given its epoch and its number, both from 0."""
         return self(step if self.by_step else epoch)
 
-    # For schedules that look at what training comes to.
+    # For schedules that depend on the course of training.
 
     def start(self) -> None:  # noqa: B027
         """Begin a new run."""
 
     def report(self, figure: float, epoch: float) -> None:  # noqa: B027
-        """Take the loss of an epoch that has ended, counted from 0."""
+        """Take the loss at the end of an epoch, counted from 0."""
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What it keeps of a run so far, as JSON takes it; it may be set."""
+        """The state of the current run, in types that JSON has; it may be set."""
         return {}
 
     @progress.setter
@@ -56,14 +56,14 @@ class Scheduler(ABC):
 
 
 def rate_at(scheduler: Callable[[float], float], epoch: float, step: int) -> float:
-    """Return the learning rate of an update by a scheduler, or by any function of a number."""
+    """Return the learning rate of an update from a scheduler or any other function."""
     if isinstance(scheduler, Scheduler):
         return scheduler.rate_at(epoch, step)
     return scheduler(step if getattr(scheduler, "by_step", False) else epoch)
 
 
 def counts_steps(scheduler: Callable[[float], float]) -> bool:
-    """Return whether a scheduler, or any function of a number, may differ within an epoch."""
+    """Return whether the rate of a scheduler or function may change within an epoch."""
     if isinstance(scheduler, Scheduler):
         return scheduler.counts_steps
     return bool(getattr(scheduler, "by_step", False))
@@ -75,15 +75,15 @@ def rate(value: float) -> float:
 
 
 def least_rate(value: float) -> float:
-    """Return the rate that a schedule does not fall below, checked."""
+    """Return the lower bound of a schedule's rate, checked."""
     return require_number("lr_min", value, low=0.0)
 
 
 def positive(name: str) -> Callable[[float], float]:
-    """Return the check of a number above 0, of that name."""
+    """Return a function that checks that a number is above 0; ``name`` is for its messages."""
     return lambda value: require_number(name, value, low=0.0, strict=True)
 
 
 def on_cosine(begin: float, end: float, done: float) -> float:
-    """Return the number on half a cosine between two, of which a part of 0 to 1 is done."""
+    """Return the value at ``done`` (0 to 1) of half a cosine from ``begin`` to ``end``."""
     return end + (begin - end) / 2 * (1 + math.cos(math.pi * done))

@@ -10,11 +10,12 @@ from fastnn.schedulers.decays import Constant
 
 
 class OneCycle(Scheduler):
-    """One cycle: up to ``lr``, then down to next to nothing, each on half a cosine.
+    """One cycle: a rise to ``lr``, then a fall to almost 0, each along half a cosine.
 
-    From ``lr / start_divisor`` it rises to ``lr`` within ``rise`` of the length, and then falls to
-    ``lr / start_divisor / end_divisor``, which the last of ``length`` updates has and later ones keep.
-    As ``torch.optim.lr_scheduler.OneCycleLR`` with ``cycle_momentum=False``. Source: L. Smith,
+    The rate rises from ``lr / start_divisor`` to ``lr`` in the first ``rise * length`` updates, and
+    then falls to ``lr / start_divisor / end_divisor`` at the last of ``length`` updates. Later updates
+    keep this rate.
+    The same as ``torch.optim.lr_scheduler.OneCycleLR`` with ``cycle_momentum=False``. Source: L. Smith,
     N. Topin, "Super-convergence: very fast training of neural networks using large learning rates",
     2018.
 
@@ -23,11 +24,18 @@ class OneCycle(Scheduler):
     lr : float
         The largest rate.
     length : float
-        Updates in all, or epochs if not ``by_step``: ``epochs * ceil(rows / batch_size)``.
+        Total number of updates, ``epochs * ceil(rows / batch_size)``; without ``by_step``, of epochs.
     rise : float
-        The part of the length before the largest rate, 0 to 1.
+        Fraction of ``length`` in which the rate rises, 0 to 1.
     start_divisor, end_divisor : float
+        ``lr`` over the first rate, and the first rate over the last; above 0.
     by_step : bool
+        Whether the rate is a function of updates instead of epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number, or out of its range.
     """
 
     lr: float = watched(rate)
@@ -49,7 +57,7 @@ class OneCycle(Scheduler):
         self.start_divisor, self.end_divisor = start_divisor, end_divisor
 
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate in the cycle."""
+        """Return the rate at an update, or at an epoch without ``by_step``."""
         start = self.lr / self.start_divisor
         top, last = self.rise * self.length - 1, self.length - 1
         if epoch < top:
@@ -60,22 +68,29 @@ class OneCycle(Scheduler):
 
 
 class LinearWarmup(Scheduler):
-    """A linear rise before another schedule, which begins when it ends.
+    """A linear rise, followed by another schedule.
 
-    While ``t < length`` the rate is ``(start_factor + (1 - start_factor) t / length)`` times the other
-    schedule's first one; then it is the other's at ``t - length``. If one of the two counts updates and
-    the other epochs, the other one is not shifted: it is taken at its own count throughout. As
-    ``torch.optim.lr_scheduler.LinearLR`` before another one in a ``SequentialLR``.
+    While ``t < length`` the rate is ``(start_factor + (1 - start_factor) t / length)`` times the first
+    rate of the other schedule. Afterwards it is the other schedule's rate at ``t - length``. If one of
+    the two is by update and the other by epoch, the other schedule is not shifted: its rate at the
+    current update or epoch is used throughout. The same as ``torch.optim.lr_scheduler.LinearLR``
+    followed by another scheduler in a ``SequentialLR``.
 
     Parameters
     ----------
     lr_scheduler : float or Scheduler
-        What follows: a rate, a schedule, or any function of an epoch.
+        The other schedule: a rate, a scheduler, or any function of an epoch.
     length : float
-        In updates, or in epochs if not ``by_step``.
+        Length of the rise, in updates, or in epochs without ``by_step``.
     start_factor : float
-        0 to 1.
+        The first rate as a fraction of the other schedule's first rate, 0 to 1.
     by_step : bool
+        Whether ``length`` is in updates instead of epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number, or out of its range.
 
     Example
     -------
@@ -101,7 +116,7 @@ class LinearWarmup(Scheduler):
     @property
     def lr(self) -> float:
         """The other schedule's ``lr``."""
-        return float(self._other.lr)  # an AttributeError if that has none
+        return float(self._other.lr)  # raises AttributeError if it has none
 
     @lr.setter
     def lr(self, value: float) -> None:
@@ -121,11 +136,11 @@ class LinearWarmup(Scheduler):
 
     @property
     def _shifted(self) -> bool:
-        """Whether both schedules count the same."""
+        """Whether both schedules are by update, or both by epoch."""
         return counts_steps(self._other) == self.by_step
 
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate where both schedules count the same."""
+        """Return the rate if both schedules are by update, or both by epoch."""
         return self.rate_at(epoch, int(epoch))
 
     def rate_at(self, epoch: float, step: int) -> float:
@@ -144,13 +159,13 @@ class LinearWarmup(Scheduler):
             self._other.start()
 
     def report(self, figure: float, epoch: float) -> None:
-        """Hand the loss of an epoch on to the other schedule."""
+        """Pass the loss of an epoch to the other schedule."""
         if isinstance(self._other, Scheduler):
             self._other.report(figure, epoch - self.length if self._shifted else epoch)
 
     @property
     def progress(self) -> dict[str, Any]:
-        """The other schedule's."""
+        """The other schedule's ``progress``."""
         return self._other.progress if isinstance(self._other, Scheduler) else {}
 
     @progress.setter

@@ -1,4 +1,4 @@
-"""Rates that stay, or fall."""
+"""Schedules that are constant or fall."""
 
 import math
 
@@ -61,18 +61,25 @@ class Exponential(Scheduler):
 
 
 class StepDecay(Scheduler):
-    """``lr * decay ** floor(t / stage_length)``: the rate falls by a factor once per stage.
+    """``lr * decay ** floor(t / stage_length)``: the rate is multiplied by ``decay`` once per stage.
 
-    As ``torch.optim.lr_scheduler.StepLR``.
+    The same as ``torch.optim.lr_scheduler.StepLR``.
 
     Parameters
     ----------
     lr : float
-        The rate at 0.
+        The rate at epoch 0.
     stage_length : float
-        In epochs, or in updates if ``by_step``.
+        In epochs, or in updates with ``by_step``.
     decay : float
+        From 0 to 1.
     by_step : bool
+        Whether the rate is a function of updates instead of epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number, or out of its range.
     """
 
     lr: float = watched(rate)
@@ -85,25 +92,33 @@ class StepDecay(Scheduler):
         self.lr, self.stage_length, self.decay, self.by_step = lr, stage_length, decay, by_step
 
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate of that stage."""
+        """Return the rate of the stage that contains ``epoch``."""
         return float(self.lr * self.decay ** math.floor(epoch / self.stage_length))
 
 
 class Cosine(Scheduler):
     """Half a cosine: ``lr_min + (lr - lr_min) (1 + cos(pi t / length)) / 2``, then ``lr_min``.
 
-    As ``torch.optim.lr_scheduler.CosineAnnealingLR`` up to ``length``; beyond it that rises again.
+    Up to ``length`` the same as ``torch.optim.lr_scheduler.CosineAnnealingLR``, whose rate then rises
+    again.
     Source: I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
     without restarts.
 
     Parameters
     ----------
     lr : float
-        The rate at 0.
+        The rate at epoch 0.
     length : float
-        How long it falls, in epochs, or in updates if ``by_step``.
+        Length of the fall, in epochs, or in updates with ``by_step``.
     lr_min : float
+        The rate from ``length`` on, at least 0.
     by_step : bool
+        Whether the rate is a function of updates instead of epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number, or out of its range.
     """
 
     lr: float = watched(rate)
@@ -116,5 +131,5 @@ class Cosine(Scheduler):
         self.lr, self.length, self.lr_min, self.by_step = lr, length, lr_min, by_step
 
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate on the cosine."""
+        """Return the rate at an epoch, or at an update with ``by_step``."""
         return on_cosine(self.lr, self.lr_min, min(epoch / self.length, 1.0))

@@ -27,7 +27,7 @@ class Plateau:
         self.best, self.waited, self.cooling = math.inf, 0, 0
 
     def has_come(self, figure: float) -> bool:
-        """Take the next figure; return whether the rate is to fall. What is not finite is no better."""
+        """Take the next value; return whether to reduce the rate. NaN and infinity never improve."""
         limit = self.best
         if math.isfinite(limit):
             limit -= self.threshold * abs(limit)
@@ -57,43 +57,10 @@ class Plateau:
         self.cooling = require_count("cooling", cooling, low=0)
 
 
-class ReduceOnPlateau(Scheduler):
-    """``lr`` times ``factor`` for every time that a figure stopped falling.
+class Reduces:
+    """The settings of what reduces a rate by a :class:`Plateau`, its attribute ``plateau``."""
 
-    ``fit`` and ``train`` report the validation loss at the end of every epoch, or the training loss if
-    nothing is validated. A figure is better than the best if it is below ``best (1 - threshold)``.
-    After more than ``patience`` epochs in a row without a better one the rate is reduced, from the next
-    epoch on; then ``cooldown`` epochs pass before such epochs count again. A new run begins anew. As
-    ``torch.optim.lr_scheduler.ReduceLROnPlateau``. The callback :class:`fastnn.ReduceLROnPlateau`
-    multiplies any optimiser's rate, by any figure.
-
-    Parameters
-    ----------
-    lr : float
-        The rate at first.
-    factor : float
-    patience : int
-    threshold : float
-    cooldown : int
-    lr_min : float
-        The rate does not fall below this.
-    """
-
-    lr: float = watched(rate)
-    lr_min: float = watched(least_rate)
-
-    def __init__(
-        self,
-        lr: float = 0.01,
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        cooldown: int = 0,
-        lr_min: float = 0.0,
-    ) -> None:
-        self.lr, self.lr_min = lr, lr_min
-        self.plateau = Plateau(factor, patience, threshold, cooldown)
-        self._reduced: list[float] = []  # the epochs from which on the rate is lower
+    plateau: Plateau
 
     @property
     def factor(self) -> float:
@@ -115,8 +82,51 @@ class ReduceOnPlateau(Scheduler):
         """How many epochs after a reduction do not count."""
         return self.plateau.cooldown
 
+
+class ReduceOnPlateau(Reduces, Scheduler):
+    """``lr`` times ``factor`` for each time the loss stopped falling.
+
+    ``fit`` and ``train`` report the validation loss at the end of every epoch, or the training loss if
+    nothing is validated. A figure is better than the best if it is below ``best (1 - threshold)``.
+    After more than ``patience`` epochs in a row without a better one the rate is reduced, from the next
+    epoch on; then ``cooldown`` epochs pass before such epochs count again. A new run begins anew. As
+    ``torch.optim.lr_scheduler.ReduceLROnPlateau``. The callback :class:`fastnn.ReduceLROnPlateau`
+    multiplies any optimiser's rate, by any figure.
+
+    Parameters
+    ----------
+    lr : float
+        The rate at first.
+    factor : float
+        Between 0 and 1.
+    patience : int
+        Number of epochs without an improvement that are tolerated.
+    threshold : float
+        Smallest relative improvement.
+    cooldown : int
+        Number of epochs after a reduction that are not counted.
+    lr_min : float
+        The rate does not fall below this.
+    """
+
+    lr: float = watched(rate)
+    lr_min: float = watched(least_rate)
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        lr_min: float = 0.0,
+    ) -> None:
+        self.lr, self.lr_min = lr, lr_min
+        self.plateau = Plateau(factor, patience, threshold, cooldown)
+        self._reduced: list[float] = []  # the epochs from which on the rate is lower
+
     def scheduled_lr(self, epoch: float) -> float:
-        """Return the rate of an epoch, as far as figures have been reported."""
+        """Return the rate of an epoch, given the losses reported so far."""
         times = sum(begin <= epoch for begin in self._reduced)
         if not times:
             return self.lr

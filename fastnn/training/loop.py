@@ -46,9 +46,9 @@ def run(
 
 
 def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
-    """Train on several whole epochs in one compiled call, if nothing has to happen between them.
+    """Train for several epochs in one compiled call, if nothing has to run between them.
 
-    Returns whether that was done. The work between two short epochs takes longer than the epochs.
+    Returns whether it did. For short epochs, the work between epochs takes longer than the epochs.
     """
     train, scheduler = run.dataset.train, getattr(net.optimizer, "lr_scheduler", None)
     if _own.part(run.dataset, "validate") is not None or net.logger is not None or run.losses:
@@ -65,9 +65,9 @@ def _epochs_at_once(net: Trainable, run: Run, shuffle: bool) -> bool:
 
 
 def add_epochs(history: History, means: Array, weights: Array, what: str, stacklevel: int) -> None:
-    """Add epochs to a history, by their batches' mean losses and errors ``(epochs, batches, 2)``.
+    """Add epochs to a history, given mean losses and errors of batches, ``(epochs, batches, 2)``.
 
-    ``weights``: of the batches. Warns as :func:`warn_if_lost`.
+    ``weights``: the weights of the batches. Warns as :func:`warn_if_lost` does.
     """
     losses, errors = weighted_mean(np.ascontiguousarray(means.transpose(2, 0, 1)), weights).tolist()
     history.loss += losses
@@ -110,7 +110,7 @@ def check_rates(net: Trainable, epochs: int) -> None:
 
 
 def start_schedule(net: Trainable) -> None:
-    """Let a network's learning rates begin anew, as its epochs do."""
+    """Reset the optimiser's count of updates and the state of its schedule."""
     if isinstance(net.optimizer, Optimizer):
         net.optimizer.updates = 0
         if isinstance(net.optimizer.lr_scheduler, Scheduler):
@@ -118,7 +118,7 @@ def start_schedule(net: Trainable) -> None:
 
 
 def report_loss(net: Trainable, history: History, epoch: int) -> None:
-    """Tell a network's schedule an epoch's validation loss, or its training loss if there is none."""
+    """Report an epoch's validation loss, or else its training loss, to the network's schedule."""
     scheduler = getattr(net.optimizer, "lr_scheduler", None)
     if isinstance(scheduler, Scheduler):
         scheduler.report((history.validation_loss or history.loss)[-1], epoch)
@@ -178,7 +178,7 @@ def _epoch(
 
 
 def warn_if_lost(history: History, what: str, stacklevel: int, new: int = 1) -> None:
-    """Warn of the first epoch whose loss is not finite, if it is one of the last ``new`` epochs."""
+    """Warn about the first epoch with a non-finite loss if it is one of the last ``new`` epochs."""
     losses = history.loss
     if all(map(math.isfinite, losses[-new:])):
         return

@@ -84,10 +84,11 @@ class Trainable(LayerStack):
             yield [loss], [error]
 
     def train_passes(self, data: Data, shuffle: bool, epoch: int, most: int) -> Array | None:
-        """Train on several whole passes over a dataset, at most so many, in one compiled call.
+        """Train for several passes over a dataset, at most ``most``, in one compiled call.
 
-        Returns the batches' mean losses and errors, ``(passes, batches, 2)``. Returns None, having done
-        nothing, if the engine cannot train on the data, or a call has time for one pass only.
+        Returns the mean losses and errors of the batches, ``(passes, batches, 2)``. Returns None and
+        does nothing if the engine cannot train on the data, or if one pass takes too long for a call
+        of several.
         """
         if not isinstance(data, Data) or type(data).sample is not Data.sample or not self.is_made:
             return None

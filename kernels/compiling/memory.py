@@ -30,7 +30,7 @@ def stack(size: int) -> Any:
 
 @intrinsic
 def allocate(context, size):
-    """Return the address of ``size`` new bytes, for :func:`release` to free; 0 if memory is short."""
+    """Allocate ``size`` bytes, to be freed by :func:`release`; return their address, 0 on failure."""
 
     def codegen(context, builder, signature, values):
         return builder.ptrtoint(context.nrt.allocate(builder, values[0]), _I64)
@@ -40,7 +40,7 @@ def allocate(context, size):
 
 @intrinsic
 def release(context, address):
-    """Free what :func:`allocate` returned."""
+    """Free memory that :func:`allocate` has returned."""
 
     def codegen(context, builder, signature, values):
         context.nrt.free(builder, builder.inttoptr(values[0], ir.IntType(8).as_pointer()))

@@ -13,7 +13,7 @@ CHAINS = 12  # more than units times their latency, and few enough for 16 regist
 
 @intrinsic
 def _multiply_add_chains(context, steps, at, like):
-    """Iterate ``a = a x + x`` in so many chains; x is at an address, their sum goes behind it."""
+    """Iterate ``a = a x + x`` in several chains; read x at an address, write their sum after it."""
 
     def codegen(context, builder, signature, arguments):
         steps, at, _ = arguments

@@ -15,6 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
+from fastnn.kernels.emitted.gemm import height_of
 from fastnn.kernels.emitted.tile import HEIGHTS, RELU, VECTORS, Tile, Vectors
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
@@ -95,7 +96,8 @@ def _emit_tile(builder: Any, like: Any, rows: int, vectors: int, arguments: list
 @intrinsic
 def _tile(
     context, height, x, rows, steps, b, b_row, k, repeats, distance, c, c_row, columns, start,
-start_row, mode, like, ):  # fmt: skip
+    start_row, mode, like,
+):  # fmt: skip
     """One tile of C, of up to ``VECTORS`` vectors of columns."""
 
     def codegen(context, builder, signature, arguments):
@@ -122,16 +124,6 @@ start_row, mode, like, ):  # fmt: skip
 
 
 @inner
-def _height(left):
-    """Return how many rows the next tile has."""
-    if left >= HEIGHTS[0] and (left != 8 or HEIGHTS[0] == 8):
-        return HEIGHTS[0]
-    if left >= 4:
-        return 4
-    return 2 if left >= 2 else 1
-
-
-@inner
 def gather_multiply(
     x, rows, steps, b, b_row, c, c_row, count, columns, k, repeats, distance, start, start_row, mode,
     size, like,
@@ -152,7 +144,7 @@ def gather_multiply(
             width = 2 * lanes
         i = 0
         while i < count:
-            height = _height(count - i)
+            height = height_of(count - i)
             C = c + (i * c_row + j) * size
             S = start + (i * start_row + j) * size if start != 0 else start
             _tile(

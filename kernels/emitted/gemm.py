@@ -46,7 +46,7 @@ def _pack(context, b, b_row, k, out, like):
 
 
 @inner
-def _height(left):
+def height_of(left):
     """Return how many rows the next tile has. Eight are two of 4 where the highest has 6."""
     if left >= _HIGHEST and (left != 8 or _HIGHEST == 8):
         return _HIGHEST
@@ -70,7 +70,7 @@ def _panel(a, a_row, a_col, b, b_row, c, c_row, rows, k, columns, start, start_r
     """Do the columns of one panel, tile by tile."""
     i = 0
     while i < rows:
-        height = _height(rows - i)
+        height = height_of(rows - i)
         A, C = a + i * a_row * size, c + i * c_row * size
         S = start + i * start_row * size if start != 0 else start
         tile(height, A, a_row, a_col, b, b_row, C, c_row, k, columns, S, start_row, mode, rates)

@@ -1,4 +1,4 @@
-"""Rows of a matrix added to a flat array, where each begins some elements behind the one before.
+"""Add rows of a matrix to a flat array, each some elements after the previous one.
 
 A compiled loop over a short row would begin and end more often than it adds, so whole vectors are
 emitted, with a mask in the last.

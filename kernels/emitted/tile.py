@@ -85,7 +85,7 @@ class Tile:
                     phi.add_incoming(value, block)
 
     def emit_start(self, start: Any, start_row: Any, given: Any = None) -> Vectors:
-        """Return what C begins as: a matrix, or zeros where its address is 0, or ``given`` is false."""
+        """Return C's start values: a matrix, or zeros if its address is 0 or ``given`` is false."""
         builder = self.emit.builder
         has_start = builder.icmp_signed("!=", start, I64(0))
         if given is not None:
@@ -165,7 +165,7 @@ class _Factors:
         self.emit.prefetch(of_a)
 
     def whole(self) -> Any:
-        """Return how many steps may load whole vectors of B; later ones would end beyond it."""
+        """Return the number of steps that may load whole vectors of B; later loads would exceed B."""
         builder, missing = self.builder, self.tile.missing
         in_one_row = builder.icmp_signed("<=", missing, self.b_elements)
         few = builder.zext(builder.icmp_signed(">", missing, I64(0)), I64)

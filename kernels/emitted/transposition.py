@@ -13,9 +13,8 @@ from fastnn.kernels.emitted.vectors import I32, I64, Emitter
 def _emit_transposition(builder: Any, like: Any, arguments: list[Any]) -> None:
     """Read a square as rows, shuffle it log2(lanes) times, write it as columns.
 
-    A shuffle deals row i and row i + lanes / 2 into one another; done log2(lanes) times, element j of
-    row i has come to element i of row j. Whole squares are read and written without masks, which are
-    slow before AVX-512.
+    A shuffle interleaves row i and row i + lanes / 2. After log2(lanes) shuffles, element j of row i is
+    element i of row j. Whole squares are read and written without masks, which are slow before AVX-512.
     """
     a, a_row, c, c_row, rows, columns = arguments
     emit = Emitter(builder, like)

@@ -76,7 +76,7 @@ class Emitter:
         self.builder.call(function, [pointer, I32(int(write)), keep, data])
 
     def opaque(self, integer: Any) -> Any:
-        """Return the integer, by a statement that hides from LLVM where it comes from."""
+        """Return the integer unchanged; an assembly statement hides its origin from LLVM."""
         same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
         return self.builder.call(same, [integer])
 

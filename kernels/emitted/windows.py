@@ -1,17 +1,15 @@
 """Pooling a row of windows of an image, channels as lanes, emitted as LLVM vector IR.
 
-In loops over an image LLVM would write every window's result so far to memory, and read it again, for
-each of its pixels; and it would take images of few channels number by number. Here a window's channels
-stay in registers. A vector that is not full is read and written with a mask.
+For loops over an image, LLVM stores and reloads a window's partial result for each pixel, and does not
+vectorise images of few channels. Here a window's channels stay in registers. A vector that is not full is read and written with a mask.
 
-An image ``(height, width, channels)`` lies flat. An argument ``x`` begins with the row's first window,
+An image ``(height, width, channels)`` is a flat array. An argument ``x`` begins with the row's first window,
 ``line`` is the distance of two rows of pixels, ``count`` the number of windows, ``stride`` pixels from
 one to the next. Where windows overlap, gradients are added to what is there, window after window;
 where they do not, they are written.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,32 +39,27 @@ def mean(
 
 
 def to_largest(
-    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, dy: Array, dx: Array
-) -> None:
-    """Give ``dy (count, channels)`` to each window's first maximum, or first NaN; else 0."""
+    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, of_relu: int,
+    dy: Array, dx: Array,
+) -> None:  # fmt: skip
+    """Give ``dy (count, channels)`` to each window's first maximum, or first NaN; else 0.
+
+    ``of_relu``: whether a ReLU wrote x. Its gradient is applied then: a maximum with a minus gets 0.
+    """
     places = _windows(x, line, channels, stride, kh, kw, count)
     places = places.reshape(count, kh * kw, channels).argmax(axis=1)
     for i in range(count):
         for c in range(channels):
             a, b = divmod(int(places[i, c]), kw)
             at = a * line + (i * stride + b) * channels + c
+            given = dy[i * channels + c] * (0 if of_relu and np.signbit(x[at]) else 1)
             if stride < max(kh, kw):
-                dx[at] += dy[i * channels + c]
+                dx[at] += given
                 continue
             for j in range(kh):
                 for k in range(kw):
                     dx[j * line + (i * stride + k) * channels + c] = 0
-            dx[at] = dy[i * channels + c]
-
-
-def to_largest_of_relu(
-    x: Array, line: int, channels: int, stride: int, kh: int, kw: int, count: int, dy: Array, dx: Array
-) -> None:
-    """Do :func:`to_largest` for an image that a ReLU wrote, with 0 where a maximum has a minus."""
-    windows = _windows(x, line, channels, stride, kh, kw, count).reshape(count, kh * kw, channels)
-    top = np.take_along_axis(windows, windows.argmax(axis=1)[:, np.newaxis], axis=1).reshape(-1)
-    given = dy[: top.size] * (1 - np.signbit(top)).astype(dy.dtype)
-    to_largest(x, line, channels, stride, kh, kw, count, given, dx)
+            dx[at] = given
 
 
 def to_all(
@@ -116,6 +109,7 @@ class _Row:
                 numbers[name] = context.cast(builder, value, kind, types.int64)
         self.line, self.channels, self.stride = (numbers[n] for n in ("line", "channels", "stride"))
         self.kh, self.kw, self.count = (numbers[n] for n in ("kh", "kw", "count"))
+        self.of_relu = numbers.get("of_relu")
 
     def each(self, body: Callable[["_Window", bool], None], *, gradient: bool = False) -> None:
         """Emit a loop over blocks of channels, and in it one over windows; ``body(window, adds)``."""
@@ -234,7 +228,7 @@ def _is_flat(kind: Any) -> bool:
 
 
 def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
-    """Make a function of arrays, the first and the last ones, and six numbers known to the compiler."""
+    """Make a function of arrays, the first and the last ones, and numbers known to the compiler."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     kinds = [types.Array if n in ("x", "dy", "dx", "out") else types.Integer for n in names]
     assert kinds.count(types.Array) == arrays
@@ -251,7 +245,7 @@ def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
 
         @type_callable(function)
         def type_of_three(context):
-            return lambda x, line, channels, stride, kh, kw, count, dy, dx: (
+            return lambda x, line, channels, stride, kh, kw, count, of_relu, dy, dx: (
                 types.void if _is_flat(x) and _is_flat(dy) and _is_flat(dx) else None
             )
 
@@ -280,12 +274,12 @@ def _emit_mean(row: _Row) -> None:
     row.each(body)
 
 
-def _emit_to_largest(row: _Row, of_relu: bool = False) -> None:
+def _emit_to_largest(row: _Row) -> None:
     def body(window: _Window, adds: bool) -> None:
         builder, emit = row.builder, row.emit
         top, dy = window.largest("x"), window.result("dy")
-        if of_relu:
-            dy = emit.relu_gradient(dy, top)
+        of_relu = builder.icmp_signed("!=", row.of_relu, I64(0))
+        dy = builder.select(of_relu, emit.relu_gradient(dy, top), dy)
         none = ir.Constant(emit.flags, [0] * emit.lanes)
         done = cgutils.alloca_once(builder, emit.flags)
         builder.store(none, done)
@@ -322,5 +316,4 @@ def _emit_to_all(row: _Row) -> None:
 _register(largest, 2, _emit_largest)
 _register(mean, 2, _emit_mean)
 _register(to_largest, 3, _emit_to_largest)
-_register(to_largest_of_relu, 3, partial(_emit_to_largest, of_relu=True))
 _register(to_all, 2, _emit_to_all)

@@ -3,7 +3,7 @@
 Rows are samples, or pixels of samples; statistics are those of each column, in float64. Blocks of rows
 are reduced by themselves, then merged in their order, so that no result depends on who reduces them.
 In a block, sums are of deviations from one of its own numbers, of few rows at a time, and the moments
-of these are merged. A mean is two numbers, the second one what rounding has taken from the first.
+of these are merged. A mean is stored as two numbers; the second is the rounding error of the first.
 Columns far from zero therefore lose no digits, and constant columns have variance 0.
 
 Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The

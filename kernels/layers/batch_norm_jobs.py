@@ -120,21 +120,6 @@ def _normalise(at: int, index: int) -> None:
     )  # fmt: skip
 
 
-def _normalise_by_running(at: int, index: int) -> None:
-    task = Task(at)
-    step, layer = Step(task.step), BatchNorm(task.row)
-    first, n = row_block(step, index)
-    m, d = n * layer.each, layer.width
-    offset = first * layer.each * d * step.itemsize
-    _kernel(
-        array_at(layer.input + offset, m, d, _like),
-        array_at(layer.running_mean, 1, d, _like), _statistics(layer, layer.rest, 0),
-        array_at(layer.running_var, 1, d, _like), layer.eps,
-        array_at(layer.gamma, 1, d, _like), array_at(layer.beta, 1, d, _like),
-        array_at(layer.output + offset, m, d, _like),
-    )  # fmt: skip
-
-
 def _gradient_sums(at: int, index: int) -> None:
     task = Task(at)
     step, layer = Step(task.step), BatchNorm(task.row)
@@ -196,7 +181,6 @@ moments = Part(_moments, kernels.column_moments)
 merge = Part(_merge, kernels.update_running)
 constants = Part(_constants, _copy)
 normalise = Part(_normalise, kernels.batch_norm)
-normalise_by_running = Part(_normalise_by_running, kernels.batch_norm)
 gradient_sums = Part(_gradient_sums, gradient_kernels.gradient_sums)
 gradients = Part(_gradients, gradient_kernels.parameter_gradients)
 input_gradient = Part(_input_gradient, gradient_kernels.input_gradient)

@@ -1,23 +1,23 @@
-"""How loops over columns take narrow and wide rows.
+"""Sizes for loops over columns of narrow and wide rows.
 
-Narrow rows are taken several at a time, as one long row, so that loops are as long as vectors need;
-of wide ones a part is taken at a time, so that what is kept for each column stays near.
+Several narrow rows are processed as one long row, so that loops are long enough for vectors. Wide rows
+are processed in parts, so that the sums of a part's columns stay in the first-level cache.
 """
 
 from fastnn.kernels.compiling.jit import inner
 
-_LANES = 128  # numbers of narrow rows that are taken as one long row
-_WIDE = 512  # numbers of a row that are taken at once
+_LANES = 128  # largest length of several narrow rows as one long row
+_WIDE = 512  # largest part of a wide row
 
 
 @inner
 def together(m: int, d: int) -> int:
-    """Return how many rows are taken as one long row."""
+    """Return the number of rows that are processed as one long row."""
     return max(1, min(_LANES // d, m))
 
 
 @inner
 def lanes_in(width: int) -> int:
-    """Return how many lanes of a long row are taken at once: even parts, of whole vectors."""
+    """Return the length of the parts of a row: equal parts, of whole vectors."""
     parts = (width + _WIDE - 1) // _WIDE
     return ((width + parts - 1) // parts + 15) // 16 * 16

@@ -9,15 +9,15 @@ if there is to be one.
 Where output channels fill less than a vector, ``group`` neighbouring pixels of a row are one row of the
 product: its window is that of all of them, and the weights are spread, with zeros where a tap is not in
 a pixel's own window. (So an infinite number makes the group's pixels NaN even where only one has it in
-its window.) The weights' gradient comes out in the same form and is folded.
+its window.) The weights' gradient has the same form and is folded.
 
-The input's gradient is the convolution of ``dZ``, in a border of zeros, with the kernels turned round,
-if windows are one pixel apart and there are channels enough to fill vectors. Otherwise, for each row of
-pixels, the gradients of the output rows that use it are multiplied by the transposed weights: that is
-what every window gets there, and windows are added where they overlap. Each image is done by itself, in
-scratch memory that stays in a near cache.
+The input's gradient is the convolution of ``dZ``, in a border of zeros, with kernels rotated by 180
+degrees, if the stride is 1 and the channels fill vectors. Otherwise, for each row of pixels, the
+gradients of the output rows that use it are multiplied by the transposed weights. This gives the
+gradient of each window's row, and overlapping windows are added. Images are processed one at a time, in
+scratch memory that fits a cache near the core.
 
-A block of a batch's images is a job. Its sums for the parameters' gradients are kept by block, and are
+A job processes a block of images. Each block has its own sums for the parameters' gradients; these are
 added in the order of the blocks.
 """
 

@@ -48,7 +48,7 @@ def _fold(layer, spread, out, size, like):
 
 @inner
 def _turned_gradient(layer, dz, dx, image, size, like):
-    """Write the gradient of an image: dZ in its border convolved with the kernels turned round."""
+    """Write the gradient of an image: dZ in its border convolved with rotated kernels."""
     outputs = layer.outputs
     row = (layer.width + layer.kernel_columns - 1) * outputs
     top, left = layer.kernel_rows - 1 - layer.top, layer.kernel_columns - 1 - layer.left
@@ -69,9 +69,9 @@ def _rows_of_class(layer, c):
 
 @inner
 def _scattered_gradient(layer, dz, dx, image, windows, size, like):
-    """Write the gradient of an image: what windows get, added where they lie, row by row of pixels.
+    """Write the gradient of an image, row by row of pixels: the sum of its windows' gradients.
 
-    A row of pixels y gets something from output row r by row i of the kernel if ``r stride + i = y``.
+    Output row r contributes to row y of the image by kernel row i if ``r stride + i = y``.
     """
     width, row = layer.kernel_columns * layer.channels, (layer.width + 2 * layer.left) * layer.channels
     columns, outputs, shift = layer.columns, layer.outputs, layer.stride * layer.channels
@@ -91,7 +91,7 @@ def _scattered_gradient(layer, dz, dx, image, windows, size, like):
                 layer, a, layer.d_pixels, layer.d_taps + first * outputs * 8, b, windows, columns,
                 width, (end - first) * outputs, 1, 0, 0, PLAIN,
             )  # fmt: skip
-            # Windows next to each other overlap, and would wait for one another.
+            # Adding neighbouring windows in order would wait for overlapping stores.
             for i in range(apart):
                 count = (columns - i + apart - 1) // apart
                 add_rows(

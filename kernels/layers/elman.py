@@ -1,4 +1,4 @@
-"""The phases of Elman layers, and their kernels: skipped time steps, the linear activation's gradient."""
+"""The phases of Elman layers, and their kernels: skipped time steps, a linear gradient."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from fastnn.kernels.step.plan import Step, Task, row_block
 
 
 class Sum(Task):
-    """The sum of a parameter's gradients of all blocks, ``size`` elements each, at ``source``."""
+    """Blocks' gradients of a parameter at ``source``, of ``size`` elements each, to be added up."""
 
     parameter: int
     source: int
@@ -45,7 +45,7 @@ def find_masked(x: Array, value: float, masks: Array) -> None:
 def keep_masked(masks: Array, factor: float, source: Array, target: Array) -> None:
     """``target[i] = factor target[i] + source[i]`` for the rows i whose mask is not 0.
 
-    masks ``(n, 1)``; source, target ``(n, k)``. With factor 0 the target's NaN are gone too.
+    masks ``(n, 1)``; source, target ``(n, k)``; factor is 0 or 1. With 0, NaN are overwritten too.
     """
     for i in range(masks.shape[0]):
         if masks[i, 0] != 0:

@@ -1,7 +1,7 @@
-"""Rows of a table by their numbers, the table's gradient, and their phases.
+"""Lookup of table rows by index, the gradient of the table, and their phases.
 
-Numbers are floats, as networks hand them on. Python checks that they are whole and in the table; here
-one that is not is taken as the nearest that is, so that no memory but the table's is read or written.
+Indices are floats, because networks pass floats to layers. Python checks that they are whole numbers
+and in the table. These kernels clamp other values to the table, so that they access no other memory.
 """
 
 from typing import Any
@@ -19,15 +19,15 @@ from fastnn.kernels.step.plan import Step, Task, row_block
 
 @inner
 def _row(number: float, rows: int) -> int:
-    """Return a row of the table."""
+    """Return an index as an integer, clamped to the table."""
     if number >= rows:
         return rows - 1
-    return int(number) if number >= 1 else 0  # NaN is not
+    return int(number) if number >= 1 else 0  # also for NaN
 
 
 @exact
 def embed(x: Array, table: Array, last: bool, out: Array) -> None:
-    """Write ``table[x]``: x ``(n, t)`` numbers of rows, table ``(m, k)``, out ``(n, t k)``.
+    """Write ``table[x]``: indices x ``(n, t)``, table ``(m, k)``, out ``(n, t k)``.
 
     ``last``: whether a row of out is ``(t, k)``; otherwise it is ``(k, t)``.
     """
@@ -48,10 +48,11 @@ def embed(x: Array, table: Array, last: bool, out: Array) -> None:
 def embed_backward(
     x: Array, rows: int, first: int, padding: int, last: bool, dy: Array, dtable: Array
 ) -> None:
-    """Write the gradient of the table's rows from ``first`` on, as many as dtable ``(b, k)`` has.
+    """Write the gradient of b rows of the table, from row ``first`` on, to dtable ``(b, k)``.
 
-    The gradient of a row is the sum of those of its uses, in the order of x ``(n, t)``; that of row
-    ``padding`` is 0, -1 for none. ``rows``: of the whole table; ``last``, dy: as of :func:`embed`.
+    A row's gradient is the sum over its occurrences in x ``(n, t)``, in their order. Row ``padding``
+    (-1 for none) has gradient 0. ``rows``: number of rows of the whole table; ``last``, and the layout
+    of dy: as in :func:`embed`.
     """
     n, t = x.shape
     k = dtable.shape[1]
@@ -71,9 +72,9 @@ def embed_backward(
 
 
 class Embedding(Record):
-    """A layer of a table ``(rows, width)`` at ``table``, and inputs of ``steps`` numbers a row.
+    """A layer with a table ``(rows, width)`` at ``table``, and inputs of ``steps`` indices per row.
 
-    ``first``, ``count``: the rows of the table that an update is for; ``parameter``: its record.
+    ``first``, ``count``: the rows of the table that an update applies to; ``parameter``: its record.
     """
 
     input: int

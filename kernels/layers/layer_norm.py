@@ -162,7 +162,7 @@ def add_blocks(parts: Array, out: Array) -> None:
 
 
 class LayerNorm(Record):
-    """A layer of ``(n, rows, width)`` arrays, normalised over the last axis.
+    """A layer for arrays ``(n, rows, width)``, normalised over the last axis.
 
     ``gain``, ``shift``: addresses of the parameters' values; ``gain_row``, ``shift_row``: of their
     records; ``d_gain``, ``d_shift``: of their gradients for each block of rows, ``(blocks, width)``.

@@ -11,7 +11,7 @@ from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner
 from fastnn.kernels.compiling.memory import array_at
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.windows import largest, mean, to_all, to_largest, to_largest_of_relu
+from fastnn.kernels.emitted.windows import largest, mean, to_all, to_largest
 from fastnn.kernels.step.parts import Part
 from fastnn.kernels.step.plan import Step, Task, row_block
 
@@ -65,12 +65,13 @@ def _clear(dx: Array, line: int, kh: int, kw: int, stride: int, rows: int, end: 
 
 @exact
 def max_pool_backward(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array, dx: Array
+    x: Array, height: int, width: int, kh: int, kw: int, stride: int, of_relu: int, dy: Array, dx: Array
 ) -> None:
     """Write the gradient of :func:`max_pool`: each window's goes to its first maximum, by rows.
 
     In a window with NaN it goes to the first NaN. Where windows overlap, their gradients are added in
-    row-major order. x, dx ``(n, height * width * channels)``; dy ``(n, rows * columns * channels)``.
+    row-major order. ``of_relu``: 1 if a ReLU wrote x, with -0 for negative inputs, whose gradient is 0;
+    else 0. x, dx ``(n, height * width * channels)``; dy ``(n, rows * columns * channels)``.
     """
     channels, rows, columns = _sizes(x.shape[1], height, width, kh, kw, stride)
     line, out_line = width * channels, columns * channels
@@ -79,28 +80,8 @@ def max_pool_backward(
         for r in range(rows):
             first = r * stride * line
             to_largest(
-                x[i][first:], line, channels, stride, kh, kw, columns, dy[i][r * out_line :],
-                dx[i][first:],
-            )  # fmt: skip
-
-
-@exact
-def max_pool_of_relu_backward(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array, dx: Array
-) -> None:
-    """Write the gradient of what a ReLU made x of, through :func:`max_pool`.
-
-    Where the ReLU's input was negative it has written -0. Arrays as of :func:`max_pool_backward`.
-    """
-    channels, rows, columns = _sizes(x.shape[1], height, width, kh, kw, stride)
-    line, out_line = width * channels, columns * channels
-    for i in range(x.shape[0]):
-        _clear(dx[i], line, kh, kw, stride, rows, columns * kw * channels)
-        for r in range(rows):
-            first = r * stride * line
-            to_largest_of_relu(
-                x[i][first:], line, channels, stride, kh, kw, columns, dy[i][r * out_line :],
-                dx[i][first:],
+                x[i][first:], line, channels, stride, kh, kw, columns, of_relu,
+                dy[i][r * out_line :], dx[i][first:],
             )  # fmt: skip
 
 
@@ -153,7 +134,8 @@ def cut_border(x: Array, height: int, width: int, ph: int, pw: int, out: Array) 
 class Pool2D(Record):
     """A layer of images ``(height, width, channels)`` of ``size`` numbers, ``out_size`` of its output.
 
-    ``input``, ``d_input``: with a border, if there is one, else the layer's own.
+    ``input``, ``d_input``: with a border, if there is one, else the layer's own; ``of_relu``: whether a
+    ReLU wrote the input, whose gradient is applied.
     """
 
     input: int
@@ -167,6 +149,7 @@ class Pool2D(Record):
     kh: int
     kw: int
     stride: int
+    of_relu: int
 
 
 class Border(Record):
@@ -209,7 +192,8 @@ def _max_backward(at: int, index: int) -> None:
     step, layer = Step(task.step), Pool2D(task.row)
     _kernel(
         _images(step, layer.input, index, layer.size, _like), layer.height, layer.width, layer.kh,
-        layer.kw, layer.stride, _images(step, layer.d_output, index, layer.out_size, _like),
+        layer.kw, layer.stride, layer.of_relu,
+        _images(step, layer.d_output, index, layer.out_size, _like),
         _images(step, layer.d_input, index, layer.size, _like),
     )  # fmt: skip
 
@@ -242,11 +226,9 @@ def _cut_border(at: int, index: int) -> None:
 
 
 POOL: dict[str, Any] = {"max": max_pool, "average": average_pool}
-POOL_BACKWARD: dict[str, Any] = {"max": max_pool_backward, "average": average_pool_backward}
 forward = {"max": Part(_forward, max_pool), "average": Part(_forward, average_pool)}
 backward = {
     "max": Part(_max_backward, max_pool_backward),
     "average": Part(_average_backward, average_pool_backward),
 }
-max_of_relu_backward = Part(_max_backward, max_pool_of_relu_backward)
 bordered, border_cut = Part(_add_border, add_border), Part(_cut_border, cut_border)

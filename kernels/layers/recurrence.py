@@ -1,13 +1,13 @@
 """Elman's recurrence ``s_t = f(x_t W + s_{t-1} U + b)`` by blocks of rows, and its gradient.
 
-Rows do not interact, so a thread takes a block of rows through all time steps. What does not wait for
-the state before is one product over all time steps: ``x_t W + b`` before the recurrence, and the
-gradients of W, U, b and x after it. A step of the recurrence is one product, which begins with
+Rows are independent, so a thread computes all time steps of a block of rows. Everything that does not
+depend on the previous state is one product over all time steps: ``x_t W + b`` before the recurrence,
+and the gradients of W, U, b and x after it. A step of the recurrence is one product, added to
 ``x_t W + b``, and one call of the activation.
 
-Arrays of ``w`` values for each time step and row lie step after step, ``(steps, rows, w)``: in a
-network's step for each block by itself, so that a product takes all its time steps at once; for the
-layer's own methods for the whole batch, as their caches are arrays of all rows.
+Arrays with ``w`` values for each time step and row have the layout ``(steps, rows, w)``. In a network's
+step each block has its own array, so that one product covers all its time steps. In the layer's own
+methods the arrays cover the whole batch, because the layer's cache is made of them.
 
 Source: J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990; back through time: P. J.
 Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the IEEE 78, 1990.
@@ -83,7 +83,7 @@ class Elman(Record):
 
 
 class Masking(Record):
-    """What the parts of masks take: ``rows`` of ``width`` elements at ``source`` and ``target``.
+    """Arguments of the parts for masks: ``rows`` of ``width`` elements at ``source`` and ``target``.
 
     ``stride``: elements from one input feature to the next; ``value``: of masked inputs, or the factor.
     """
@@ -99,7 +99,7 @@ class Masking(Record):
 
 @inner
 def _multiply(layer, a, a_row, a_column, b, b_row, c, rows, columns, inner, start, start_row):
-    """``C = start + A B``; rows of C follow on one another."""
+    """``C = start + A B``; C is contiguous."""
     call = Product()
     call.a, call.a_row, call.a_column = a, a_row, a_column
     call.b, call.b_row, call.c, call.c_row = b, b_row, c, columns
@@ -135,7 +135,7 @@ def _masked(layer, part, masks, rows, factor, source, target):
 
 @inner
 def _place(layer, first, rows, time):
-    """Return which pair of a time step and a row is a block's first at a time step."""
+    """Return the index, among all pairs of time step and row, of a block's first row at a time step."""
     if layer.apart != 0:
         return time * layer.apart + first
     return first * layer.steps + time * rows
@@ -143,7 +143,7 @@ def _place(layer, first, rows, time):
 
 @inner
 def _pieces(layer, rows):
-    """Return in how many products all pairs are multiplied, and how many pairs each has."""
+    """Return the number of products that cover all pairs of time step and row, and pairs in each."""
     if layer.apart == 0 or layer.apart == rows:
         return 1, layer.steps * rows
     return layer.steps, rows
@@ -151,7 +151,7 @@ def _pieces(layer, rows):
 
 @inner
 def _read(step, layer, first, rows):
-    """Write the block's input as ``(d, steps, rows)``, and which of its steps are skipped."""
+    """Write the block's input as ``(d, steps, rows)``, and the masks of skipped steps."""
     size, d, steps = step.itemsize, layer.d, layer.steps
     between = layer.apart if layer.apart != 0 else rows
     start = first if layer.apart != 0 else first * d * steps
@@ -264,7 +264,7 @@ def backward_block(step, layer, first, rows, index):
 def parameter_gradients(step, layer, first, rows, d_cut, k_cut, d_W, d_U, d_b):
     """Write rows ``d_cut`` of W's gradient, ``k_cut`` of U's, and b's if the cuts begin at 0.
 
-    The sums are over the pairs of time steps and ``rows`` rows, which follow on one another.
+    The sums are over all pairs of time steps and ``rows`` rows, which are contiguous.
     """
     size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
     pairs, begin = steps * rows, first * steps

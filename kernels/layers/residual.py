@@ -25,7 +25,7 @@ def assign(x: Array, out: Array) -> None:
 
 
 class Sum(Record):
-    """The sum ``out`` of ``x`` and ``y``, arrays ``(n, width)``; or a copy of ``x``, without ``y``."""
+    """Addresses of arrays ``(n, width)``: ``out`` is the sum of ``x`` and ``y``, or a copy of ``x``."""
 
     x: int
     y: int

@@ -31,7 +31,7 @@ class Product(Record):
 
 
 class Gathered(Record):
-    """What :func:`fastnn.kernels.emitted.gathered.gather_multiply` takes."""
+    """The arguments of :func:`fastnn.kernels.emitted.gathered.gather_multiply`."""
 
     x: int
     rows: int

@@ -45,7 +45,8 @@ class Part:
         """Return the compiled part's address; it is compiled, or loaded, if that is the first time."""
         job = self._jobs.get(dtype)
         if job is None:
-            job = self._jobs[dtype] = jit.job_from(self._template, self._kernel, dtype)
+            # Of two threads that come first together both get the same code, whose address stays good.
+            job = self._jobs.setdefault(dtype, jit.job_from(self._template, self._kernel, dtype))
         return int(job.address)
 
 
@@ -80,11 +81,10 @@ def _product_and_rule(at: int, _: int) -> None:
 
 def _gathered_product(at: int, _: int) -> None:
     call = Gathered(at)
-    size = array_at(call.x, 1, 1, _like).itemsize  # x itself may lie beyond what the tables lead to
+    size = array_at(call.x, 1, 1, _like).itemsize  # the address x itself may be outside the array
     gather_multiply(
         call.x, call.rows, call.steps, call.b, call.b_row, call.c, call.c_row, call.count,
-        call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, size,
-        _like,
+        call.columns, call.k, call.repeats, call.distance, call.start, 0, call.mode, size, _like,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ find out what to work on; the arithmetic is done by `parts.py`, by address too. 
 once, whatever networks are made of. :mod:`fastnn.blueprint` writes the records.
 """
 
-import functools
 from typing import Any
 
 from fastnn.kernels.compiling.jit import call_job, inner, job
@@ -126,7 +125,10 @@ def each(at: int, index: int) -> None:
     call_job(Task(task).job, task, index)
 
 
-@functools.cache
+_jobs: dict[Any, Any] = {}
+
+
 def phase_job(phase: Any) -> Any:
     """Return a phase's job, compiled; its ``address`` is what a record takes."""
-    return job(phase)
+    found = _jobs.get(phase)
+    return _jobs.setdefault(phase, job(phase)) if found is None else found

@@ -76,7 +76,7 @@ def infer(control: int, at: int, x: Array, out: Array) -> None:
 
 @kernel
 def run(control: int, phases: int, count: int) -> None:
-    """Do so many phases, whose records are at an address."""
+    """Do ``count`` phases, whose records are at an address."""
     _run(control, phases, count)
 
 

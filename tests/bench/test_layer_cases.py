@@ -1,4 +1,4 @@
-"""Cases of layers and of networks of them: their work, and that everybody gets the right results."""
+"""Benchmark cases of layers and networks: operation counts, and correct results of every contestant."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_results_are_right(name, case):
     assert contestant.verify(case, contestant.call(case)) is None
 
 
-@pytest.mark.filterwarnings("default")  # what a peer warns of is no fault of ours
+@pytest.mark.filterwarnings("default")  # peers may warn
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_are_right_where_they_are_installed(name):
     if contestants.version(name) is None:

@@ -16,7 +16,7 @@ def run(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return a folder of a few images, of which a line says the class."""
+    """Return a folder with a few images, in which the position of a line shows the class."""
     monkeypatch.chdir(tmp_path)
     for name, n in (("train", 200), ("t10k", 20)):
         labels = np.arange(n, dtype=np.uint8) % 10

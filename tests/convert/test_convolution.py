@@ -1,4 +1,4 @@
-"""Convolutions to PyTorch and back, and to ONNX: a whole LeNet-5, gradients, what is refused."""
+"""Convolutions to PyTorch and back, and to ONNX: LeNet-5, gradients, and modules that are refused."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_a_convolution_of_others_in_onnx_is_named(tmp_path):
 
 
 def unended(rng, *after, activation="tanh", dtype="float64", **options):
-    """Return a network whose last layer is of images, and images."""
+    """Return a network whose output is images, and images as its input."""
     layers = [fastnn.Conv2D(3, (2, 3), activation, **options), *after]
     net = fastnn.NeuralNetwork("l2", layers, fastnn.SGD(0.1), seed=0, dtype=dtype)
     X = rng.normal(size=(4, 7, 6, 2)).astype(dtype)
@@ -145,7 +145,7 @@ def test_modules_that_are_not_converted(rng):
     changes = [
         (0, nn.Conv2d(2, 3, 2, dilation=2), "no dilation"),
         (0, nn.Conv2d(2, 3, 2, bias=False), "a bias"),
-        (0, nn.Conv2d(2, 3, 2, padding="same"), "a number of zeros"),
+        (0, nn.Conv2d(2, 3, 2, padding="same"), "numeric padding"),
         (0, nn.Conv2d(2, 3, 2).half(), "float16"),
         (1, nn.Softmax(dim=1), "dim=-1"),
     ]

@@ -342,7 +342,7 @@ def test_images_on_both_roads(first, rng):
 @pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 @pytest.mark.parametrize("kind", [fastnn.BatchNorm1D, fastnn.BatchNorm2D, fastnn.LayerNorm])
 def test_large_batches_use_all_cores_for_the_same_numbers(kind, rng):
-    """A batch of 4 MB or more, and the plain layer on the same."""
+    """A batch of at least 4 MB gives the same results as the plain layer."""
     shape = (300, 8, 8, 32) if kind is fastnn.BatchNorm2D else (1100, 500)
     layer, plain = kind(), getattr(reference, kind.__name__)()
     X, dY = rng.normal(size=(2, *shape))

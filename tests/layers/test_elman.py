@@ -22,7 +22,7 @@ def close(got, expected, dtype="float64"):
 
 
 def batch(shape, rng, dtype="float64", masked=False):
-    """Return inputs, with ``masked`` of rows of different lengths, one of them of no steps."""
+    """Return inputs; with ``masked``, rows have different lengths, one of them 0."""
     X = rng.normal(size=shape)
     if masked:
         for row in X:
@@ -45,7 +45,7 @@ def pair(k, X, activation="tanh", **options):
 
 
 class Own(fastnn.TanH):
-    """An activation that compiled code does not know."""
+    """An activation that has no compiled kernel."""
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])

@@ -46,7 +46,7 @@ def fitted(optimizer, shuffle, callbacks, monkeypatch):
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_several_epochs_in_a_call_are_one_a_call(optimizer, shuffle, monkeypatch):
-    """Callbacks are told of every epoch, so that with one there is a call each."""
+    """Callbacks run after every epoch, so with a callback every epoch is a call of its own."""
     together, many = fitted(optimizer, shuffle, [], monkeypatch)
     alone, ones = fitted(optimizer, shuffle, [fastnn.Callback()], monkeypatch)
     assert max(passes for passes, _ in many) > 1

@@ -12,13 +12,13 @@ from fastnn.weights import initialize_weights
 
 
 def column_moments(x: Array) -> tuple[Array, Array, Array]:
-    """Return the mean, a rest of 0, and the sum of squared deviations, by columns of ``(m, d)``."""
+    """Return mean, rounding error 0, and sum of squared deviations, by columns of ``(m, d)``."""
     mean = x.mean(axis=0, keepdims=True)
     return mean, np.zeros_like(mean) * mean, ((x - mean) ** 2).sum(axis=0, keepdims=True)
 
 
 def merge_moments(means: Array, rests: Array, squares: Array, n: int, total: int) -> tuple[Array, ...]:
-    """Return the mean, a rest of 0, and the biased variance of ``total`` rows in blocks of n."""
+    """Return mean, rounding error 0, and biased variance of ``total`` rows in blocks of n."""
     counts = np.clip(total - n * np.arange(len(means)), 0, n)[:, np.newaxis]
     means = means + rests
     mean = (counts * means).sum(axis=0, keepdims=True) / total
@@ -113,7 +113,7 @@ class BatchNorm1D(Layer):
 
 
 class BatchNorm2D(BatchNorm1D):
-    """The same by channels of ``(n, h, w, c)``, with an unbiased running variance that begins as 1."""
+    """The same by channels of ``(n, h, w, c)``; the running variance is unbiased and starts at 1."""
 
     unbiased, first_var = True, 1.0
 

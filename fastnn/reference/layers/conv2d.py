@@ -16,7 +16,7 @@ class Conv2D(Layer):
     """``Z[i, r, c] = sum(X[i, window of r, c] * W) + b``, ``Y = f(Z)``.
 
     Images are ``(n, rows, columns, channels)``, W ``(kernel rows, kernel columns, channels, k)``, b
-    ``(1, k)``. ``l2 / (2 n) sum(W**2)`` is added to what is minimised.
+    ``(1, k)``. ``l2 / (2 n) sum(W**2)`` is added to the loss.
     """
 
     def __init__(
@@ -86,4 +86,4 @@ class Conv2D(Layer):
         return d_padded[:, ph : ph + X.shape[1], pw : pw + X.shape[2]]
 
 
-TWINS: dict[str, Twin] = {}  # tests/layers/test_conv2d.py compares with this layer
+TWINS: dict[str, Twin] = {}  # tests/layers/test_conv2d.py compares whole layers instead

@@ -89,7 +89,7 @@ class Elman(Layer):
         return np.stack(states, axis=2) if self.return_sequences else states[-1]
 
     def backward(self, dLdY: Array) -> Array:
-        """Return the gradient of the input ``(n, d, t)``; add to those of the parameters."""
+        """Return the gradient of the input, ``(n, d, t)``; add to the parameters' gradients."""
         W, U, _ = self.parameters.values()
         X, Z, s = (self.cache[name] for name in ("X", "Z", "s"))
         ds, dX = np.zeros_like(s[0]), []

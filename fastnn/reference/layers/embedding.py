@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, and the twins of its kernels."""
+"""The embedding layer, and the twins of its kernels."""
 
 from collections import OrderedDict
 
@@ -11,7 +11,7 @@ from fastnn.weights import initialize_weights
 
 
 def rows_of(x: Array, rows: int) -> Array:
-    """Numbers as integers; what is not in the table becomes the nearest, NaN 0."""
+    """Return indices as integers, clamped to the table; NaN becomes 0."""
     return np.asarray(np.clip(np.nan_to_num(x, nan=0.0), 0, rows - 1), int)
 
 
@@ -22,7 +22,7 @@ def embed(x: Array, table: Array, last: bool) -> Array:
 
 
 def embed_backward(x: Array, rows: int, first: int, padding: int, last: bool, dy: Array) -> Array:
-    """Sum the gradients of each row's uses; here for a table of five rows, from ``first`` on."""
+    """Sum the gradients of each row's occurrences, for rows of a table of five from ``first`` on."""
     numbers = rows_of(x, rows)
     n, t = x.shape
     dy = dy.reshape(n, t, -1) if last else dy.reshape(n, -1, t).transpose(0, 2, 1)
@@ -34,7 +34,7 @@ def embed_backward(x: Array, rows: int, first: int, padding: int, last: bool, dy
 
 
 class Embedding(Layer):
-    """``Y = W[X]``; X ``(n, t)`` numbers of rows, W ``(n_in, n_out)``."""
+    """``Y = W[X]``; indices X ``(n, t)``, W ``(n_in, n_out)``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Images as rows."""
+"""The flatten layer."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from fastnn.reference.layers.base import Layer
 
 
 class Flatten(Layer):
-    """``Y = X`` with the batch axis and one other, for ``keep_dim="first"``."""
+    """Reshape ``X (n, ...)`` to ``(n, size of a row)``, for ``keep_dim="first"``."""
 
     def __init__(self, keep_dim: str | int = "first") -> None:
         super().__init__()

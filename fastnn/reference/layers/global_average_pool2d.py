@@ -1,4 +1,4 @@
-"""Averages of images."""
+"""The global average pooling layer."""
 
 from collections import OrderedDict
 

@@ -29,9 +29,9 @@ def average_pool(x: Array, height: int, width: int, kh: int, kw: int, stride: in
 
 
 def max_pool_backward(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array
+    x: Array, height: int, width: int, kh: int, kw: int, stride: int, of_relu: int, dy: Array
 ) -> Array:
-    """Give each window's gradient to its first maximum."""
+    """Give each window's gradient to its first maximum; after a ReLU, unless that has a minus."""
     images = x.reshape(len(x), height, width, -1)
     first = windows(images, kh, kw, stride).argmax(axis=3)
     n, rows, columns, channels = first.shape
@@ -39,14 +39,8 @@ def max_pool_backward(
     i, r, s, c = np.indices(first.shape)
     at = i, r * stride + first // kw, s * stride + first % kw, c
     np.add.at(dx, at, dy.reshape(n, rows, columns, channels))
-    return dx.reshape(len(x), -1)
-
-
-def max_pool_of_relu_backward(
-    x: Array, height: int, width: int, kh: int, kw: int, stride: int, dy: Array
-) -> Array:
-    """Give each window's gradient to its first maximum, unless that has a minus sign."""
-    return max_pool_backward(x, height, width, kh, kw, stride, dy) * ~np.signbit(x)
+    given = dx.reshape(len(x), -1)
+    return given * ~np.signbit(x) if of_relu else given
 
 
 def average_pool_backward(dy: Array, height: int, width: int, kh: int, kw: int, stride: int) -> Array:
@@ -68,7 +62,7 @@ def add_border(x: Array, height: int, width: int, ph: int, pw: int) -> Array:
 
 
 def cut_border(x: Array, height: int, width: int, ph: int, pw: int) -> Array:
-    """Images without what was added."""
+    """Images without the border of zeros."""
     images = x.reshape(len(x), height + 2 * ph, width + 2 * pw, -1)
     return images[:, ph : ph + height, pw : pw + width].reshape(len(x), -1)
 
@@ -110,13 +104,13 @@ class Pool2D(Layer):
         sizes = (height, width, *self.kernel_shape, self.stride)
         dy = dLdY.reshape(n, -1)
         if self.mode == "max":
-            dX = max_pool_backward(X_pad.reshape(n, -1), *sizes, dy)
+            dX = max_pool_backward(X_pad.reshape(n, -1), *sizes, 0, dy)
         else:
             dX = average_pool_backward(dy, *sizes)
         return dX.reshape(X_pad.shape)[:, ph : height - ph, pw : width - pw]
 
 
-_SIZE = 4  # of the images that kernels are tried on; they have as many numbers as a row, about
+_SIZE = 4  # height and width of the test images
 
 
 def images(rng: np.random.Generator, n: int, k: int) -> Array:
@@ -139,13 +133,7 @@ TWINS = {
     "pool2d.max_pool": Twin(max_pool, (images, *_POOL), (windows,), outputs=(pooled,)),
     "pool2d.average_pool": Twin(average_pool, (images, *_POOL), (windows,), outputs=(pooled,)),
     "pool2d.max_pool_backward": Twin(
-        max_pool_backward, (images, *_POOL, pooled), (windows,), outputs=(images,)
-    ),
-    "pool2d.max_pool_of_relu_backward": Twin(
-        max_pool_of_relu_backward,
-        (images, *_POOL, pooled),
-        (max_pool_backward, windows),
-        outputs=(images,),
+        max_pool_backward, (images, *_POOL, 1, pooled), (windows,), outputs=(images,)
     ),
     "pool2d.average_pool_backward": Twin(average_pool_backward, (pooled, *_POOL), outputs=(images,)),
     "pool2d.add_border": Twin(add_border, (images, *_BORDER), outputs=(bordered,)),

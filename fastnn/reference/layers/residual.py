@@ -21,7 +21,7 @@ def assign(x: Array) -> Array:
 
 
 class Residual(Layer):
-    """``Y = X + F(X)``, where F is a block of layers; their arrays go by names such as ``0.W``."""
+    """``Y = X + F(X)``, where F is a block of layers; their arrays have names such as ``0.W``."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
