@@ -1,12 +1,13 @@
 """Pooling a row of windows of an image, channels as lanes, emitted as LLVM vector IR.
 
 For loops over an image, LLVM stores and reloads a window's partial result for each pixel, and does not
-vectorise images of few channels. Here a window's channels stay in registers. A vector that is not full is read and written with a mask.
+vectorise images of few channels. Here a window's channels stay in registers. A vector that is not full
+is read and written with a mask.
 
-An image ``(height, width, channels)`` is a flat array. An argument ``x`` begins with the row's first window,
-``line`` is the distance of two rows of pixels, ``count`` the number of windows, ``stride`` pixels from
-one to the next. Where windows overlap, gradients are added to what is there, window after window;
-where they do not, they are written.
+An image ``(height, width, channels)`` is a flat array. An argument ``x`` begins with the row's first
+window, ``line`` is the distance of two rows of pixels, ``count`` the number of windows, ``stride`` the
+number of pixels from one to the next. Where windows overlap, gradients are added to the array, window
+after window; where they do not, they are written.
 """
 
 from collections.abc import Callable, Iterator
