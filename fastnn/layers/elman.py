@@ -1,21 +1,19 @@
 """The Elman layer: a simple recurrence over time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fastnn._changes import Changes, watched
-from fastnn._own import as_part, offers
-from fastnn._repr import as_call
+from fastnn._own import offers
 from fastnn._typing import Array, ArrayLike
 from fastnn._validation import as_float, require_count, require_number, restore
-from fastnn.activations import Activation, initialize_activation
+from fastnn.activations import Activation
 from fastnn.blueprint import Blueprint
 from fastnn.layers import recurrence, through_time
-from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
-from fastnn.weights import WeightInitializer, XavierUniform, gain, initialize_weights
+from fastnn.layers.weighted import Weighted, WeightInit
 
 
 def _flag(value: Any) -> bool:
@@ -24,7 +22,7 @@ def _flag(value: Any) -> bool:
     return bool(value)
 
 
-class Elman(Layer):
+class Elman(Weighted):
     """``s_t = f(X_t W + s_{t-1} U + b)`` for each time step t, with ``s_0 = 0``.
 
     The input is ``X (n, d, t)``: n rows, d features, t time steps. ``W (d, k)``, ``U (k, k)`` and
@@ -80,17 +78,12 @@ class Elman(Layer):
         self,
         n_out: int | None,
         activation: str | Activation = "tanh",
-        weight_init: str | WeightInitializer | Callable[[Sequence[int]], Array] = "xavier_uniform",
+        weight_init: WeightInit = "xavier_uniform",
         return_sequences: bool = False,
         mask_value: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(activation, weight_init)
         self.n_out = None if n_out is None else require_count("n_out", n_out)
-        name: str = activation if isinstance(activation, str) else type(activation).__name__.lower()
-        self.activation = as_part(activation, initialize_activation, "forward", "backward")
-        self.init_weights = (
-            weight_init if callable(weight_init) else initialize_weights(weight_init, activation=name)
-        )
         self.return_sequences, self.mask_value = return_sequences, mask_value
 
     @classmethod
@@ -102,20 +95,10 @@ class Elman(Layer):
         layer.adopt(Parameters(W=W, U=U, b=b), W.shape[0], W.dtype)
         return layer
 
-    def __repr__(self) -> str:
-        init, activation = self.init_weights, type(self.activation).__name__.lower()
-        usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
-        shown = "tanh" if activation == "tanh" else self.activation
-        return as_call(self, activation=shown, weight_init="xavier_uniform" if usual else init)
-
     @property
     def penalised(self) -> tuple[str, ...]:
         """No parameter: ``l2`` does not apply to this layer."""
         return ()
-
-    @property
-    def is_initialized(self) -> bool:
-        return bool(self._parameters)
 
     # Parameters
 
@@ -130,14 +113,7 @@ class Elman(Layer):
         """Return parameters for inputs ``(n, d, t)``, newly drawn; the layer does not change."""
         self.check_input(X_shape)
         shapes = self.parameter_shapes(X_shape)
-        made = Parameters()
-        for name in ("W", "U"):
-            array = as_float(self.init_weights(shapes[name]), "weight_init", dtype)
-            if array.shape != shapes[name]:
-                raise ValueError(
-                    f"weight_init gave {array.shape} for {name}, the layer needs {shapes[name]}"
-                )
-            made[name] = array
+        made = Parameters((name, self.draw(shapes[name], dtype)) for name in ("W", "U"))
         made["b"] = np.zeros(shapes["b"], dtype)
         return made
 

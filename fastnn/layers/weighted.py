@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +41,12 @@ class Weighted(Layer):
     def __repr__(self) -> str:
         init, activation = self.init_weights, type(self.activation).__name__.lower()
         usual = type(init) is XavierUniform and gain(init.activation) == gain(activation)
-        return as_call(self, weight_init="xavier_uniform" if usual else init)
+        default = inspect.signature(type(self)).parameters["activation"].default
+        return as_call(
+            self,
+            activation=activation if activation == default else self.activation,
+            weight_init="xavier_uniform" if usual else init,
+        )
 
     @property
     def is_initialized(self) -> bool:
