@@ -1,5 +1,6 @@
 """The Elman layer: a simple recurrence over time."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -190,11 +191,47 @@ class Elman(Weighted):
         """Write the layer's compiled step."""
         recurrence.compile_layer(self, to)
 
+    # The cache, whose lists are made when they are asked for
+
+    @property
+    def cache(self) -> OrderedDict[str, Any]:
+        """What ``backward`` needs of the last ``forward``: the lists ``s``, ``X``, ``Z``."""
+        own = vars(self)
+        found: OrderedDict[str, Any] = own["cache"]
+        own["_shown"] = found
+        last = self._pass()
+        if last is not None and not last.listed:
+            found.update(last.lists())
+        return found
+
+    @cache.setter
+    def cache(self, value: OrderedDict[str, Any]) -> None:
+        vars(self).update(cache=value, _shown=None, _last=None)
+
+    def _pass(self) -> through_time.Pass | None:
+        """Return the last forward pass, if its results belong to the cache."""
+        owner, made = vars(self).get("_last") or (None, None)
+        return made if owner is vars(self)["cache"] else None
+
+    def _keep(self, made: through_time.Pass) -> None:
+        """Make a forward pass the cache's content."""
+        own = vars(self)
+        own["_last"] = own["cache"], made
+        if own.get("_shown") is own["cache"]:  # somebody may hold the dict
+            own["cache"].update(made.lists())
+
+    def clear_gradients(self) -> None:
+        """Empty the cache (to ``[]``) and zero the gradients."""
+        self.cache = OrderedDict((name, []) for name in vars(self)["cache"])
+        zeros = ((name, np.zeros(g.shape, g.dtype)) for name, g in self.gradients.items())
+        self.gradients = OrderedDict(zeros)
+
     # The layer's own methods
 
     def _init_cache(self, X_shape: tuple[int, ...]) -> None:
         """Begin a cache for inputs ``(n, d, t)``: the state before the first step is zeros."""
         k = self.n_out or 0
+        vars(self)["_last"] = None
         self.cache["s"] = [np.zeros((X_shape[0], k), self.dtype or np.dtype(np.float64))]
         self.cache["X"], self.cache["Z"] = [], []
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
@@ -216,16 +253,20 @@ class Elman(Weighted):
             self._init_parameters(x.shape)
         self.dtype = self.checked_parameters()[0].dtype
         x = as_float(x, "X", self.dtype)
-        self._init_cache(x.shape)
+        own = type(self)._init_cache is not Elman._init_cache or "_init_cache" in vars(self)
         own_step = type(self).forward_step is not Elman.forward_step
         if own_step or not len(x) or not through_time.compiled(self.activation):
+            self._init_cache(x.shape)
             states = [self.forward_step(x[:, :, time]) for time in range(x.shape[2])]
             Y = np.stack(states, axis=2) if self.return_sequences else states[-1]
         else:
-            own = type(self)._init_cache is not Elman._init_cache
-            s_0 = as_float(self.cache["s"][-1], "s", self.dtype) if own else None
-            Y, found = through_time.states(self, x, s_0)
-            self.cache.update(found)
+            first = None
+            if own:
+                self._init_cache(x.shape)
+                first = as_float(self.cache["s"][-1], "s", self.dtype)
+            Y, made = through_time.states(self, x, first)
+            self._keep(made)
+            Changes.count += 1  # as of `_init_cache`
         return restore(Y, X)
 
     def forward_step(self, X_t: ArrayLike) -> Array:
@@ -285,7 +326,8 @@ class Elman(Weighted):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        return [restore(step, dLdY) for step in self._backward(dLdY, wanted=True)]
+        dX = self._backward(dLdY, wanted=True)
+        return [restore(step, dLdY) for step in dX] if dX[0].itemsize == 4 else dX
 
     def backward_parameters(self, dLdY: ArrayLike) -> None:
         """Do :meth:`backward` without the gradient of the input."""
@@ -293,18 +335,32 @@ class Elman(Weighted):
 
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
         W, _, _ = self.checked_parameters()
-        steps = through_time.cached(self.cache, W)
-        dy = self._output_gradient(dLdY, steps)
-        compiled = through_time.compiled(self.activation) and dy.size
-        run = through_time.back_through_time if compiled else through_time.back_step_by_step
-        gradients, dX = run(self, steps, dy, wanted)
-        for name, gradient in gradients.items():
+        compiled, made = through_time.compiled(self.activation), self._pass()
+        if made is not None and not (compiled and made.fits(W, vars(self)["cache"])):
+            made = None
+        if made is None:
+            steps = through_time.cached(self.cache, W)
+            dy = self._output_gradient(dLdY, steps.Z.shape, steps.Z.dtype)
+            if not compiled or not dy.size:
+                return self._added(through_time.back_step_by_step(self, steps, dy, wanted))
+            made, given = through_time.packed(self, steps), True
+        else:
+            dy = self._output_gradient(dLdY, made.plan.shapes["z"], W.dtype)
+            given = made.given or (made.listed and bool(made.array("s")[0].any()))
+        return self._added(through_time.back_through_time(self, made, dy, given, wanted))
+
+    def _added(self, found: tuple[tuple[Array, ...], list[Array]]) -> list[Array]:
+        """Add to the gradients of the parameters; return those of the input."""
+        gradients, dX = found
+        for name, gradient in zip(("W", "U", "b"), gradients, strict=True):
             self.gradients[name] = self.gradients.get(name, 0) + gradient
         return dX
 
-    def _output_gradient(self, dLdY: Any, steps: through_time.Steps) -> Array:
+    def _output_gradient(
+        self, dLdY: Any, states: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Array:
         """Return dLdY as an array ``(n, k)``, or ``(t, n, k)`` for sequences."""
-        (t, n, k), dtype, sequences = steps.Z.shape, steps.Z.dtype, self.return_sequences
+        (t, n, k), sequences = states, self.return_sequences
         listed = isinstance(dLdY, (list, tuple)) and len(dLdY) and isinstance(dLdY[0], np.ndarray)
         if sequences and listed:
             return through_time.stacked("dLdY", dLdY, t, (n, k), dtype)

@@ -150,35 +150,40 @@ def _pieces(layer, rows):
 
 
 @inner
-def _read(step, layer, first, rows):
-    """Write the block's input as ``(d, steps, rows)``, and the masks of skipped steps."""
-    size, d, steps = step.itemsize, layer.d, layer.steps
+def _input(step, layer, first, rows):
+    """Return where the block's ``(d, steps, rows)`` inputs are, and elements between time steps."""
     between = layer.apart if layer.apart != 0 else rows
-    start = first if layer.apart != 0 else first * d * steps
-    source, x = layer.input + first * d * steps * size, layer.x + start * size
-    _transpose(layer, source, d * steps, x, between, rows, d * steps)
+    start = first if layer.apart != 0 else first * layer.d * layer.steps
+    return layer.x + start * step.itemsize, between
+
+
+@inner
+def find_masks(step, layer, first, rows):
+    """Write the masks of the block's skipped steps, if the layer has masks."""
     if layer.masks != 0:
-        call = Masking()
-        call.width, call.stride, call.value = d, steps * between, layer.mask_value
+        x, between = _input(step, layer, first, rows)
+        call, size = Masking(), step.itemsize
+        call.width, call.stride, call.value = layer.d, layer.steps * between, layer.mask_value
         count, call.rows = _pieces(layer, rows)
         for piece in range(count):
             call.source = x + piece * between * size
             call.masks = layer.masks + _place(layer, first, rows, piece) * size
             call_job(layer.find, call.address, 0)
-    return x, steps * between
 
 
 @inner
 def forward_block(step, layer, first, rows):
     """Write the states of a block of rows."""
     size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
-    x, x_column = _read(step, layer, first, rows)
-    between = layer.apart if layer.apart != 0 else rows
+    x, between = _input(step, layer, first, rows)
+    source, row = layer.input + first * d * steps * size, d * steps
+    _transpose(layer, source, row, x, between, rows, row)
+    find_masks(step, layer, first, rows)
     count, pairs = _pieces(layer, rows)
     for piece in range(count):
         z = layer.z + _place(layer, first, rows, piece) * k * size
         at = x + piece * between * size
-        _multiply(layer, at, 1, x_column, layer.W, k, z, pairs, k, d, layer.b, 0)
+        _multiply(layer, at, 1, steps * between, layer.W, k, z, pairs, k, d, layer.b, 0)
     before = layer.first_state
     if before != 0:
         before += first * k * size
