@@ -327,7 +327,7 @@ class Elman(Weighted):
             If ``dLdY`` does not have the shape of the last output.
         """
         dX = self._backward(dLdY, wanted=True)
-        return [restore(step, dLdY) for step in dX] if dX[0].itemsize == 4 else dX
+        return dX if restore(dX[0], dLdY) is dX[0] else [restore(step, dLdY) for step in dX]
 
     def backward_parameters(self, dLdY: ArrayLike) -> None:
         """Do :meth:`backward` without the gradient of the input."""
@@ -343,11 +343,12 @@ class Elman(Weighted):
             dy = self._output_gradient(dLdY, steps.Z.shape, steps.Z.dtype)
             if not compiled or not dy.size:
                 return self._added(through_time.back_step_by_step(self, steps, dy, wanted))
-            made, given = through_time.packed(self, steps), True
+            made, given, sure = through_time.packed(self, steps), True, False
         else:
             dy = self._output_gradient(dLdY, made.plan.shapes["z"], W.dtype)
+            sure = not made.listed
             given = made.given or (made.listed and bool(made.array("s")[0].any()))
-        return self._added(through_time.back_through_time(self, made, dy, given, wanted))
+        return self._added(through_time.back_through_time(self, made, dy, given, sure, wanted))
 
     def _added(self, found: tuple[tuple[Array, ...], list[Array]]) -> list[Array]:
         """Add to the gradients of the parameters; return those of the input."""

@@ -132,12 +132,13 @@ def backward_plan(
     dtype: np.dtype[Any],
     cache: tuple[tuple[str, int], ...],
     given: bool,
+    sure: bool,
     wanted: bool,
 ) -> Plan:
     """Return the plan of a backward pass, which reads its forward pass's memory.
 
     ``cache``: where that has its arrays; ``given``: whether there was a state before the first step;
-    ``wanted``: whether the input's gradient goes out. New memory holds the parameters' gradients.
+    ``sure``: whether the states are those of z; ``wanted``: whether the input's gradient goes out. New memory holds the parameters' gradients.
     """
     values = {**constants(*known, shape, dtype)}
     (n, d, t), k = shape, values["k"]
@@ -156,6 +157,7 @@ def backward_plan(
     at["dy" if values["sequences"] else "d_output"] = kernels.GIVEN, 0
     if wanted:
         at["dx"] = kernels.OUT, 0
+    values["sure"] = sure
     values["pieces"] = max(1, min(4, (d + k) // (2 * HEIGHTS[0])))
     values["one"] = _ONES[dtype].ctypes.data
     jobs = [(kernels.backward_alone, blocks), (kernels.gradients, values["pieces"])]
@@ -306,16 +308,16 @@ def packed(layer: Any, made: Steps) -> Pass:
 
 
 def back_through_time(
-    layer: Any, made: Pass, dy: Array, given: bool, wanted: bool
+    layer: Any, made: Pass, dy: Array, given: bool, sure: bool, wanted: bool
 ) -> tuple[tuple[Array, ...], list[Array]]:
     """Return the gradients of W, U, b and, if ``wanted``, the input's for each time step.
 
     ``dy``: the gradient of the output, ``(n, k)`` or, for sequences, ``(t, n, k)``; ``given``: whether
-    the state before the first step may not be zeros.
+    the state before the first step may not be zeros; ``sure``: whether the states are those of Z.
     """
     parameters, (n, d, t), dtype = layer.checked_parameters(), made.shape, made.memory.dtype
     places = tuple((name, made.plan.places[name][0]) for name in "xzs")
-    plan = backward_plan(settings(layer), made.shape, dtype, places, given, wanted)
+    plan = backward_plan(settings(layer), made.shape, dtype, places, given, sure, wanted)
     dx = np.empty((t, n, d) if wanted else 0, dtype)
     memory, begin = plan.run(made.memory, made.begin, parameters, dy, dx)
     gradients = tuple(plan.array(memory, begin, name) for name in ("d_W", "d_U", "d_b"))

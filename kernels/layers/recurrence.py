@@ -34,7 +34,9 @@ class Elman(Record):
       each block, where weights are transposed.
     - ``masks``: a number for each time step and row, not 0 if it is skipped, or 0; ``find``, ``keep``,
       ``clear``: parts that write masks and apply them; ``mask_value``: the inputs of skipped steps.
-    - ``forward``, ``backward``: parts of the activation; ``rowwise``, ``parameter``: as in
+    - ``forward``, ``backward``: parts of the activation; ``of_output``: whether the second takes outputs
+      in place of z, which are the states or, unless it is ``sure`` that these are f(z), computed from
+      z; ``rowwise``, ``parameter``: as in
       :class:`fastnn.kernels.step.phases.Activation`.
     - ``product``, ``transposition``: addresses of parts; ``one``: address of a 1.
     - ``d_W``, ``d_U``, ``d_b``: where gradients go, for one block of ``used_rows`` rows after the
@@ -70,6 +72,8 @@ class Elman(Record):
     mask_value: float
     forward: int
     backward: int
+    of_output: int
+    sure: int
     rowwise: int
     parameter: float
     product: int
@@ -228,6 +232,18 @@ def _turn(layer, source, target, first, rows, width, size):
 
 
 @inner
+def _outputs(step, layer, first, rows, time, z, space):
+    """Return where f(z) of a time step is."""
+    row = layer.k * step.itemsize
+    if layer.sure == 0:
+        _activate(layer, layer.forward, z, 0, space, rows)
+        return space
+    if time == layer.steps - 1 and layer.sequences == 0 and layer.output != 0:
+        return layer.output + first * row
+    return layer.s + _place(layer, first, rows, time) * row
+
+
+@inner
 def backward_block(step, layer, first, rows, index):
     """Write the block's dz and, if they are wanted, the gradients of its input."""
     size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
@@ -242,11 +258,13 @@ def backward_block(step, layer, first, rows, index):
         time = steps - 1 - back
         place = _place(layer, first, rows, time)
         z, dz = layer.z + place * k * size, layer.dz + place * k * size
+        earlier = layer.ds + (2 * first + time % 2 * rows) * k * size
+        if layer.of_output != 0:
+            z = _outputs(step, layer, first, rows, time, z, earlier)
         _activate(layer, layer.backward, z, ds, dz, rows)
         if layer.masks != 0:
             _masked(layer, layer.clear, layer.masks + place * size, rows, 0.0, ds, dz)
         if time > 0:
-            earlier = layer.ds + (2 * first + time % 2 * rows) * k * size
             start = 0
             if layer.sequences != 0:
                 start = layer.dy + _place(layer, first, rows, time - 1) * k * size
