@@ -251,7 +251,8 @@ class Elman(Weighted):
         if not self._parameters:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        self.dtype = self.checked_parameters()[0].dtype
+        parameters = self.checked_parameters()
+        self.dtype = parameters[0].dtype
         x = as_float(x, "X", self.dtype)
         own = type(self)._init_cache is not Elman._init_cache or "_init_cache" in vars(self)
         own_step = type(self).forward_step is not Elman.forward_step
@@ -264,7 +265,7 @@ class Elman(Weighted):
             if own:
                 self._init_cache(x.shape)
                 first = as_float(self.cache["s"][-1], "s", self.dtype)
-            Y, made = through_time.states(self, x, first)
+            Y, made = through_time.states(self, parameters, x, first)
             self._keep(made)
             Changes.count += 1  # as of `_init_cache`
         return restore(Y, X)
@@ -334,7 +335,7 @@ class Elman(Weighted):
         self._backward(dLdY, wanted=False)
 
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
-        W, _, _ = self.checked_parameters()
+        W, _, _ = parameters = self.checked_parameters()
         compiled, made = through_time.compiled(self.activation), self._pass()
         if made is not None and not (compiled and made.fits(W, vars(self)["cache"])):
             made = None
@@ -348,7 +349,8 @@ class Elman(Weighted):
             dy = self._output_gradient(dLdY, made.plan.shapes["z"], W.dtype)
             sure = not made.listed
             given = made.given or (made.listed and bool(made.array("s")[0].any()))
-        return self._added(through_time.back_through_time(self, made, dy, given, sure, wanted))
+        found = through_time.back_through_time(self, parameters, made, dy, given, sure, wanted)
+        return self._added(found)
 
     def _added(self, found: tuple[tuple[Array, ...], list[Array]]) -> list[Array]:
         """Add to the gradients of the parameters; return those of the input."""

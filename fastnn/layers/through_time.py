@@ -55,7 +55,8 @@ def _layout(itemsize: int, **shapes: tuple[int, ...]) -> tuple[int, dict[str, tu
 class Plan:
     """A layer's forward or backward pass over inputs of one shape, for :func:`kernels.run_alone`.
 
-    ``size``: elements of new memory, in which the arrays of these ``shapes`` have these ``places``.
+    ``size``: elements of new memory, in which the arrays of these ``shapes`` have these ``places``;
+    ``begins``: where those begin that a backward pass reads.
     """
 
     words: Array
@@ -63,6 +64,7 @@ class Plan:
     places: dict[str, tuple[int, int]]
     shapes: dict[str, tuple[int, ...]]
     shared: bool
+    begins: tuple[tuple[str, int], ...] = ()
 
     def run(
         self, kept: Array, begin: int, parameters: tuple[Array, ...], given: Array, out: Array
@@ -122,7 +124,8 @@ def forward_plan(
     copied = -1 if values["sequences"] else last - state
     jobs = [(kernels.forward, -(-n // values["block_rows"]))]
     words = _words(values, at, jobs, shape, dtype, (first, first + state, copied))
-    return Plan(words, size, places, shapes, _shared(shape, k))
+    begins = tuple((name, begin) for name, (begin, _) in places.items() if name != "masks")
+    return Plan(words, size, places, shapes, _shared(shape, k), begins)
 
 
 @functools.lru_cache(256)
@@ -239,12 +242,13 @@ class Pass:
         )
 
 
-def states(layer: Any, x: Array, first: Array | None) -> tuple[Array, Pass]:
+def states(
+    layer: Any, parameters: tuple[Array, ...], x: Array, first: Array | None
+) -> tuple[Array, Pass]:
     """Return a layer's output for an input ``(n, d, t)``, and what its cache is made of.
 
-    ``first``: the state before the first step, None for zeros.
+    ``parameters``: W, U, b; ``first``: the state before the first step, None for zeros.
     """
-    parameters = layer.checked_parameters()
     n, _, t = x.shape
     plan = forward_plan(settings(layer), x.shape, x.dtype, first is not None)
     k = layer.n_out
@@ -308,16 +312,22 @@ def packed(layer: Any, made: Steps) -> Pass:
 
 
 def back_through_time(
-    layer: Any, made: Pass, dy: Array, given: bool, sure: bool, wanted: bool
+    layer: Any,
+    parameters: tuple[Array, ...],
+    made: Pass,
+    dy: Array,
+    given: bool,
+    sure: bool,
+    wanted: bool,
 ) -> tuple[tuple[Array, ...], list[Array]]:
     """Return the gradients of W, U, b and, if ``wanted``, the input's for each time step.
 
-    ``dy``: the gradient of the output, ``(n, k)`` or, for sequences, ``(t, n, k)``; ``given``: whether
+    ``parameters``: W, U, b; ``dy``: the gradient of the output, ``(n, k)`` or, for sequences,
+    ``(t, n, k)``; ``given``: whether
     the state before the first step may not be zeros; ``sure``: whether the states are those of Z.
     """
-    parameters, (n, d, t), dtype = layer.checked_parameters(), made.shape, made.memory.dtype
-    places = tuple((name, made.plan.places[name][0]) for name in "xzs")
-    plan = backward_plan(settings(layer), made.shape, dtype, places, given, sure, wanted)
+    (n, d, t), dtype = made.shape, made.memory.dtype
+    plan = backward_plan(settings(layer), made.shape, dtype, made.plan.begins, given, sure, wanted)
     dx = np.empty((t, n, d) if wanted else 0, dtype)
     memory, begin = plan.run(made.memory, made.begin, parameters, dy, dx)
     gradients = tuple(plan.array(memory, begin, name) for name in ("d_W", "d_U", "d_b"))
