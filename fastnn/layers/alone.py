@@ -1,8 +1,13 @@
-"""Phases of a layer's compiled step, for its methods ``forward`` and ``backward``."""
+"""Compiled passes of a layer's own methods ``forward`` and ``backward``, which are kept and used again."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from fastnn import pace
 from fastnn._typing import Array
@@ -11,43 +16,87 @@ from fastnn.kernels.step import steps, threads
 from fastnn.kernels.step.phases import Parameter
 from fastnn.kernels.step.plan import Phase
 
+_MOST, _BYTES = 32, 2**26  # passes of a kind that are kept, and the memory of the largest one
+
 
 class Alone(Blueprint):
-    """A blueprint for one batch of a layer, outside a network's step.
+    """The phases of a layer's pass over one batch, outside a network's step.
 
     Parameters
     ----------
-    X : array (n, ...)
-        The batch, C-contiguous.
+    X_shape : tuple of int
+        Shape of the batch, ``(n, ...)``.
+    dtype : dtype
     work : int
         Approximate number of multiplications; decides whether threads share the work.
     """
 
-    def __init__(self, X: Array, work: int) -> None:
+    def __init__(self, X_shape: tuple[int, ...], dtype: np.dtype[Any], work: int) -> None:
         shared = work > pace.SERIAL
-        rows = pace.block_rows(len(X), work, shared, large=True)
-        super().__init__(X.shape, X.dtype, shared, rows, 1)
+        rows = pace.block_rows(X_shape[0], work, shared, large=True)
+        super().__init__(X_shape, dtype, shared, rows, 1)
         self.step["clip"] = 0  # a finite norm: jobs write gradients and leave updates to a later phase
+        self._phases = np.zeros(0, Phase.dtype)
 
-    def run(self, job: Any, row: int) -> None:
-        """Do a job for all blocks of rows, with the record at an address."""
-        self._run(job, row, self.row_blocks)
+    def add(self, job: Any, row: Array, count: int = 0) -> None:
+        """Add a phase: a job over ``count`` blocks, by default over all blocks of rows.
 
-    def run_once(self, job: Any, row: int) -> None:
-        """Do a job once, for the whole batch."""
-        self._run(job, row, 1)
+        ``row``: the record it works on.
+        """
+        phase = Phase.make(
+            job=self.address_of(job),
+            step=self.step.ctypes.data,
+            row=self.keep(row),
+            count=count or self.row_blocks,
+            shared=self.shared,
+        )
+        self._phases = np.concatenate([self._phases, phase])
 
-    def gradient(self, out: Array) -> int:
-        """Return a parameter's record, whose gradient goes into an array; nothing is updated."""
-        return self.record(Parameter, size=out.size, gradient=out.ctypes.data)
+    def gradient(self, size: int) -> Array:
+        """Return a parameter's record, whose gradient is only written down."""
+        row = Parameter.make(size=size)
+        self.keep(row)
+        return row
 
-    def _run(self, job: Any, row: int, count: int) -> None:
-        step = self.step.ctypes.data
-        job, shared = self.address_of(job), self.shared
-        phase = Phase.make(job=job, step=step, row=row, count=count, shared=shared)
-        if not shared:
-            steps.run(threads.Alone.control, phase.ctypes.data, 1)
-            return
-        pool = threads.pool()
-        pool.wake()
-        steps.run(pool.control, phase.ctypes.data, 1)
+    def run(self) -> None:
+        """Do the phases, one after the other."""
+        control = 0
+        if self.shared:
+            pool = threads.pool()
+            pool.wake()
+            control = pool.control
+        steps.run(control, self._phases.ctypes.data, len(self._phases))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the pass."""
+        return sum(array.nbytes for array in self._kept)
+
+
+P = TypeVar("P", bound=Alone)
+
+
+class Passes(Generic[P]):
+    """Passes of one kind, by what they were made for.
+
+    A pass has scratch memory, so it is not here while it runs: two threads never run the same one.
+
+    Parameters
+    ----------
+    make : callable
+        Makes a pass, given the key.
+    """
+
+    def __init__(self, make: Callable[..., P]) -> None:
+        self._make = make
+        self._idle: OrderedDict[Hashable, P] = OrderedDict()
+
+    @contextmanager
+    def taken(self, *key: Any) -> Iterator[P]:
+        """Take the pass for a key, which is made if there is none."""
+        made = self._idle.pop(key, None) or self._make(*key)
+        yield made
+        if made.nbytes <= _BYTES:
+            self._idle[key] = made
+            if len(self._idle) > _MOST:
+                self._idle.popitem(last=False)

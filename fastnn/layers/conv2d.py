@@ -15,11 +15,9 @@ from fastnn._validation import as_float, require_count, restore
 from fastnn.activations import Activation, Linear
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.jit import COMPILED
-from fastnn.kernels.emitted.tile import PLAIN
 from fastnn.kernels.layers import conv2d as kernels
 from fastnn.kernels.layers import conv2d_gradients as gradients
-from fastnn.layers import activated
-from fastnn.layers.alone import Alone
+from fastnn.layers import activated, conv2d_alone
 from fastnn.layers.convolution import Geometry
 from fastnn.layers.state import Parameters
 from fastnn.layers.weighted import Weighted, WeightInit
@@ -204,8 +202,8 @@ class Conv2D(Weighted):
         return reason
 
     def cost(self, X_shape: tuple[int, ...]) -> int:
-        _, rows, columns, _ = self.check_input(X_shape)
-        return X_shape[0] * rows * columns * int(self.parameters["W"].size)
+        self.check_input(X_shape)
+        return X_shape[0] * self._geometry(X_shape[1:]).work
 
     def compile(self, to: Blueprint) -> None:
         """Write the layer's compiled step."""
@@ -215,6 +213,7 @@ class Conv2D(Weighted):
         made = activated.activated(self.activation, to, geometry.out_shape, 1)
         fields = {"z": made.z, "dz": made.dz, "activation": made.row, "tile": made.tile}
         fields |= {"W": W.ctypes.data, "b": b.ctypes.data, **geometry.forward_fields(to, source)}
+        fields["keeps"] = learning is not None
         if learning:
             fields |= geometry.gradient_fields(to, source.gradient)
             fields |= {
@@ -269,13 +268,8 @@ class Conv2D(Weighted):
         if not COMPILED:
             Z[...] = geometry.product(x, W) + b
             return
-        to = Alone(x, self.cost(x.shape))
-        fields = geometry.forward_fields(to, x.ctypes.data)
-        addresses = {"z": Z.ctypes.data, "W": W.ctypes.data, "b": b.ctypes.data}
-        row = to.record(kernels.Conv2D, tile=PLAIN, **addresses, **fields)
-        if geometry.group != 1:
-            to.run_once(kernels.spread_weights, row)
-        to.run(kernels.forward, row)
+        with conv2d_alone.forward.taken(geometry, len(x)) as run:
+            run(x, W, b, Z)
 
     def backward(self, dLdY: ArrayLike) -> Array:
         """Store ``gradients["W"]``, ``gradients["b"]``, sums over batch and pixels; return ``dX``.
@@ -330,14 +324,5 @@ class Conv2D(Weighted):
             if dX.size:
                 dX[...] = geometry.input_gradient(dZ, W)
             return
-        to = Alone(x, 2 * self.cost(x.shape))
-        fields = geometry.forward_fields(to, x.ctypes.data)
-        fields |= geometry.gradient_fields(to, dX.ctypes.data if dX.size else 0)
-        fields |= {"weights": to.gradient(dW), "bias": to.gradient(db)}
-        row = to.record(kernels.Conv2D, dz=dZ.ctypes.data, W=W.ctypes.data, **fields)
-        if any(self._border):
-            to.run(kernels.add_border, row)
-        if dX.size:
-            to.run_once(gradients.transpose_weights, row)
-        to.run(gradients.backward, row)
-        to.run_once(gradients.update_parameters, row)
+        with conv2d_alone.backward.taken(geometry, len(x), dX.size != 0) as run:
+            run(x, W, dZ, dX, dW, db)

@@ -75,6 +75,16 @@ class Geometry:
         return best if use(best) > _GAIN * use(1) else 1
 
     @property
+    def weights(self) -> int:
+        """How many weights there are."""
+        return math.prod(self.kernel) * self.shape[2] * self.out_shape[2]
+
+    @property
+    def work(self) -> int:
+        """Multiplications for an image."""
+        return math.prod(self.out_shape[:2]) * self.weights
+
+    @property
     def bordered(self) -> tuple[int, int, int]:
         """The shape of an image with its border."""
         (height, width, channels), (top, left) = self.shape, self.border

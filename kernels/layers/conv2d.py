@@ -40,8 +40,8 @@ class Conv2D(Record):
     - ``height``, ``width``, ``channels`` of the input; ``top``, ``left``: its border's size;
       ``kernel_rows``, ``kernel_columns``, ``stride``; ``rows``, ``columns``, ``outputs``: those of the
       output, and its channels.
-    - ``input``; ``padded``: the same with its border, or the input if there is none; ``z``, ``dz``: the
-      product and its gradient; ``activation``: the record of the activation of z, or 0; ``tile``: what
+    - ``input``; ``padded``: the same with its border, or the input if there is none; ``keeps``: whether
+      forward leaves all of it there for the gradient; ``z``, ``dz``: the product and its gradient; ``activation``: the record of the activation of z, or 0; ``tile``: what
       is done on the product's tiles.
     - ``pixels``, ``taps``: the tables; ``group``: how many pixels are taken together; ``spread``,
       ``spread_bias``: the weights and the bias for that, if it is more than one; ``d_spread``: for each
@@ -69,6 +69,7 @@ class Conv2D(Record):
     outputs: int
     input: int
     padded: int
+    keeps: int
     z: int
     dz: int
     activation: int
@@ -101,11 +102,12 @@ class Conv2D(Record):
 
 
 @inner
-def place_rows(x: Array, first: int, out: Array) -> None:
-    """``out[:, first : first + width] = x``; x ``(m, width)``, out ``(m, wider)``."""
+def place_rows(x: Array, out: Array) -> None:
+    """``out[:, :width] = x``; x ``(m, width)``, out ``(m, wider)``."""
     for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            out[i, first + j] = x[i, j]
+        to, row = out[i], x[i]
+        for j in range(row.size):
+            to[j] = row[j]
 
 
 _kernel: Any = None  # as in `step/parts.py`
@@ -159,36 +161,30 @@ def spread_taps(layer):
 
 
 @inner
-def _place_image(layer, i, size, like):
-    """Copy an image into one with a border."""
+def place_image(layer, i, slot, size, like):
+    """Copy image i into one with a border, which is there already, in a slot of ``padded``."""
     height, channels = layer.height, layer.channels
     width = layer.width * channels
     padded_row = width + 2 * layer.left * channels
-    at = layer.padded + i * image_bytes(layer, size) + layer.top * padded_row * size
+    at = layer.padded + slot * image_bytes(layer, size)
+    at += (layer.top * padded_row + layer.left * channels) * size
     source = array_at(layer.input + i * height * width * size, height, width, like)
-    place_rows(source, layer.left * channels, array_at(at, height, padded_row, like))
-
-
-def _add_border(at: int, index: int) -> None:
-    """Copy a block of images into ones with a border, which is there already."""
-    task = Task(at)
-    step, layer = Step(task.step), Conv2D(task.row)
-    first, images = row_block(step, index)
-    for i in range(first, first + images):
-        _place_image(layer, i, step.itemsize, _like)
+    place_rows(source, array_at(at, height, padded_row, like))
 
 
 def _forward(at: int, index: int) -> None:
-    """Write the output for a block of images, and what they are with their border."""
+    """Write the output for a block of images and, if it ``keeps`` them, what they are with a border."""
     task = Task(at)
     step, layer = Step(task.step), Conv2D(task.row)
     first, images = row_block(step, index)
     size, pixels = step.itemsize, layer.rows * layer.columns
     image = image_bytes(layer, size)
     for i in range(first, first + images):
-        x = layer.padded + i * image
+        slot = i
         if layer.padded != layer.input:
-            _place_image(layer, i, size, _like)
+            slot = i if layer.keeps != 0 else first
+            place_image(layer, i, slot, size, _like)
+        x = layer.padded + slot * image
         z, group = layer.z + i * pixels * layer.outputs * size, layer.group
         w, b = (layer.W, layer.b) if group == 1 else (layer.spread, layer.spread_bias)
         gather(
@@ -212,14 +208,13 @@ def _spread_weights(at: int, _: int) -> None:
         array_at(layer.spread_bias, group, outputs, _like),
     )
     for q in range(group):
-        _kernel(b, 0, spread_b[q : q + 1])
+        _kernel(b, spread_b[q : q + 1])
     for i in range(layer.kernel_rows):
         w = array_at(layer.W + i * row * outputs * size, row, outputs, _like)
-        to = array_at(layer.spread + i * wide * group * outputs * size, wide, group * outputs, _like)
+        at = layer.spread + i * wide * group * outputs * size
         for q in range(group):
-            _kernel(w, q * outputs, to[q * shift : q * shift + row])
+            _kernel(w, array_at(at + (q * shift * group + q) * outputs * size, row, group * outputs, _like))
 
 
-add_border = Part(_add_border, place_rows)
 spread_weights = Part(_spread_weights, place_rows)
 forward = Part(_forward, place_rows)

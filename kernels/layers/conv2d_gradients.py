@@ -14,6 +14,7 @@ from fastnn.kernels.layers.conv2d import (
     gather,
     image_bytes,
     multiply,
+    place_image,
     place_rows,
     spread_columns,
     spread_taps,
@@ -53,7 +54,8 @@ def _turned_gradient(layer, dz, dx, image, size, like):
     row = (layer.width + layer.kernel_columns - 1) * outputs
     top, left = layer.kernel_rows - 1 - layer.top, layer.kernel_columns - 1 - layer.left
     source = array_at(dz, layer.rows, layer.columns * outputs, like)
-    place_rows(source, left * outputs, array_at(image + top * row * size, layer.rows, row, like))
+    at = image + (top * row + left * outputs) * size
+    place_rows(source, array_at(at, layer.rows, row, like))
     k = layer.kernel_rows * layer.kernel_columns * outputs
     gather(
         layer, image, layer.d_pixels, layer.d_taps, layer.transposed, dx, layer.height * layer.width,
@@ -119,6 +121,9 @@ def _backward(at: int, index: int) -> None:
         layer.rows * layer.columns,
         taps_of(layer),
     )
+    if layer.padded != layer.input and layer.keeps == 0:
+        for i in range(first, first + images):
+            place_image(layer, i, i, size, _like)
     dz = layer.dz + first * pixels * outputs * size
     image = image_bytes(layer, size)
     dw, group, rows = layer.d_weights + index * taps * outputs * size, layer.group, spread_taps(layer)
