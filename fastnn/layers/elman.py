@@ -1,6 +1,5 @@
 """The Elman layer: a simple recurrence over time."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from fastnn.activations import Activation
 from fastnn.blueprint import Blueprint
 from fastnn.layers import recurrence, through_time
 from fastnn.layers.state import Parameters
+from fastnn.layers.time_cache import Listed
 from fastnn.layers.weighted import Weighted, WeightInit
 
 
@@ -23,7 +23,7 @@ def _flag(value: Any) -> bool:
     return bool(value)
 
 
-class Elman(Weighted):
+class Elman(Listed, Weighted):
     """``s_t = f(X_t W + s_{t-1} U + b)`` for each time step t, with ``s_0 = 0``.
 
     The input is ``X (n, d, t)``: n rows, d features, t time steps. ``W (d, k)``, ``U (k, k)`` and
@@ -191,47 +191,12 @@ class Elman(Weighted):
         """Write the layer's compiled step."""
         recurrence.compile_layer(self, to)
 
-    # The cache, whose lists are made when they are asked for
-
-    @property
-    def cache(self) -> OrderedDict[str, Any]:
-        """What ``backward`` needs of the last ``forward``: the lists ``s``, ``X``, ``Z``."""
-        own = vars(self)
-        found: OrderedDict[str, Any] = own["cache"]
-        own["_shown"] = found
-        last = self._pass()
-        if last is not None and not last.listed:
-            found.update(last.lists())
-        return found
-
-    @cache.setter
-    def cache(self, value: OrderedDict[str, Any]) -> None:
-        vars(self).update(cache=value, _shown=None, _last=None)
-
-    def _pass(self) -> through_time.Pass | None:
-        """Return the last forward pass, if its results belong to the cache."""
-        owner, made = vars(self).get("_last") or (None, None)
-        return made if owner is vars(self)["cache"] else None
-
-    def _keep(self, made: through_time.Pass) -> None:
-        """Make a forward pass the cache's content."""
-        own = vars(self)
-        own["_last"] = own["cache"], made
-        if own.get("_shown") is own["cache"]:  # somebody may hold the dict
-            own["cache"].update(made.lists())
-
-    def clear_gradients(self) -> None:
-        """Empty the cache (to ``[]``) and zero the gradients."""
-        self.cache = OrderedDict((name, []) for name in vars(self)["cache"])
-        zeros = ((name, np.zeros(g.shape, g.dtype)) for name, g in self.gradients.items())
-        self.gradients = OrderedDict(zeros)
-
     # The layer's own methods
 
     def _init_cache(self, X_shape: tuple[int, ...]) -> None:
         """Begin a cache for inputs ``(n, d, t)``: the state before the first step is zeros."""
         k = self.n_out or 0
-        vars(self)["_last"] = None
+        self.keep_pass(None)
         self.cache["s"] = [np.zeros((X_shape[0], k), self.dtype or np.dtype(np.float64))]
         self.cache["X"], self.cache["Z"] = [], []
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
@@ -266,7 +231,7 @@ class Elman(Weighted):
                 self._init_cache(x.shape)
                 first = as_float(self.cache["s"][-1], "s", self.dtype)
             Y, made = through_time.states(self, parameters, x, first)
-            self._keep(made)
+            self.keep_pass(made)
             Changes.count += 1  # as of `_init_cache`
         return restore(Y, X)
 
@@ -336,8 +301,8 @@ class Elman(Weighted):
 
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
         W, _, _ = parameters = self.checked_parameters()
-        compiled, made = through_time.compiled(self.activation), self._pass()
-        if made is not None and not (compiled and made.fits(W, vars(self)["cache"])):
+        compiled, made = through_time.compiled(self.activation), self.last_pass()
+        if made is not None and not (compiled and made.fits(W, self.shown_cache)):
             made = None
         if made is None:
             steps = through_time.cached(self.cache, W)
@@ -359,9 +324,7 @@ class Elman(Weighted):
             self.gradients[name] = self.gradients.get(name, 0) + gradient
         return dX
 
-    def _output_gradient(
-        self, dLdY: Any, states: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> Array:
+    def _output_gradient(self, dLdY: Any, states: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return dLdY as an array ``(n, k)``, or ``(t, n, k)`` for sequences."""
         (t, n, k), sequences = states, self.return_sequences
         listed = isinstance(dLdY, (list, tuple)) and len(dLdY) and isinstance(dLdY[0], np.ndarray)

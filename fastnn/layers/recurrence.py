@@ -56,9 +56,7 @@ def constants(
     """Return the fields of a layer's record that are not addresses of arrays."""
     found = {
         "forward": parts.activation(kernel, rowwise, False, parameter is not None),
-        "backward": parts.activation(
-            output_gradient or gradient, rowwise, True, parameter is not None
-        ),
+        "backward": parts.activation(output_gradient or gradient, rowwise, True, parameter is not None),
         "transposition": parts.transposition,
     }
     if mask_value is not None:

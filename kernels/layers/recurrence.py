@@ -34,10 +34,9 @@ class Elman(Record):
       each block, where weights are transposed.
     - ``masks``: a number for each time step and row, not 0 if it is skipped, or 0; ``find``, ``keep``,
       ``clear``: parts that write masks and apply them; ``mask_value``: the inputs of skipped steps.
-    - ``forward``, ``backward``: parts of the activation; ``of_output``: whether the second takes outputs
-      in place of z, which are the states or, unless it is ``sure`` that these are f(z), computed from
-      z; ``rowwise``, ``parameter``: as in
-      :class:`fastnn.kernels.step.phases.Activation`.
+    - ``forward``, ``backward``: parts of the activation; ``of_output``: whether the second takes f(z)
+      instead of z: the states or, unless they are ``sure`` to be f(z), what is computed from z;
+      ``rowwise``, ``parameter``: as in :class:`fastnn.kernels.step.phases.Activation`.
     - ``product``, ``transposition``: addresses of parts; ``one``: address of a 1.
     - ``d_W``, ``d_U``, ``d_b``: where gradients go, for one block of ``used_rows`` rows after the
       other; or, in ``pieces`` pieces, for the whole batch.
