@@ -23,7 +23,9 @@ _RATE = 2e9  # of a batch's multiplications a second, where none has been timed 
 # Seconds before times count: new helper threads may begin on the caller's core, and are moved in time.
 _WAKING = 0.005
 _TURNS = 9  # calls each way
-_PERIOD = 2.0  # seconds from one trial to the next
+# Seconds from the first trial to the second, which corrects a decision that a busy moment has spoilt;
+# the pause doubles, up to the longest one.
+_PAUSE, _LONGEST = 0.1, 2.0
 
 
 def first_count(work: int) -> int:
@@ -48,7 +50,7 @@ def block_rows(n: int, work: int, shared: bool, large: bool) -> int:
 
 
 class Trial:
-    """Tries both ways every few seconds, and in between goes the faster one.
+    """Tries both ways now and then, and in between goes the faster one.
 
     The answer depends on how far the cores are from each other, on what else runs on them, and on
     whether steps follow at once or with pauses, in which helpers fall asleep. Results do not depend on
@@ -66,7 +68,7 @@ class Trial:
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._decided = 0.0
+        self._decided, self._pause = 0.0, _PAUSE
         self._begin()
 
     def _begin(self) -> None:
@@ -89,7 +91,8 @@ class Trial:
         """Take the time of one call, or of one of the steps it did."""
         now = time.perf_counter()
         if not self._trying:
-            if now - self._decided >= _PERIOD:
+            if now - self._decided >= self._pause:
+                self._pause = min(2 * self._pause, _LONGEST)
                 self._begin()
         elif now - threads.pool().born >= _WAKING:
             self._seconds[shared].append(seconds)

@@ -52,8 +52,22 @@ def test_the_faster_way_is_taken_until_the_next_trial(clock, shared, alone):
     assert trial.most == 8
     assert set(run(trial, clock, 0.01, shared, alone)) == {True, False}
     assert trial.most > 8
-    assert set(run(trial, clock, pace._PERIOD / 2, shared, alone)) == {shared < alone}
-    assert set(run(trial, clock, pace._PERIOD, shared, alone)) == {True, False}
+    assert set(run(trial, clock, pace._PAUSE / 2, shared, alone)) == {shared < alone}
+    assert set(run(trial, clock, pace._PAUSE, shared, alone)) == {True, False}
+
+
+def test_a_first_trial_in_a_busy_moment_is_corrected_soon(clock):
+    trial = Trial(1)
+    clock.now = 1.0
+    run(trial, clock, 0.001, 9e-5, 6e-5)
+    assert not trial.shared
+    run(trial, clock, 2 * pace._PAUSE, 3e-5, 6e-5)
+    assert trial.shared
+
+
+def test_trials_become_rare(clock):
+    ways = run(Trial(1), clock, 10 * pace._LONGEST, 3e-4, 6e-4)
+    assert ways.count(False) < 0.005 * len(ways)
 
 
 def test_calls_while_helpers_wake_do_not_count(clock):

@@ -1,4 +1,4 @@
-"""Compiled passes of a layer's own methods ``forward`` and ``backward``, which are kept and used again."""
+"""Compiled passes of a layer's own ``forward`` and ``backward``, which are kept and used again."""
 
 from __future__ import annotations
 

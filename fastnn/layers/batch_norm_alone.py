@@ -1,87 +1,89 @@
-"""Batch normalisation of large batches outside a network's step, on all cores."""
+"""The compiled passes of batch normalisation's own methods, for large batches.
+
+A batch is ``x (n, ..., d)``; statistics are float64 numbers ``(1, d)``; ``rest`` is the rounding error
+of ``mean``. All arrays are C-contiguous.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import Any
 
 import numpy as np
 
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import COMPILED
-from fastnn.kernels.layers import batch_norm_gradient as kernels
 from fastnn.kernels.layers import batch_norm_jobs as jobs
-from fastnn.layers.alone import Alone
+from fastnn.layers.alone import Alone, Passes
 
-_SMALL = 2**22  # bytes of a batch below which one call is faster than a loop of several threads
+_SMALL = 2**18  # bytes of a batch below which one call is faster than a loop of several threads
 
 
 def is_large(x: Array) -> bool:
-    """Return whether several threads are to normalise a batch."""
+    """Return whether these passes are to be used for a batch."""
     return COMPILED and x.nbytes >= _SMALL
 
 
-@dataclass
-class Batch:
-    """A C-contiguous batch ``x (n, ..., d)`` and float64 statistics ``(1, d)`` to normalise it with.
+class _Pass(Alone):
+    """A pass, whose record is ``layer``."""
 
-    ``rest`` is the rounding error of ``mean``; ``eps`` is added to ``var``.
-    """
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        super().__init__(shape, dtype, 4 * math.prod(shape))
+        each, d = math.prod(shape[1:-1]), shape[-1]
+        self.layer = jobs.BatchNorm.make(each=each, width=d, blocks=self.row_blocks)
 
-    x: Array
-    mean: Array
-    rest: Array
-    var: Array
-    eps: float
+    def sums(self, *names: str) -> None:
+        """Give fields arrays of sums, a row for each block of the batch."""
+        for name in names:
+            self.layer[name] = self.array(self.row_blocks, self.layer["width"][0], dtype=np.float64)
 
-    def __post_init__(self) -> None:
-        self.to, self.d = Alone(self.x, 4 * self.x.size), self.mean.size
-        arrays = {"input": self.x, "mean": self.mean, "rest": self.rest, "var": self.var}
-        self._fields = {name: array.ctypes.data for name, array in arrays.items()}
-        self._fields |= {
-            "each": self.x[0].size // self.d,
-            "width": self.d,
-            "blocks": self.to.row_blocks,
-        }
+    def run_with(self, arrays: dict[str, Array], **values: float) -> None:
+        """Run with these arrays and numbers in the record."""
+        for name, array in arrays.items():
+            self.layer[name] = array.ctypes.data
+        for name, value in values.items():
+            self.layer[name] = value
+        self.run()
 
-    def _row(self, **values: float) -> int:
-        return self.to.record(jobs.BatchNorm, eps=self.eps, **self._fields, **values)
 
-    def _sums(self) -> Array:
-        return np.empty((self.to.row_blocks, self.d))
+class Training(_Pass):
+    """Measure a batch, move the running statistics towards it, and normalise it."""
 
-    def measure(self, running: tuple[Array, Array], momentum: float, unbiased: bool) -> None:
-        """Write the batch's statistics, and move the running ones towards them."""
-        parts = {name: self._sums() for name in ("means", "rests", "squares")}
-        row = self._row(
-            running_mean=running[0].ctypes.data,
-            running_var=running[1].ctypes.data,
-            momentum=momentum,
-            unbiased=unbiased,
-            **{name: array.ctypes.data for name, array in parts.items()},
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        super().__init__(shape, dtype)
+        self.sums("means", "rests", "squares")
+        self.add(jobs.moments, self.layer)
+        self.add(jobs.merge, self.layer, 1)
+        self.add(jobs.normalise, self.layer)
+
+
+class Constants(_Pass):
+    """Normalise a batch by given statistics."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        super().__init__(shape, dtype)
+        self.add(jobs.normalise, self.layer)
+
+
+class Backward(_Pass):
+    """The gradients."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        super().__init__(shape, dtype)
+        self.sums("totals", "dots")
+        self.sums("total", "dot")
+        d = shape[-1]
+        self._gamma, self._beta = self.gradient(d), self.gradient(d)
+        self.layer["gamma_row"], self.layer["beta_row"] = (
+            row.ctypes.data for row in (self._gamma, self._beta)
         )
-        self.to.run(jobs.moments, row)
-        self.to.run_once(jobs.merge, row)
+        self.add(jobs.gradient_sums, self.layer)
+        self.add(jobs.gradients, self.layer, 1)
+        self.add(jobs.input_gradient, self.layer)
 
-    def normalise(self, gamma: Array, beta: Array, out: Array) -> None:
-        """Write ``(x - mean) / sqrt(var + eps) * gamma + beta``."""
-        arrays = {"gamma": gamma, "beta": beta, "output": out}
-        row = self._row(**{name: array.ctypes.data for name, array in arrays.items()})
-        self.to.run(jobs.normalise, row)
+    def write(self, d_gamma: Array, d_beta: Array) -> None:
+        """Let the parameters' gradients go into these arrays."""
+        self._gamma["gradient"], self._beta["gradient"] = d_gamma.ctypes.data, d_beta.ctypes.data
 
-    def backward(
-        self, gamma: Array, dy: Array, constant: bool, d_gamma: Array, d_beta: Array, dx: Array
-    ) -> None:
-        """Write the gradients; ``constant``: whether the statistics do not depend on x."""
-        totals, dots, total, dot = (
-            self._sums(),
-            self._sums(),
-            np.empty((1, self.d)),
-            np.empty((1, self.d)),
-        )
-        arrays = {"gamma": gamma, "d_output": dy, "d_input": dx, "total": total, "dot": dot}
-        arrays |= {"totals": totals, "dots": dots}
-        addresses = {name: array.ctypes.data for name, array in arrays.items()}
-        row = self._row(constant=constant, **addresses)
-        self.to.run(jobs.gradient_sums, row)
-        kernels.parameter_gradients(totals, dots, self.var, self.eps, total, dot, d_gamma, d_beta)
-        self.to.run(jobs.input_gradient, row)
+
+training, constants, backward = Passes(Training), Passes(Constants), Passes(Backward)

@@ -17,8 +17,8 @@ from fastnn.blueprint import Blueprint, column_blocks
 from fastnn.kernels.layers import batch_norm as kernels
 from fastnn.kernels.layers import batch_norm_gradient as gradients
 from fastnn.kernels.layers import batch_norm_jobs as jobs
+from fastnn.layers import batch_norm_alone as alone
 from fastnn.layers.base import Layer
-from fastnn.layers.batch_norm_alone import Batch, is_large
 from fastnn.layers.running import RUNNING, RunningCache
 from fastnn.layers.state import Buffers, Parameters
 
@@ -188,16 +188,18 @@ class BatchNorm(Layer):
         gamma, beta = (unlocked(np.ascontiguousarray(x)) for x in self.checked_arrays())
         self.check_buffers()
         training = self.training if mode is None else mode == "train"
-        mean, rest, var = self._moments(x) if training else self._constants()
-        Y, statistics = np.empty(x.shape, x.dtype), (mean, rest, var, self.eps)
-        if is_large(x):
-            Batch(x, *statistics).normalise(gamma, beta, Y)
+        Y = np.empty(x.shape, x.dtype)
+        statistics = mean, rest, var = _new_statistics(x) if training else self._constants()
+        if alone.is_large(x):
+            self._normalise_large(x, training, statistics, gamma, beta, Y)
         else:
-            kernels.batch_norm(_rows(x), *statistics, gamma, beta, _rows(Y))
+            if training:
+                self._measure(x, mean, rest, var)
+            kernels.batch_norm(_rows(x), mean, rest, var, self.eps, gamma, beta, _rows(Y))
 
         def standardised() -> Array:
             X_hat, plain = np.empty(x.shape, x.dtype), (np.ones_like(gamma), np.zeros_like(beta))
-            kernels.batch_norm(_rows(x), *statistics, *plain, _rows(X_hat))
+            kernels.batch_norm(_rows(x), mean, rest, var, self.eps, *plain, _rows(X_hat))
             return X_hat
 
         self._tested, self._rest = None if training else x, (mean, rest)
@@ -209,22 +211,37 @@ class BatchNorm(Layer):
         Changes.count += 1
         return restore(Y, X)
 
-    def _moments(self, x: Array) -> tuple[Array, Array, Array]:
-        """Return the batch's mean and variance, having moved the running ones towards them."""
+    def _measure(self, x: Array, mean: Array, rest: Array, var: Array) -> None:
+        """Write the batch's mean and variance, and move the running ones towards them."""
         rows = _rows(x)
-        m, d = rows.shape
-        mean, rest, var = (np.empty((1, d)) for _ in range(3))
-        if is_large(x):
-            running = self.buffers["running_mu"], self.buffers["running_var"]
-            Batch(x, mean, rest, var, self.eps).measure(running, self.momentum, self.unbiased)
-            return mean, rest, var
+        m = len(rows)
         kernels.column_moments(rows, mean, rest, var)
         var /= max(m, 1)
         if m:
             factor = m / max(m - 1, 1) if self.unbiased else 1.0
             kernels.update_running(self.buffers["running_mu"], self.momentum, 1.0, mean)
             kernels.update_running(self.buffers["running_var"], self.momentum, factor, var)
-        return mean, rest, var
+
+    def _normalise_large(
+        self,
+        x: Array,
+        training: bool,
+        statistics: tuple[Array, ...],
+        gamma: Array,
+        beta: Array,
+        Y: Array,
+    ) -> None:
+        """Write Y; with ``training``, measure the batch first."""
+        arrays = dict(zip(("mean", "rest", "var"), statistics, strict=True))
+        arrays |= {"input": x, "gamma": gamma, "beta": beta, "output": Y}
+        if not training:
+            with alone.constants.taken(x.shape, x.dtype) as run:
+                run.run_with(arrays, eps=self.eps)
+            return
+        running = {"running_mean": "running_mu", "running_var": "running_var"}
+        arrays |= {name: self.buffers[buffer] for name, buffer in running.items()}
+        with alone.training.taken(x.shape, x.dtype) as run:
+            run.run_with(arrays, eps=self.eps, momentum=self.momentum, unbiased=self.unbiased)
 
     def _constants(self) -> tuple[Array, Array, Array]:
         mean, var = (self.buffers[name].astype(np.float64) for name in RUNNING)
@@ -266,9 +283,12 @@ class BatchNorm(Layer):
             self.gradients[name] = np.empty_like(gamma)
         d_parameters = self.gradients["gamma"], self.gradients["beta"]
         tested = found["X"] is self._tested
-        if is_large(x):
-            batch = Batch(x, mean, rest, var, self.eps)
-            batch.backward(unlocked(gamma), unlocked(dy), tested, *d_parameters, dX)
+        if alone.is_large(x):
+            arrays = {"input": x, "mean": mean, "rest": rest, "var": var}
+            arrays |= {"gamma": gamma, "d_output": dy, "d_input": dX}
+            with alone.backward.taken(x.shape, x.dtype) as run:
+                run.write(*d_parameters)
+                run.run_with(arrays, eps=self.eps, constant=tested)
             return restore(dX, dLdY)
         totals, dots = np.empty((1, gamma.size)), np.empty((1, gamma.size))
         gradients.gradient_sums(rows, mean, rest, _rows(dy), totals, dots)
@@ -291,3 +311,8 @@ class BatchNorm(Layer):
 def _rows(array: Array) -> Array:
     """Return an array as rows ``(m, d)`` along its last axis, for compiled code."""
     return unlocked(array).reshape(-1, array.shape[-1])
+
+
+def _new_statistics(x: Array) -> tuple[Array, Array, Array]:
+    d = x.shape[-1]
+    return np.empty((1, d)), np.empty((1, d)), np.empty((1, d))

@@ -13,11 +13,11 @@ from fastnn._validation import as_float, require_number, restore
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import layer_norm as kernels
-from fastnn.layers.alone import Alone
+from fastnn.layers import layer_norm_alone as alone
 from fastnn.layers.base import Layer
 from fastnn.layers.state import Parameters
 
-_SMALL = 2**22  # bytes of a batch below which one call is faster than a loop of several threads
+_SMALL = 2**18  # bytes of a batch below which one call is faster than a loop of several threads
 
 
 class LayerNorm(Layer):
@@ -145,9 +145,8 @@ class LayerNorm(Layer):
         if x.nbytes < _SMALL or not COMPILED:
             kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
         else:
-            to = Alone(x, self.cost(x.shape))
-            addresses = {"input": x.ctypes.data, "output": Y.ctypes.data, "shift": shift.ctypes.data}
-            to.run(kernels.forward, self._record(to, x, gain, **addresses))
+            with alone.forward.taken(x.shape, x.dtype) as run:
+                run(x, gain, shift, self.eps, Y)
         self.cache["X"] = x
         Changes.count += 1
         return restore(Y, X)
@@ -173,33 +172,20 @@ class LayerNorm(Layer):
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
-        dX = np.empty(x.shape, x.dtype)
-        parts = self._backward(x, gain, dy, dX)
-        for name, part in zip(("gain", "shift"), parts, strict=True):
-            self.gradients[name] = np.empty_like(gain)
-            kernels.add_blocks(part, self.gradients[name])
-        return restore(dX, dLdY)
-
-    def _backward(self, x: Array, gain: Array, dy: Array, dX: Array) -> Array:
-        """Write dX; return blocks' sums for the parameters' gradients, ``(2, blocks, d)``."""
+        dX, d_gain, d_shift = (np.empty_like(array) for array in (x, gain, gain))
         if x.nbytes < _SMALL or not COMPILED:
             rows = _rows(x)
             sums = np.empty((2, max(-(-len(rows) // kernels.ROWS), 1), gain.shape[1]), x.dtype)
             kernels.layer_norm_backward(
                 rows, unlocked(gain), self.eps, _rows(dy), _rows(dX), sums[0], sums[1]
             )
-            return sums
-        to = Alone(x, 2 * self.cost(x.shape))
-        sums = np.empty((2, to.row_blocks, gain.shape[1]), x.dtype)
-        addresses = {"input": x, "d_output": dy, "d_input": dX, "d_gain": sums[0], "d_shift": sums[1]}
-        found = {name: array.ctypes.data for name, array in addresses.items()}
-        to.run(kernels.backward, self._record(to, x, gain, **found))
-        return sums
-
-    def _record(self, to: Blueprint, x: Array, gain: Array, **addresses: int) -> int:
-        d = gain.shape[1]
-        sizes = {"width": d, "rows": x.size // len(x) // d, "gain": gain.ctypes.data}
-        return to.record(kernels.LayerNorm, eps=self.eps, **sizes, **addresses)
+            kernels.add_blocks(sums[0], d_gain)
+            kernels.add_blocks(sums[1], d_shift)
+        else:
+            with alone.backward.taken(x.shape, x.dtype) as run:
+                run(x, gain, self.eps, dy, dX, d_gain, d_shift)
+        self.gradients["gain"], self.gradients["shift"] = d_gain, d_shift
+        return restore(dX, dLdY)
 
 
 def _rows(array: Array) -> Array:

@@ -13,7 +13,7 @@ from fastnn._typing import Array
 from fastnn.blueprint import Blueprint
 from fastnn.kernels.compiling.jit import COMPILED
 from fastnn.kernels.layers import pool2d as kernels
-from fastnn.layers.alone import Alone
+from fastnn.layers.alone import Alone, Passes
 
 _SMALL = 2**19  # bytes of images below which one call is faster than starting threads
 _WORK = 8  # multiplications that take about as long as pooling one number
@@ -53,9 +53,8 @@ class Windows:
             flat_x, flat_out = unlocked(x).reshape(n, size), out.reshape(n, out_size)
             kernels.POOL[mode](flat_x, *self.arguments, flat_out)
             return out
-        to = Alone(x, x.size * _WORK)
-        row = to.record(kernels.Pool2D, input=x.ctypes.data, output=out.ctypes.data, **self._settings())
-        to.run(kernels.forward[mode], row)
+        with passes.taken(self, n, x.dtype, mode, False) as run:
+            run(input=x, output=out)
         return out
 
     def backward(self, mode: str, x: Array | None, dy: Array) -> Array:
@@ -70,15 +69,8 @@ class Windows:
                 flat_x = unlocked(x).reshape(n, size)
                 kernels.max_pool_backward(flat_x, *self.arguments, 0, flat_dy, flat_dx)
             return dx
-        to = Alone(dx, dx.size * _WORK)
-        row = to.record(
-            kernels.Pool2D,
-            input=0 if x is None else x.ctypes.data,
-            d_output=dy.ctypes.data,
-            d_input=dx.ctypes.data,
-            **self._settings(),
-        )
-        to.run(kernels.backward[mode], row)
+        with passes.taken(self, n, dx.dtype, mode, True) as run:
+            run(d_output=dy, d_input=dx) if x is None else run(input=x, d_output=dy, d_input=dx)
         return dx
 
     def compile(self, to: Blueprint, mode: str, pad: tuple[int, int] = (0, 0)) -> None:
@@ -115,7 +107,7 @@ class Windows:
             d_output=port.gradient,
             d_input=dx,
             of_relu=of_relu,
-            **self._settings(),
+            **self.settings(),
         )
         to.forward_rows(kernels.forward[mode], row)
         if port.gradient:
@@ -123,7 +115,8 @@ class Windows:
             if border:
                 to.backward_rows(kernels.border_cut, border)
 
-    def _settings(self) -> dict[str, int]:
+    def settings(self) -> dict[str, int]:
+        """Return the fields of a layer's record that follow from the windows."""
         names = ("height", "width", "kh", "kw", "stride")
         size, out_size = self.sizes
         return dict(zip(names, self.arguments, strict=True)) | {"size": size, "out_size": out_size}
@@ -132,3 +125,21 @@ class Windows:
 def _is_small(array: Array) -> bool:
     """Return whether one call pools all images; larger batches are shared by threads."""
     return array.nbytes < _SMALL or not COMPILED
+
+
+class _Pass(Alone):
+    """A pass over ``n`` images, or back."""
+
+    def __init__(self, windows: Windows, n: int, dtype: np.dtype[Any], mode: str, back: bool) -> None:
+        super().__init__((n, *windows.image), dtype, n * math.prod(windows.image) * _WORK)
+        self._row = kernels.Pool2D.make(**windows.settings())
+        self.add((kernels.backward if back else kernels.forward)[mode], self._row)
+
+    def __call__(self, **arrays: Array) -> None:
+        """Pool C-contiguous arrays, named as the fields of the layer's record."""
+        for name, array in arrays.items():
+            self._row[name] = array.ctypes.data
+        self.run()
+
+
+passes = Passes(_Pass)

@@ -16,7 +16,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner, muladd
 from fastnn.kernels.emitted.sums import terms
-from fastnn.kernels.layers.columns import lanes_in, together
+from fastnn.kernels.layers.columns import lanes_in, repeat, together
 
 _TALL = 32  # rows whose deviations are from their first one
 
@@ -175,6 +175,18 @@ def _normalise_rows(
             q[j] = muladd((p[j] - high[j]) - low[j], slope[j], beta[j])
 
 
+@inner
+def _constants(
+    mean: Array, rest: Array, var: Array, eps: float, gamma: Array, beta: Array,
+    high: Array, low: Array, slope: Array, shift: Array,
+) -> None:  # fmt: skip
+    for j in range(mean.size):
+        high[j] = mean[j]
+        low[j] = (np.float64(mean[j]) - np.float64(high[j])) + rest[j]
+        slope[j] = np.float64(gamma[j]) / np.sqrt(np.float64(var[j]) + eps)
+        shift[j] = beta[j]
+
+
 @exact
 def batch_norm(
     x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, beta: Array, out: Array
@@ -191,12 +203,13 @@ def batch_norm(
     high, low, slope, shift = terms(step, like), terms(step, like), terms(step, like), terms(step, like)
     for begin in range(0, width, step):
         lanes = min(step, width - begin)
-        for j in range(lanes):
-            c = (begin + j) % d
-            high[j] = mean[0, c]
-            low[j] = (np.float64(mean[0, c]) - np.float64(high[j])) + rest[0, c]
-            slope[j] = np.float64(gamma[0, c]) / np.sqrt(np.float64(var[0, c]) + eps)
-            shift[j] = beta[0, c]
+        part = slice(begin, begin + min(lanes, d))
+        _constants(
+            mean[0, part], rest[0, part], var[0, part], eps, gamma[0, part], beta[0, part],
+            high, low, slope, shift,
+        )  # fmt: skip
+        for array in (high, low, slope, shift):
+            repeat(array[:lanes], d)
         _normalise_rows(
             x[: tall * group].reshape(tall, width), begin, high[:lanes], low[:lanes], slope[:lanes],
             shift[:lanes], out[: tall * group].reshape(tall, width),

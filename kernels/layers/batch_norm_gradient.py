@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._typing import Array
 from fastnn.kernels.compiling.jit import exact, inner, muladd
 from fastnn.kernels.emitted.sums import terms
-from fastnn.kernels.layers.columns import lanes_in, together
+from fastnn.kernels.layers.columns import lanes_in, repeat, together
 
 
 @inner
@@ -49,16 +49,18 @@ def gradient_sums(x: Array, mean: Array, rest: Array, dy: Array, totals: Array, 
         totals[0, j], dots[0, j] = 0, 0
     for begin in range(0, width, step):
         lanes = min(step, width - begin)
-        for j in range(lanes):
-            center[j] = mean[0, (begin + j) % d]
+        count = min(lanes, d)
+        for j in range(count):
+            center[j] = mean[0, begin + j]
+        repeat(center[:lanes], d)
         _gradient_lanes(
             x[: tall * group].reshape(tall, width), dy[: tall * group].reshape(tall, width), begin,
             center[:lanes], some[:lanes], some_dots[:lanes],
         )  # fmt: skip
-        for j in range(lanes):
-            c = (begin + j) % d
-            totals[0, c] += some[j]
-            dots[0, c] += some_dots[j]
+        for first in range(0, lanes, count):
+            for j in range(count):
+                totals[0, begin + j] += some[first + j]
+                dots[0, begin + j] += some_dots[first + j]
     for i in range(tall * group, m):
         for j in range(d):
             totals[0, j] += dy[i, j]
@@ -105,6 +107,20 @@ def _input_rows(
             q[j] = slope[j] * muladd(-gap, tilt[j], r[j] - shift[j])
 
 
+@inner
+def _constants(
+    mean: Array, rest: Array, var: Array, eps: float, gamma: Array, totals: Array, dots: Array,
+    share: float, high: Array, low: Array, slope: Array, shift: Array, tilt: Array,
+) -> None:  # fmt: skip
+    for j in range(mean.size):
+        scale = 1.0 / np.sqrt(np.float64(var[j]) + eps)
+        high[j] = mean[j]
+        low[j] = (np.float64(mean[j]) - np.float64(high[j])) + rest[j]
+        slope[j] = np.float64(gamma[j]) * scale
+        shift[j] = totals[j] * share if share > 0 else 0.0
+        tilt[j] = dots[j] * share * scale * scale if share > 0 else 0.0
+
+
 @exact
 def input_gradient(
     x: Array, mean: Array, rest: Array, var: Array, eps: float, gamma: Array, dy: Array,
@@ -131,14 +147,13 @@ def input_gradient(
     share = 1.0 / rows if rows > 0 else 0.0
     for begin in range(0, width, step):
         lanes = min(step, width - begin)
-        for j in range(lanes):
-            c = (begin + j) % d
-            scale = 1.0 / np.sqrt(np.float64(var[0, c]) + eps)
-            high[j] = mean[0, c]
-            low[j] = (np.float64(mean[0, c]) - np.float64(high[j])) + rest[0, c]
-            slope[j] = np.float64(gamma[0, c]) * scale
-            shift[j] = totals[0, c] * share if rows > 0 else 0.0
-            tilt[j] = dots[0, c] * share * scale * scale if rows > 0 else 0.0
+        part = slice(begin, begin + min(lanes, d))
+        _constants(
+            mean[0, part], rest[0, part], var[0, part], eps, gamma[0, part], totals[0, part],
+            dots[0, part], share, high, low, slope, shift, tilt,
+        )  # fmt: skip
+        for array in (high, low, slope, shift, tilt):
+            repeat(array[:lanes], d)
         _input_rows(
             x[: tall * group].reshape(tall, width), dy[: tall * group].reshape(tall, width), begin,
             high[:lanes], low[:lanes], slope[:lanes], shift[:lanes], tilt[:lanes],

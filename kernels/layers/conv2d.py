@@ -41,8 +41,9 @@ class Conv2D(Record):
       ``kernel_rows``, ``kernel_columns``, ``stride``; ``rows``, ``columns``, ``outputs``: those of the
       output, and its channels.
     - ``input``; ``padded``: the same with its border, or the input if there is none; ``keeps``: whether
-      forward leaves all of it there for the gradient; ``z``, ``dz``: the product and its gradient; ``activation``: the record of the activation of z, or 0; ``tile``: what
-      is done on the product's tiles.
+      forward leaves all of it there for the gradient; ``z``, ``dz``: the product and its gradient;
+      ``activation``: the record of the activation of z, or 0; ``tile``: what is done on the product's
+      tiles.
     - ``pixels``, ``taps``: the tables; ``group``: how many pixels are taken together; ``spread``,
       ``spread_bias``: the weights and the bias for that, if it is more than one; ``d_spread``: for each
       block of images, the gradient of the spread weights.
@@ -213,7 +214,8 @@ def _spread_weights(at: int, _: int) -> None:
         w = array_at(layer.W + i * row * outputs * size, row, outputs, _like)
         at = layer.spread + i * wide * group * outputs * size
         for q in range(group):
-            _kernel(w, array_at(at + (q * shift * group + q) * outputs * size, row, group * outputs, _like))
+            to = at + (q * shift * group + q) * outputs * size
+            _kernel(w, array_at(to, row, group * outputs, _like))
 
 
 spread_weights = Part(_spread_weights, place_rows)

@@ -1,8 +1,11 @@
 """Layer normalisation of the rows of ``(n, d)`` arrays, ``d >= 1``, its gradient, and its phases.
 
-The variance takes two passes, in float64: the first gives the mean, the second the sums of the
-deviations from it and of their squares. The sum of the deviations corrects the rounding of the mean.
-Rows far from zero therefore lose no digits, and constant rows have variance 0.
+Sums of deviations from a center, and of their squares, give the mean and the variance. They are
+float64 numbers. For float64 rows the center is the mean, which takes a pass of its own; the sum of the
+deviations corrects its rounding. For float32 rows the center is the row's first element ``x0``: as x0
+belongs to the row, ``(x0 - mean)**2 <= d var``, so no more than the factor d is lost of the 29 bits
+that float64 has beyond float32. Rows far from zero therefore lose no digits, and constant rows have
+variance 0.
 
 Source: T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The
 American Statistician 37, 1983. J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization",
@@ -44,14 +47,17 @@ def _statistics(x: Array, eps: float, means: Array, rests: Array, scales: Array)
 
     One statistic after the other: a row's sums wait for one another, those of several rows do not.
     """
+    wide = x.itemsize == 8
     for i in range(x.shape[0]):
-        means[i] = rows.sum_row(x[i]) / x.shape[1]
+        means[i] = rows.sum_row(x[i]) / x.shape[1] if wide else x[i, 0]
     for i in range(x.shape[0]):
         rests[i], scales[i] = _deviations(x[i], means[i])
     for i in range(x.shape[0]):
         variance = scales[i] - rests[i] * rests[i]
         variance = 0.0 if variance < 0.0 else variance
         scales[i] = 1.0 / np.sqrt(variance + eps)
+        if not wide:
+            means[i], rests[i] = means[i] + rests[i], 0.0
 
 
 @inner
