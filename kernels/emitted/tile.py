@@ -316,7 +316,7 @@ def emit_tile(
     """
     *factors, columns, start, start_row, mode, rates = arguments
     emit = Emitter(builder, types_of_rates[0])
-    narrow = Emitter(builder, types_of_rates[0], VECTOR_BYTES // 2) if filled == HALF else None
+    narrow = Emitter(builder, types_of_rates[0], 2) if filled == HALF else None
     tile = Tile(emit, rows, vectors, None if filled == WHOLE else columns, narrow)
     rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
     begin = tile.emit_start(start, start_row, builder.icmp_signed("<", mode, I64(RELU_GRADIENT)))
@@ -337,7 +337,7 @@ def _shapes() -> list[tuple[int, int, int]]:
     masked = [(rows, vectors, SOME) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
     better = [(rows, VECTORS, WHOLE) for rows in HEIGHTS[:2]]
     if MASKS:
-        better = [(HEIGHTS[0], vectors, HALF) for vectors in range(1, VECTORS + 1)]
+        better = [(HEIGHTS[0], VECTORS, HALF)]
     return [*masked, (1, ROW, SOME), *better]
 
 
