@@ -16,7 +16,7 @@ from fastnn.kernels.compiling.records import Record
 from fastnn.kernels.emitted.tile import HEIGHTS
 from fastnn.kernels.layers import elman as kernels
 from fastnn.kernels.layers.recurrence import Elman
-from fastnn.kernels.step import parts, threads
+from fastnn.kernels.step import parts, relative, threads
 from fastnn.kernels.step.plan import Phase, Step, phase_job
 from fastnn.layers.recurrence import constants
 
@@ -36,7 +36,7 @@ def _layout(itemsize: int, **shapes: tuple[int, ...]) -> tuple[int, dict[str, tu
 
 @dataclass
 class Plan:
-    """A layer's forward or backward pass over inputs of one shape, for :func:`kernels.run_alone`.
+    """A layer's forward or backward pass over inputs of one shape, for :func:`relative.run_relative`.
 
     ``size``: elements of new memory, in which the arrays of these ``shapes`` have these ``places``;
     ``begins``: where those begin that a backward pass reads.
@@ -60,7 +60,7 @@ class Plan:
             control = pool.control
         given = unlocked(given).reshape(-1)
         W, U, b = parameters
-        begin = kernels.run_alone(
+        begin = relative.run_relative(
             control, self.words, memory, kept, begin, W, U, b, given, out.reshape(-1)
         )
         return memory, begin
@@ -73,7 +73,7 @@ class Plan:
 
 _STEP = 2 * Phase.bytes // 8
 _ROW = _STEP + Step.bytes // 8
-_PARAMETERS = kernels.W_AT, kernels.U_AT, kernels.B_AT
+_PARAMETERS = relative.W_AT, relative.U_AT, relative.B_AT
 _ONES = {np.dtype(kind): np.ones(1, kind) for kind in (np.float32, np.float64)}
 
 
@@ -96,16 +96,16 @@ def forward_plan(
     if values.get("find"):
         shapes["masks"] = (t, n)
     size, places = _layout(dtype.itemsize, **shapes)
-    at = {name: (kernels.FRESH, begin * dtype.itemsize) for name, (begin, _) in places.items()}
+    at = {name: (relative.FRESH, begin * dtype.itemsize) for name, (begin, _) in places.items()}
     first, last = places["s"]
     state = n * k
-    at["s"] = kernels.FRESH, (first + state) * dtype.itemsize
-    at["input"] = kernels.GIVEN, 0
-    at["output"] = kernels.OUT, 0
+    at["s"] = relative.FRESH, (first + state) * dtype.itemsize
+    at["input"] = relative.GIVEN, 0
+    at["output"] = relative.OUT, 0
     if not values["sequences"]:
-        at["output"] = kernels.FRESH, (last - state) * dtype.itemsize
+        at["output"] = relative.FRESH, (last - state) * dtype.itemsize
     if given:
-        at["first_state"] = kernels.KEPT, 0
+        at["first_state"] = relative.KEPT, 0
     copied = -1 if values["sequences"] else last - state
     jobs = [(kernels.forward, -(-n // values["block_rows"]))]
     words = _words(values, at, jobs, shape, dtype, (first, first + state, copied))
@@ -137,15 +137,15 @@ def backward_plan(
     if values.get("find"):
         shapes["masks"] = (t, n)
     size, places = _layout(dtype.itemsize, **shapes)
-    at = {name: (kernels.FRESH, begin * dtype.itemsize) for name, (begin, _) in places.items()}
-    at |= {name: (kernels.KEPT, begin * dtype.itemsize) for name, begin in cache}
+    at = {name: (relative.FRESH, begin * dtype.itemsize) for name, (begin, _) in places.items()}
+    at |= {name: (relative.KEPT, begin * dtype.itemsize) for name, begin in cache}
     states = at["s"][1]
-    at["s"] = kernels.KEPT, states + n * k * dtype.itemsize
+    at["s"] = relative.KEPT, states + n * k * dtype.itemsize
     if given:
-        at["first_state"] = kernels.KEPT, states
-    at["dy" if values["sequences"] else "d_output"] = kernels.GIVEN, 0
+        at["first_state"] = relative.KEPT, states
+    at["dy" if values["sequences"] else "d_output"] = relative.GIVEN, 0
     if wanted:
-        at["dx"] = kernels.OUT, 0
+        at["dx"] = relative.OUT, 0
     values["sure"] = sure
     values["pieces"] = max(1, min(4, (d + k) // (2 * HEIGHTS[0])))
     values["one"] = _ONES[dtype].ctypes.data
@@ -178,9 +178,9 @@ def _words(
     for i, (phase, (job, count)) in enumerate(zip(phases, jobs, strict=False)):
         phase["job"], phase["count"] = phase_job(job).address, count
         begin = i * Phase.bytes // 8
-        links += [(_field(Phase, name, begin), kernels.PLAN) for name in ("step", "row")]
+        links += [(_field(Phase, name, begin), relative.PLAN) for name in ("step", "row")]
     step = Step.make(n=shape[0], itemsize=dtype.itemsize, block_rows=values["block_rows"])
     words = np.concatenate([part.view(np.int64) for part in (phases, step, Elman.make(**values))])
-    assert len(words) <= kernels.MOST_WORDS
+    assert len(words) <= relative.MOST_WORDS
     head = np.array([len(words), len(links), len(jobs), *extra])
     return np.concatenate([head, words, np.ravel(links)])
