@@ -135,8 +135,8 @@ def layer_norm_backward(
         dgain = sum(dy h), dshift = sum(dy)    over the rows, in their order
 
     x, dy, dx ``(n, d)``; gain ``(1, d)``; kept ``(n, 3)``, as layer_norm wrote it; dgain, dshift
-    ``(b, d)``, ``b >= 1``. Their row i sums the rows of x from ``ROWS i`` on, up to ``ROWS (i + 1)``; the
-    last row sums all that are left, so that with ``b = 1`` it sums all rows.
+    ``(b, d)``, ``b >= 1``. Their row i sums the rows of x from ``ROWS i`` on, up to ``ROWS (i + 1)``;
+    the last row sums all that are left, so that with ``b = 1`` it sums all rows.
     """
     dgain[:] = 0
     dshift[:] = 0
@@ -206,7 +206,8 @@ def _forward(at: int, index: int) -> None:
     _kernel(
         array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like),
         array_at(layer.shift, 1, d, _like), layer.eps,
-        array_at(layer.kept + first * _KEPT, n, 3, _DOUBLE), array_at(layer.output + offset, n, d, _like),
+        array_at(layer.kept + first * _KEPT, n, 3, _DOUBLE),
+        array_at(layer.output + offset, n, d, _like),
     )  # fmt: skip
 
 
