@@ -52,14 +52,14 @@ def _statistics(x: Array, eps: float, kept: Array) -> None:
     for i in range(x.shape[0]):
         kept[i, 0] = rows.sum_row(x[i]) / x.shape[1] if wide else x[i, 0]
     for i in range(x.shape[0]):
-        rest, variance = _deviations(x[i], kept[i, 0])
+        rest, variance = _deviations(x[i], np.float64(kept[i, 0]))
         variance -= rest * rest
         variance = 0.0 if variance < 0.0 else variance
         kept[i, 2] = 1.0 / np.sqrt(variance + eps)
         if wide:
             kept[i, 1] = rest
         else:
-            kept[i, 0], kept[i, 1] = kept[i, 0] + rest, 0.0
+            kept[i, 0], kept[i, 1] = kept[i, 0] + rest, rest - rest  # 0 or NaN
 
 
 @inner
@@ -149,7 +149,7 @@ def layer_norm_backward(
         part, own, dy_part, dx_part = x[some], kept[some], dy[some], dx[some]
         for i in range(part.shape[0]):
             means_g[i], means_gh[i] = _gradient_means(
-                part[i], own[i, 0], own[i, 1], own[i, 2], gain[0], dy_part[i]
+                part[i], np.float64(own[i, 0]), own[i, 1], own[i, 2], gain[0], dy_part[i]
             )
         for i in range(part.shape[0]):
             block = min((start + i) // ROWS, last)

@@ -13,7 +13,7 @@ def statistics(x: Array, eps: float) -> Array:
     """Return ``(n, ..., 3)``: the mean of each row, in two numbers, and ``1 / sqrt(var + eps)``."""
     mean = x.mean(axis=-1)
     var = ((x - mean[..., None]) ** 2).mean(axis=-1)
-    return np.stack([mean, np.zeros_like(mean), 1 / np.sqrt(var + eps)], axis=-1)
+    return np.stack([mean, mean - mean, 1 / np.sqrt(var + eps)], axis=-1)
 
 
 def layer_norm(x: Array, gain: Array, shift: Array, eps: float) -> Array:
