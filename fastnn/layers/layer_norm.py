@@ -26,7 +26,11 @@ class LayerNorm(Layer):
     Mean and variance are those of each row, the variance the biased one, ``mean((X - mean)**2)``.
     The layer computes what ``torch.nn.LayerNorm(d, eps)`` does. ``gain (1, d)`` starts as ones and
     ``shift (1, d)`` as zeros. They are made at the first ``forward``, in the dtype of its input
-    (float32 or float64). Later inputs are computed in that dtype. The cache keeps ``X``.
+    (float32 or float64). Later inputs are computed in that dtype.
+
+    The cache keeps ``X`` and ``statistics (m, 3)``, float64, of its m rows: the mean, as a sum of two
+    numbers, and ``1 / sqrt(var + eps)``. ``backward`` uses both. Whoever puts another ``X`` there sets
+    ``statistics`` to ``[]``, and ``backward`` computes them anew.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ class LayerNorm(Layer):
     array([[-1.225,  0.   ,  1.225]])
     """
 
-    keeps_width, cached = True, ("X",)
+    keeps_width, cached = True, ("X", "statistics")
     eps: float = watched(lambda value: require_number("eps", value, low=0.0))
 
     def __init__(self, eps: float = 1e-5) -> None:
@@ -118,6 +122,7 @@ class LayerNorm(Layer):
             gain=gain.ctypes.data,
             shift=shift.ctypes.data,
             eps=self.eps,
+            kept=to.array(to.n * (source.width // width), 3, dtype=np.float64),
             **fields,
         )
         to.forward_rows(kernels.forward, row)
@@ -141,13 +146,13 @@ class LayerNorm(Layer):
             self.dtype = x.dtype
             self._init_parameters(x.shape)
         gain, shift = map(np.ascontiguousarray, self.checked_arrays())
-        Y = np.empty(x.shape, x.dtype)
+        Y, kept = np.empty(x.shape, x.dtype), _space(x)
         if x.nbytes < _SMALL or not COMPILED:
-            kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, _rows(Y))
+            kernels.layer_norm(_rows(x), unlocked(gain), unlocked(shift), self.eps, kept, _rows(Y))
         else:
             with alone.forward.taken(x.shape, x.dtype) as run:
-                run(x, gain, shift, self.eps, Y)
-        self.cache["X"] = x
+                run(x, gain, shift, self.eps, kept, Y)
+        self.cache["X"], self.cache["statistics"] = x, kept
         Changes.count += 1
         return restore(Y, X)
 
@@ -164,7 +169,8 @@ class LayerNorm(Layer):
         RuntimeError
             If there was no ``forward`` since the gradients were last cleared.
         ValueError
-            If ``dLdY`` does not have the shape of the last output.
+            If ``dLdY`` does not have the shape of the last output, or ``cache["statistics"]`` is not
+            that of ``cache["X"]``.
         """
         x = self.cached_array("X")
         gain = np.ascontiguousarray(self.checked_arrays()[0])
@@ -172,20 +178,43 @@ class LayerNorm(Layer):
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
+        kept = self._kept(x, gain)
         dX, d_gain, d_shift = (np.empty_like(array) for array in (x, gain, gain))
         if x.nbytes < _SMALL or not COMPILED:
             rows = _rows(x)
             sums = np.empty((2, max(-(-len(rows) // kernels.ROWS), 1), gain.shape[1]), x.dtype)
             kernels.layer_norm_backward(
-                rows, unlocked(gain), self.eps, _rows(dy), _rows(dX), sums[0], sums[1]
+                rows, unlocked(gain), kept, _rows(dy), _rows(dX), sums[0], sums[1]
             )
             kernels.add_blocks(sums[0], d_gain)
             kernels.add_blocks(sums[1], d_shift)
         else:
             with alone.backward.taken(x.shape, x.dtype) as run:
-                run(x, gain, self.eps, dy, dX, d_gain, d_shift)
+                run(x, gain, kept, dy, dX, d_gain, d_shift)
         self.gradients["gain"], self.gradients["shift"] = d_gain, d_shift
         return restore(dX, dLdY)
+
+    def _kept(self, x: Array, gain: Array) -> Array:
+        """Return the statistics of the rows of the cached ``X``."""
+        found = self.cache.get("statistics", [])
+        space = _space(x)
+        if isinstance(found, list):
+            kernels.layer_norm(
+                _rows(x), unlocked(gain), unlocked(gain), self.eps, space, np.empty_like(_rows(x))
+            )
+            return space
+        kept = as_float(found, "statistics", space.dtype, unlock=True)
+        if kept.shape != space.shape:
+            raise ValueError(
+                f"cache['statistics'] has shape {kept.shape}, cache['X'] of shape {x.shape} needs "
+                f"{space.shape}: set it to [] to compute it anew"
+            )
+        return kept
+
+
+def _space(x: Array) -> Array:
+    """Return an array for the statistics of the rows of x."""
+    return np.empty((x.size // x.shape[-1], 3))
 
 
 def _rows(array: Array) -> Array:

@@ -19,8 +19,7 @@ class _Pass(Alone):
         super().__init__(shape, dtype, work * size)
         self.layer = kernels.LayerNorm.make(width=d, rows=size // shape[0] // d)
 
-    def _run(self, eps: float, **arrays: Array) -> None:
-        self.layer["eps"] = eps
+    def _run(self, **arrays: Array) -> None:
         for name, array in arrays.items():
             self.layer[name] = array.ctypes.data
         self.run()
@@ -33,9 +32,10 @@ class Forward(_Pass):
         super().__init__(shape, dtype, 4)
         self.add(kernels.forward, self.layer)
 
-    def __call__(self, x: Array, gain: Array, shift: Array, eps: float, Y: Array) -> None:
-        """Write Y; all arrays are C-contiguous."""
-        self._run(eps, input=x, gain=gain, shift=shift, output=Y)
+    def __call__(self, x: Array, gain: Array, shift: Array, eps: float, kept: Array, Y: Array) -> None:
+        """Write Y and the rows' statistics; all arrays are C-contiguous."""
+        self.layer["eps"] = eps
+        self._run(input=x, gain=gain, shift=shift, kept=kept, output=Y)
 
 
 class Backward(_Pass):
@@ -54,11 +54,11 @@ class Backward(_Pass):
         self.add(kernels.update_parameters, self.layer, 1)
 
     def __call__(
-        self, x: Array, gain: Array, eps: float, dy: Array, dX: Array, d_gain: Array, d_shift: Array
+        self, x: Array, gain: Array, kept: Array, dy: Array, dX: Array, d_gain: Array, d_shift: Array
     ) -> None:
         """Write dX, d_gain and d_shift; all arrays are C-contiguous."""
         self._gain["gradient"], self._shift["gradient"] = d_gain.ctypes.data, d_shift.ctypes.data
-        self._run(eps, input=x, gain=gain, d_output=dy, d_input=dX)
+        self._run(input=x, gain=gain, kept=kept, d_output=dy, d_input=dX)
 
 
 forward, backward = Passes(Forward), Passes(Backward)

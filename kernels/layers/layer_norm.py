@@ -28,6 +28,7 @@ from fastnn.kernels.step.plan import Step, Task, row_block
 
 ROWS = 64  # rows whose parameter gradients are summed together, see `layer_norm_backward`
 _TOGETHER = 1024  # elements whose rows' statistics are computed together
+_KEPT, _DOUBLE = 24, np.float64(0)  # bytes of a row's statistics, and what they are like
 
 
 @inner
@@ -42,22 +43,23 @@ def _deviations(x: Array, mean: float) -> tuple[float, float]:
 
 
 @inner
-def _statistics(x: Array, eps: float, means: Array, rests: Array, scales: Array) -> None:
-    """Write rows' means, each in two float64 numbers, and ``1 / sqrt(var + eps)``.
+def _statistics(x: Array, eps: float, kept: Array) -> None:
+    """Write rows' statistics, see :func:`layer_norm`.
 
     One statistic after the other: a row's sums wait for one another, those of several rows do not.
     """
     wide = x.itemsize == 8
     for i in range(x.shape[0]):
-        means[i] = rows.sum_row(x[i]) / x.shape[1] if wide else x[i, 0]
+        kept[i, 0] = rows.sum_row(x[i]) / x.shape[1] if wide else x[i, 0]
     for i in range(x.shape[0]):
-        rests[i], scales[i] = _deviations(x[i], means[i])
-    for i in range(x.shape[0]):
-        variance = scales[i] - rests[i] * rests[i]
+        rest, variance = _deviations(x[i], np.float64(kept[i, 0]))
+        variance -= rest * rest
         variance = 0.0 if variance < 0.0 else variance
-        scales[i] = 1.0 / np.sqrt(variance + eps)
-        if not wide:
-            means[i], rests[i] = means[i] + rests[i], 0.0
+        kept[i, 2] = 1.0 / np.sqrt(variance + eps)
+        if wide:
+            kept[i, 1] = rest
+        else:
+            kept[i, 0], kept[i, 1] = kept[i, 0] + rest, rest - rest  # 0 or NaN
 
 
 @inner
@@ -72,20 +74,21 @@ def _normalise_row(
 
 
 @exact
-def layer_norm(x: Array, gain: Array, shift: Array, eps: float, out: Array) -> None:
+def layer_norm(x: Array, gain: Array, shift: Array, eps: float, kept: Array, out: Array) -> None:
     """``out = (x - mean) / sqrt(var + eps) * gain + shift`` by rows.
 
     x, out ``(n, d)``, which may be the same array; gain, shift ``(1, d)``. The variance is the biased
-    one, ``mean((x - mean)**2)``.
+    one, ``mean((x - mean)**2)``. kept ``(n, 3)``, float64, gets the statistics of each row: its mean as
+    a sum of two numbers, and ``1 / sqrt(var + eps)``.
     """
     n, d = x.shape
     together = max(1, _TOGETHER // d)
-    means, rests, scales = terms(together, 0.0), terms(together, 0.0), terms(together, 0.0)
     for start in range(0, n, together):
-        part, out_part = x[start : start + together], out[start : start + together]
-        _statistics(part, eps, means, rests, scales)
+        some = slice(start, start + together)
+        part, own, out_part = x[some], kept[some], out[some]
+        _statistics(part, eps, own)
         for i in range(part.shape[0]):
-            _normalise_row(part[i], means[i], rests[i], scales[i], gain[0], shift[0], out_part[i])
+            _normalise_row(part[i], own[i, 0], own[i, 1], own[i, 2], gain[0], shift[0], out_part[i])
 
 
 @inner
@@ -122,7 +125,7 @@ def _gradient_row(
 
 @exact
 def layer_norm_backward(
-    x: Array, gain: Array, eps: float, dy: Array, dx: Array, dgain: Array, dshift: Array
+    x: Array, gain: Array, kept: Array, dy: Array, dx: Array, dgain: Array, dshift: Array
 ) -> None:
     """Write the gradients of :func:`layer_norm`'s input and parameters.
 
@@ -131,29 +134,27 @@ def layer_norm_backward(
         dx = (g - mean(g) - h mean(g h)) / sqrt(var + eps)
         dgain = sum(dy h), dshift = sum(dy)    over the rows, in their order
 
-    x, dy, dx ``(n, d)``; gain ``(1, d)``; dgain, dshift ``(b, d)``, ``b >= 1``. Their row i sums the
-    rows of x from ``ROWS i`` on, up to ``ROWS (i + 1)``; the last row sums all that are left, so that
-    with ``b = 1`` it sums all rows.
+    x, dy, dx ``(n, d)``; gain ``(1, d)``; kept ``(n, 3)``, as layer_norm wrote it; dgain, dshift
+    ``(b, d)``, ``b >= 1``. Their row i sums the rows of x from ``ROWS i`` on, up to ``ROWS (i + 1)``;
+    the last row sums all that are left, so that with ``b = 1`` it sums all rows.
     """
     dgain[:] = 0
     dshift[:] = 0
     last = dgain.shape[0] - 1
     n, d = x.shape
     together = max(1, _TOGETHER // d)
-    means, rests, scales = terms(together, 0.0), terms(together, 0.0), terms(together, 0.0)
     means_g, means_gh = terms(together, 0.0), terms(together, 0.0)
     for start in range(0, n, together):
         some = slice(start, start + together)
-        part, dy_part, dx_part = x[some], dy[some], dx[some]
-        _statistics(part, eps, means, rests, scales)
+        part, own, dy_part, dx_part = x[some], kept[some], dy[some], dx[some]
         for i in range(part.shape[0]):
             means_g[i], means_gh[i] = _gradient_means(
-                part[i], means[i], rests[i], scales[i], gain[0], dy_part[i]
+                part[i], np.float64(own[i, 0]), own[i, 1], own[i, 2], gain[0], dy_part[i]
             )
         for i in range(part.shape[0]):
             block = min((start + i) // ROWS, last)
             _gradient_row(
-                part[i], means[i], rests[i], scales[i], means_g[i], means_gh[i],
+                part[i], own[i, 0], own[i, 1], own[i, 2], means_g[i], means_gh[i],
                 gain[0], dy_part[i], dx_part[i], dgain[block], dshift[block],
             )  # fmt: skip
 
@@ -172,10 +173,12 @@ class LayerNorm(Record):
 
     ``gain``, ``shift``: addresses of the parameters' values; ``gain_row``, ``shift_row``: of their
     records; ``d_gain``, ``d_shift``: of their gradients for each block of rows, ``(blocks, width)``.
+    ``kept``: of the statistics of ``n * rows`` rows.
     """
 
     input: int
     output: int
+    kept: int
     d_output: int
     d_input: int
     width: int
@@ -202,7 +205,9 @@ def _forward(at: int, index: int) -> None:
     offset = first * d * step.itemsize
     _kernel(
         array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like),
-        array_at(layer.shift, 1, d, _like), layer.eps, array_at(layer.output + offset, n, d, _like),
+        array_at(layer.shift, 1, d, _like), layer.eps,
+        array_at(layer.kept + first * _KEPT, n, 3, _DOUBLE),
+        array_at(layer.output + offset, n, d, _like),
     )  # fmt: skip
 
 
@@ -214,7 +219,8 @@ def _backward(at: int, index: int) -> None:
     d, row = layer.width, layer.width * step.itemsize
     offset, block = first * row, index * row
     _kernel(
-        array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like), layer.eps,
+        array_at(layer.input + offset, n, d, _like), array_at(layer.gain, 1, d, _like),
+        array_at(layer.kept + first * _KEPT, n, 3, _DOUBLE),
         array_at(layer.d_output + offset, n, d, _like), array_at(layer.d_input + offset, n, d, _like),
         array_at(layer.d_gain + block, 1, d, _like), array_at(layer.d_shift + block, 1, d, _like),
     )  # fmt: skip

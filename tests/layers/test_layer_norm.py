@@ -142,17 +142,25 @@ def test_the_layer_is_pytorchs(dtype, rng):
 # The kernels, which the compiled step calls on blocks of rows.
 
 
+def statistics(x):
+    gain = np.ones((1, x.shape[1]), x.dtype)
+    kept = np.empty((len(x), 3))
+    kernels.layer_norm(x, gain, gain, 1e-5, kept, np.empty_like(x))
+    return kept
+
+
 def test_blocks_of_rows_add_up_to_the_whole(dtype, rng):
     n, d = 200, 33
     x, dy = rng.normal(size=(2, n, d)).astype(dtype)
     gain = rng.normal(size=(1, d)).astype(dtype)
     blocks = -(-n // kernels.ROWS)
     dx, parts = np.empty_like(x), np.empty((2, blocks, d), dtype)
-    kernels.layer_norm_backward(x, gain, 1e-5, dy, dx, parts[0], parts[1])
+    kept = statistics(x)
+    kernels.layer_norm_backward(x, gain, kept, dy, dx, parts[0], parts[1])
     for i in range(blocks):
         rows = slice(i * kernels.ROWS, (i + 1) * kernels.ROWS)
         own, sums = np.empty_like(x[rows]), np.empty((2, 1, d), dtype)
-        kernels.layer_norm_backward(x[rows], gain, 1e-5, dy[rows], own, sums[0], sums[1])
+        kernels.layer_norm_backward(x[rows], gain, kept[rows], dy[rows], own, sums[0], sums[1])
         np.testing.assert_array_equal(own, dx[rows])
         np.testing.assert_array_equal(sums[:, 0], parts[:, i])
 
@@ -160,7 +168,7 @@ def test_blocks_of_rows_add_up_to_the_whole(dtype, rng):
 def test_one_block_sums_all_rows_in_their_order(dtype, rng):
     x, dy = rng.normal(size=(2, 300, 5)).astype(dtype)
     dx, dgain, dshift = np.empty_like(x), np.empty((1, 5), dtype), np.empty((1, 5), dtype)
-    kernels.layer_norm_backward(x, np.ones((1, 5), dtype), 1e-5, dy, dx, dgain, dshift)
+    kernels.layer_norm_backward(x, np.ones((1, 5), dtype), statistics(x), dy, dx, dgain, dshift)
     expected = np.zeros(5, dtype)
     for row in dy:
         expected += row
@@ -170,8 +178,8 @@ def test_one_block_sums_all_rows_in_their_order(dtype, rng):
 def test_the_output_may_be_the_input(dtype, rng):
     x, gain, shift = rng.normal(size=(20, 9)).astype(dtype), *np.ones((2, 1, 9), dtype)
     expected = np.empty_like(x)
-    kernels.layer_norm(x, gain, shift, 1e-5, expected)
-    kernels.layer_norm(x, gain, shift, 1e-5, x)
+    kernels.layer_norm(x, gain, shift, 1e-5, np.empty((20, 3)), expected)
+    kernels.layer_norm(x, gain, shift, 1e-5, np.empty((20, 3)), x)
     np.testing.assert_array_equal(x, expected)
 
 
@@ -179,10 +187,10 @@ def test_the_output_may_be_the_input(dtype, rng):
 def test_all_loops_use_full_vectors(dtype):
     from fastnn.cli import inspection
 
-    x, row = np.ones((4, 4), dtype), np.ones((1, 4), dtype)
+    x, row, kept = np.ones((4, 4), dtype), np.ones((1, 4), dtype), np.ones((4, 3))
     for kernel, arguments in (
-        (kernels.layer_norm, (x, row, row, 1e-5, x)),
-        (kernels.layer_norm_backward, (x, row, 1e-5, x, x, row, row)),
+        (kernels.layer_norm, (x, row, row, 1e-5, kept, x)),
+        (kernels.layer_norm_backward, (x, row, kept, x, x, row, row)),
     ):
         code = inspection.inspect(kernel, *arguments)
         assert inspection.problems(code) == []
@@ -200,11 +208,11 @@ def test_attributes_before_and_after_the_first_forward(dtype):
     assert list(layer.parameters) == list(layer.gradients) == ["gain", "shift"]
     assert layer.parameters["gain"].tolist() == [[1, 1, 1]]
     assert layer.parameters["shift"].tolist() == [[0, 0, 0]]
-    assert list(layer.cache) == ["X"]
+    assert list(layer.cache) == ["X", "statistics"]
     assert layer.penalised == ()
     assert not layer.buffers
     layer.clear_gradients()
-    assert layer.cache == {"X": []}
+    assert layer.cache == {"X": [], "statistics": []}
 
 
 def test_parameters_before_the_layer_is_used():
@@ -266,6 +274,18 @@ def test_backward_needs_a_forward_and_its_shape():
     layer.clear_gradients()
     with pytest.raises(RuntimeError, match="forward"):
         layer.backward(np.zeros((2, 3)))
+
+
+def test_statistics_of_another_input(dtype, rng):
+    layer, other = fastnn.LayerNorm(), fastnn.LayerNorm()
+    X, dY = rng.normal(size=(2, 4, 5)).astype(dtype)
+    layer.forward(X[:3])
+    other.forward(X)
+    layer.cache["X"] = X
+    with pytest.raises(ValueError, match=r"statistics.*\(3, 3\).*\(4, 3\)"):
+        layer.backward(dY)
+    layer.cache["statistics"] = []
+    np.testing.assert_array_equal(layer.backward(dY), other.backward(dY))
 
 
 def test_parameters_that_do_not_fit():
