@@ -28,7 +28,7 @@ class LayerNorm(Layer):
     ``shift (1, d)`` as zeros. They are made at the first ``forward``, in the dtype of its input
     (float32 or float64). Later inputs are computed in that dtype.
 
-    The cache keeps ``X``, and ``statistics``: that array, with ``(m, 3)`` float64 numbers of its m rows,
+    The cache keeps ``X``, and ``statistics``: that array with ``(m, 3)`` float64 numbers of its m rows,
     the mean as a sum of two numbers and ``1 / sqrt(var + eps)``. ``backward`` computes them anew if the
     cache has been given another ``X``.
 
