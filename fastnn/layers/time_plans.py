@@ -13,7 +13,7 @@ from fastnn import pace
 from fastnn._arrays import LINE, unlocked
 from fastnn._typing import Array
 from fastnn.kernels.compiling.records import Record
-from fastnn.kernels.emitted.tile import HEIGHTS
+from fastnn.kernels.emitted.registers import HEIGHTS
 from fastnn.kernels.layers import elman as kernels
 from fastnn.kernels.layers.recurrence import Elman
 from fastnn.kernels.step import parts, relative, threads
