@@ -91,6 +91,9 @@ def _pixels(*row: Any) -> Iterator[Array]:
             yield found[:, a, b]
 
 
+_GROUPS = 4, 2  # windows side by side in a vector, the most first
+
+
 class _Row:
     """The emitted code's view of a row: addresses of arrays, by name, and numbers."""
 
@@ -122,10 +125,18 @@ class _Row:
         if gradient:
             square = builder.and_(square, apart)
 
+        begin = cgutils.alloca_once_value(builder, I64(0))
+        lanes = I64(emit.lanes)
+        for group in _GROUPS:
+            fits = builder.icmp_signed("<=", builder.mul(self.channels, I64(group)), lanes)
+            with builder.if_then(builder.and_(square, fits)):
+                self._groups(group, begin, body)
+
         def windows(channel: Any, mask: Any) -> None:
             def loop(sizes: tuple[Any, Any], adds: bool) -> None:
-                with cgutils.for_range(builder, self.count) as found:
-                    body(_Window(self, found.index, channel, mask, sizes), adds)
+                first = builder.load(begin)
+                with cgutils.for_range_slice(builder, first, self.count, I64(1), I64) as (index, _):
+                    body(_Window(self, index, channel, [mask], sizes), adds)
 
             with builder.if_else(square) as (then, otherwise):
                 with then:
@@ -140,7 +151,6 @@ class _Row:
                         with add:
                             loop((self.kh, self.kw), True)
 
-        lanes = I64(emit.lanes)
         with cgutils.for_range_slice(builder, I64(0), self.channels, lanes, I64) as (channel, _):
             left = builder.sub(self.channels, channel)
             with builder.if_else(builder.icmp_signed(">=", left, lanes)) as (whole, rest):
@@ -149,16 +159,46 @@ class _Row:
                 with rest:
                     windows(channel, emit.mask(left))
 
+    def _groups(self, group: int, begin: Any, body: Callable[["_Window", bool], None]) -> None:
+        """Emit a loop over groups of 2 x 2 windows from ``begin`` on; write where it ended there."""
+        builder, emit = self.builder, self.emit
+        ends = [emit.mask(builder.mul(self.channels, I64(i))) for i in range(group + 1)]
+        masks = [
+            builder.and_(after, builder.not_(before))
+            for before, after in zip(ends, ends[1:], strict=False)
+        ]
+        last = builder.sub(self.count, I64(group - 1))
+        first = builder.load(begin)
+        with cgutils.for_range_slice(builder, first, last, I64(group), I64) as (index, _):
+            body(_Window(self, index, I64(0), masks, (2, 2), ends[-1]), False)
+            builder.store(builder.add(index, I64(group)), begin)
+
 
 class _Window:
-    """A window's pixels, of a block of channels; ``sizes``: Python's numbers, or the code's."""
+    """A window's pixels, of a block of channels; ``sizes``: Python's numbers, or the code's.
 
-    def __init__(self, row: _Row, index: Any, channel: Any, mask: Any, sizes: tuple[Any, Any]) -> None:
-        self.row, self.mask, self.sizes = row, mask, sizes
+    Or a group of windows side by side in a vector, if a few times their channels fit: ``masks`` has the
+    lanes of each window, ``whole`` those of all.
+    """
+
+    def __init__(
+        self, row: _Row, index: Any, channel: Any, masks: list[Any], sizes: tuple[Any, Any],
+        whole: Any = None,
+    ) -> None:  # fmt: skip
+        self.row, self.masks, self.sizes = row, masks, sizes
+        self._whole = masks[0] if whole is None else whole
         builder = row.builder
         step = builder.mul(row.stride, row.channels)
         self._first = builder.add(builder.mul(index, step), channel)
         self._result = builder.add(builder.mul(index, row.channels), channel)
+        self._apart = builder.sub(step, row.channels)  # of two windows' first lanes, less than lanes are
+
+    def _pointers(self, name: str, pixel: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield from where to read each window's lanes, and which they are."""
+        builder = self.row.builder
+        for i, mask in enumerate(self.masks):
+            index = builder.add(pixel, builder.mul(self._apart, I64(i))) if i else pixel
+            yield self._pointer(name, index), mask
 
     def _pointer(self, name: str, index: Any) -> Any:
         emit = self.row.emit
@@ -167,17 +207,21 @@ class _Window:
         )
 
     def read(self, name: str, pixel: Any) -> Any:
-        return self.row.emit.load(self._pointer(name, pixel), self.mask)
+        value = None
+        for pointer, mask in self._pointers(name, pixel):
+            value = self.row.emit.load(pointer, mask, value)
+        return value
 
     def write(self, value: Any, name: str, pixel: Any) -> None:
-        self.row.emit.store(value, self._pointer(name, pixel), self.mask)
+        for pointer, mask in self._pointers(name, pixel):
+            self.row.emit.store(value, pointer, mask)
 
     def result(self, name: str) -> Any:
         """Return what array ``name`` has for the window."""
-        return self.read(name, self._result)
+        return self.row.emit.load(self._pointer(name, self._result), self._whole)
 
     def write_result(self, value: Any, name: str) -> None:
-        self.write(value, name, self._result)
+        self.row.emit.store(value, self._pointer(name, self._result), self._whole)
 
     def pixels(self, body: Callable[[Any], None]) -> None:
         """Call ``body(place)`` for each pixel, in row-major order, or emit loops that do."""
@@ -207,9 +251,9 @@ class _Window:
 
         def compare(pixel: Any) -> None:
             value, before = self.read(name, pixel), builder.load(top)
-            larger = builder.fcmp_ordered(">", value, before)
+            larger = builder.select(builder.fcmp_ordered(">", value, before), value, before)
             odd = builder.fcmp_unordered("uno", value, value)
-            builder.store(builder.select(builder.or_(larger, odd), value, before), top)
+            builder.store(builder.select(odd, value, larger), top)
 
         self.pixels(compare)
         return builder.load(top)
@@ -276,11 +320,19 @@ def _emit_mean(row: _Row) -> None:
 
 
 def _emit_to_largest(row: _Row) -> None:
-    def body(window: _Window, adds: bool) -> None:
-        builder, emit = row.builder, row.emit
-        top, dy = window.largest("x"), window.result("dy")
+    builder, emit = row.builder, row.emit
+
+    def given(window: _Window, top: Any) -> Any:
+        dy = window.result("dy")
         of_relu = builder.icmp_signed("!=", row.of_relu, I64(0))
-        dy = builder.select(of_relu, emit.relu_gradient(dy, top), dy)
+        return builder.select(of_relu, emit.relu_gradient(dy, top), dy)
+
+    def body(window: _Window, adds: bool) -> None:
+        if window.sizes == (2, 2):
+            square(window)
+            return
+        top = window.largest("x")
+        dy = given(window, top)
         none = ir.Constant(emit.flags, [0] * emit.lanes)
         done = cgutils.alloca_once(builder, emit.flags)
         builder.store(none, done)
@@ -297,6 +349,28 @@ def _emit_to_largest(row: _Row) -> None:
             window.write(part, "dx", pixel)
 
         window.pixels(give)
+
+    def first(x: Any, y: Any) -> tuple[Any, Any]:
+        """Return where x is the first maximum, or NaN, of x and y, and that maximum."""
+        odd = builder.fcmp_unordered("uno", x, x)
+        hit = builder.or_(builder.fcmp_ordered(">=", x, y), odd)
+        return hit, builder.select(hit, x, y)
+
+    def square(window: _Window) -> None:
+        """Find the maximum of both rows, then the one of these: half the comparisons, x is read once."""
+        places: list[Any] = []
+        window.pixels(places.append)
+        x = [window.read("x", place) for place in places]
+        (upper, above), (lower, below) = first(*x[:2]), first(*x[2:])
+        over, top = first(above, below)
+        dy, under = given(window, top), builder.not_(over)
+        hits = [
+            builder.and_(line, part)
+            for line, left in ((over, upper), (under, lower))
+            for part in (left, builder.not_(left))
+        ]
+        for place, hit in zip(places, hits, strict=True):
+            window.write(builder.select(hit, dy, emit.zero), "dx", place)
 
     row.each(body, gradient=True)
 
