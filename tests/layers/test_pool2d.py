@@ -74,7 +74,7 @@ def test_ties_zeros_and_nan_in_every_place_of_a_window(channels, dtype):
     """All 2 x 2 windows of four values: the gradient goes where argmax says, after a ReLU too."""
     values = np.array([-0.0, 0.0, 1.0, np.nan], dtype)
     windows = values[np.stack(np.meshgrid(*[range(4)] * 4, indexing="ij"), -1).reshape(-1, 4)]
-    windows = np.stack([np.roll(windows, 7 * c, axis=0) for c in range(channels)], 1)  # (256, channels, 4)
+    windows = np.stack([np.roll(windows, 7 * c, axis=0) for c in range(channels)], 1)
     rows = windows.reshape(8, 32, channels, 2, 2)
     X = np.ascontiguousarray(rows.transpose(0, 3, 1, 4, 2)).reshape(1, -1)
     places = windows.argmax(2)
