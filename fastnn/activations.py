@@ -72,6 +72,7 @@ class _Elementwise(Activation):
 
     kernel: ClassVar[Any]
     gradient_kernel: ClassVar[Any]
+    output_gradient: ClassVar[Any] = None  # a kernel that takes the output in place of the input
     rowwise = False
     _parameter: float | None = None
 
@@ -129,6 +130,7 @@ class TanH(_Elementwise):
 
     kernel = staticmethod(kernels.tanh)
     gradient_kernel = staticmethod(kernels.tanh_backward)
+    output_gradient = staticmethod(kernels.tanh_gradient)
     torch = Counterpart("Tanh")
     onnx = Counterpart("Tanh")
 

@@ -13,6 +13,7 @@ from fastnn.activations import Activation
 from fastnn.blueprint import Blueprint
 from fastnn.layers import recurrence, through_time
 from fastnn.layers.state import Parameters
+from fastnn.layers.time_cache import Listed
 from fastnn.layers.weighted import Weighted, WeightInit
 
 
@@ -22,7 +23,7 @@ def _flag(value: Any) -> bool:
     return bool(value)
 
 
-class Elman(Weighted):
+class Elman(Listed, Weighted):
     """``s_t = f(X_t W + s_{t-1} U + b)`` for each time step t, with ``s_0 = 0``.
 
     The input is ``X (n, d, t)``: n rows, d features, t time steps. ``W (d, k)``, ``U (k, k)`` and
@@ -195,6 +196,7 @@ class Elman(Weighted):
     def _init_cache(self, X_shape: tuple[int, ...]) -> None:
         """Begin a cache for inputs ``(n, d, t)``: the state before the first step is zeros."""
         k = self.n_out or 0
+        self.keep_pass(None)
         self.cache["s"] = [np.zeros((X_shape[0], k), self.dtype or np.dtype(np.float64))]
         self.cache["X"], self.cache["Z"] = [], []
         Changes.count += 1  # a step of the engine finds that there is a cache to clear
@@ -214,18 +216,23 @@ class Elman(Weighted):
         if not self._parameters:
             self.dtype = x.dtype
             self._init_parameters(x.shape)
-        self.dtype = self.checked_parameters()[0].dtype
+        parameters = self.checked_parameters()
+        self.dtype = parameters[0].dtype
         x = as_float(x, "X", self.dtype)
-        self._init_cache(x.shape)
+        own = type(self)._init_cache is not Elman._init_cache or "_init_cache" in vars(self)
         own_step = type(self).forward_step is not Elman.forward_step
         if own_step or not len(x) or not through_time.compiled(self.activation):
+            self._init_cache(x.shape)
             states = [self.forward_step(x[:, :, time]) for time in range(x.shape[2])]
             Y = np.stack(states, axis=2) if self.return_sequences else states[-1]
         else:
-            own = type(self)._init_cache is not Elman._init_cache
-            s_0 = as_float(self.cache["s"][-1], "s", self.dtype) if own else None
-            Y, found = through_time.states(self, x, s_0)
-            self.cache.update(found)
+            first = None
+            if own:
+                self._init_cache(x.shape)
+                first = as_float(self.cache["s"][-1], "s", self.dtype)
+            Y, made = through_time.states(self, parameters, x, first)
+            self.keep_pass(made)
+            Changes.count += 1  # as of `_init_cache`
         return restore(Y, X)
 
     def forward_step(self, X_t: ArrayLike) -> Array:
@@ -285,26 +292,41 @@ class Elman(Weighted):
         ValueError
             If ``dLdY`` does not have the shape of the last output.
         """
-        return [restore(step, dLdY) for step in self._backward(dLdY, wanted=True)]
+        dX = self._backward(dLdY, wanted=True)
+        return dX if restore(dX[0], dLdY) is dX[0] else [restore(step, dLdY) for step in dX]
 
     def backward_parameters(self, dLdY: ArrayLike) -> None:
         """Do :meth:`backward` without the gradient of the input."""
         self._backward(dLdY, wanted=False)
 
     def _backward(self, dLdY: ArrayLike, wanted: bool) -> list[Array]:
-        W, _, _ = self.checked_parameters()
-        steps = through_time.cached(self.cache, W)
-        dy = self._output_gradient(dLdY, steps)
-        compiled = through_time.compiled(self.activation) and dy.size
-        run = through_time.back_through_time if compiled else through_time.back_step_by_step
-        gradients, dX = run(self, steps, dy, wanted)
-        for name, gradient in gradients.items():
+        W, _, _ = parameters = self.checked_parameters()
+        compiled, made = through_time.compiled(self.activation), self.last_pass()
+        if made is not None and not (compiled and made.fits(W, self.shown_cache)):
+            made = None
+        if made is None:
+            steps = through_time.cached(self.cache, W)
+            dy = self._output_gradient(dLdY, steps.Z.shape, steps.Z.dtype)
+            if not compiled or not dy.size:
+                return self._added(through_time.back_step_by_step(self, steps, dy, wanted))
+            made, given, sure = through_time.packed(self, steps), True, False
+        else:
+            dy = self._output_gradient(dLdY, made.plan.shapes["z"], W.dtype)
+            sure = not made.listed
+            given = made.given or (made.listed and bool(made.array("s")[0].any()))
+        found = through_time.back_through_time(self, parameters, made, dy, given, sure, wanted)
+        return self._added(found)
+
+    def _added(self, found: tuple[tuple[Array, ...], list[Array]]) -> list[Array]:
+        """Add to the gradients of the parameters; return those of the input."""
+        gradients, dX = found
+        for name, gradient in zip(("W", "U", "b"), gradients, strict=True):
             self.gradients[name] = self.gradients.get(name, 0) + gradient
         return dX
 
-    def _output_gradient(self, dLdY: Any, steps: through_time.Steps) -> Array:
+    def _output_gradient(self, dLdY: Any, states: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Return dLdY as an array ``(n, k)``, or ``(t, n, k)`` for sequences."""
-        (t, n, k), dtype, sequences = steps.Z.shape, steps.Z.dtype, self.return_sequences
+        (t, n, k), sequences = states, self.return_sequences
         listed = isinstance(dLdY, (list, tuple)) and len(dLdY) and isinstance(dLdY[0], np.ndarray)
         if sequences and listed:
             return through_time.stacked("dLdY", dLdY, t, (n, k), dtype)

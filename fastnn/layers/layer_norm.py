@@ -28,9 +28,9 @@ class LayerNorm(Layer):
     ``shift (1, d)`` as zeros. They are made at the first ``forward``, in the dtype of its input
     (float32 or float64). Later inputs are computed in that dtype.
 
-    The cache keeps ``X`` and ``statistics (m, 3)``, float64, of its m rows: the mean, as a sum of two
-    numbers, and ``1 / sqrt(var + eps)``. ``backward`` uses both. Whoever puts another ``X`` there sets
-    ``statistics`` to ``[]``, and ``backward`` computes them anew.
+    The cache keeps ``X``, and ``statistics``: that array with ``(m, 3)`` float64 numbers of its m rows,
+    the mean as a sum of two numbers and ``1 / sqrt(var + eps)``. ``backward`` computes them anew if the
+    cache has been given another ``X``.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class LayerNorm(Layer):
         else:
             with alone.forward.taken(x.shape, x.dtype) as run:
                 run(x, gain, shift, self.eps, kept, Y)
-        self.cache["X"], self.cache["statistics"] = x, kept
+        self.cache["X"], self.cache["statistics"] = x, (x, kept)
         Changes.count += 1
         return restore(Y, X)
 
@@ -169,16 +169,15 @@ class LayerNorm(Layer):
         RuntimeError
             If there was no ``forward`` since the gradients were last cleared.
         ValueError
-            If ``dLdY`` does not have the shape of the last output, or ``cache["statistics"]`` is not
-            that of ``cache["X"]``.
+            If ``dLdY`` does not have the shape of the last output.
         """
-        x = self.cached_array("X")
+        cached = self.cached_array("X")
         gain = np.ascontiguousarray(self.checked_arrays()[0])
-        x = as_float(x, "X", gain.dtype)
+        x = as_float(cached, "X", gain.dtype)
         dy = as_float(dLdY, "dLdY", x.dtype)
         if dy.shape != x.shape:
             raise ValueError(f"dLdY must have the output's shape {x.shape}, got {dy.shape}")
-        kept = self._kept(x, gain)
+        kept = self._statistics(cached, x, gain)
         dX, d_gain, d_shift = (np.empty_like(array) for array in (x, gain, gain))
         if x.nbytes < _SMALL or not COMPILED:
             rows = _rows(x)
@@ -194,21 +193,14 @@ class LayerNorm(Layer):
         self.gradients["gain"], self.gradients["shift"] = d_gain, d_shift
         return restore(dX, dLdY)
 
-    def _kept(self, x: Array, gain: Array) -> Array:
-        """Return the statistics of the rows of the cached ``X``."""
-        found = self.cache.get("statistics", [])
-        space = _space(x)
-        if isinstance(found, list):
-            kernels.layer_norm(
-                _rows(x), unlocked(gain), unlocked(gain), self.eps, space, np.empty_like(_rows(x))
-            )
-            return space
-        kept = as_float(found, "statistics", space.dtype, unlock=True)
-        if kept.shape != space.shape:
-            raise ValueError(
-                f"cache['statistics'] has shape {kept.shape}, cache['X'] of shape {x.shape} needs "
-                f"{space.shape}: set it to [] to compute it anew"
-            )
+    def _statistics(self, cached: Array, x: Array, gain: Array) -> Array:
+        """Return those of the rows of x, computed anew if ``forward`` had another array."""
+        found = self.cache.get("statistics")
+        if isinstance(found, tuple) and found[0] is cached:
+            kept: Array = found[1]
+            return kept
+        kept, out = _space(x), np.empty_like(_rows(x))
+        kernels.layer_norm(_rows(x), unlocked(gain), unlocked(gain), self.eps, kept, out)
         return kept
 
 

@@ -35,7 +35,9 @@ def settings(layer: Any) -> tuple[Any, ...]:
     known: tuple[Any, ...] = assign, kernels.assign_gradient, False, None
     if type(activation) is not Linear:
         known = activation.kernel, activation.gradient_kernel, activation.rowwise, activation.parameter
-    return (*known, layer.n_out, layer.return_sequences, masked)
+        if says(activation, "output_gradient") is not None:
+            return (*known, activation.output_gradient, layer.n_out, layer.return_sequences, masked)
+    return (*known, None, layer.n_out, layer.return_sequences, masked)
 
 
 @functools.lru_cache(256)
@@ -44,6 +46,7 @@ def constants(
     gradient: Any,
     rowwise: bool,
     parameter: float | None,
+    output_gradient: Any,
     k: int,
     sequences: bool,
     mask_value: float | None,
@@ -53,7 +56,7 @@ def constants(
     """Return the fields of a layer's record that are not addresses of arrays."""
     found = {
         "forward": parts.activation(kernel, rowwise, False, parameter is not None),
-        "backward": parts.activation(gradient, rowwise, True, parameter is not None),
+        "backward": parts.activation(output_gradient or gradient, rowwise, True, parameter is not None),
         "transposition": parts.transposition,
     }
     if mask_value is not None:
@@ -61,6 +64,8 @@ def constants(
     n, d, t = shape
     return {
         **{name: part.address(dtype) for name, part in found.items()},
+        "of_output": output_gradient is not None,
+        "sure": True,
         "sequences": sequences,
         "d": d,
         "k": k,

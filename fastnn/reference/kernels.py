@@ -10,6 +10,11 @@ from fastnn import reference
 from fastnn._typing import Array
 
 
+def tanh_gradient(y: Array, dy: Array) -> Any:
+    """``dy (1 - y**2)``."""
+    return dy * ((1 - y) * (1 + y))
+
+
 def relu_gradient(y: Array, dy: Array) -> Array:
     """``dy`` where y has no minus sign, else 0."""
     return dy * ~np.signbit(y)

@@ -38,6 +38,7 @@ _SOFTMAX, _CE = reference.SoftMax, reference.CrossEntropy
 _STEPS = (_SOFTMAX.forward, _CE.forward, _CE.backward, _SOFTMAX.backward)
 
 _ROWS: dict[str, Twin] = {
+    "activations.tanh_gradient": Twin(naive.tanh_gradient, (flat, flat)),
     "activations.relu_gradient": Twin(naive.relu_gradient, (flat, flat)),
     "softmax.softmax_jvp": Twin(naive.softmax_jvp, (probabilities, rows)),
     "losses.cross_entropy": Twin(naive.cross_entropy, (positive, positive)),

@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.emitted.gemm import height_of
-from fastnn.kernels.emitted.tile import HEIGHTS, RELU, VECTORS, Tile, Vectors
+from fastnn.kernels.emitted.registers import HEIGHTS, VECTORS, Tile, Vectors
+from fastnn.kernels.emitted.tile import RELU
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
 

@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.compiling.jit import VECTOR_BYTES, inner
 from fastnn.kernels.compiling.memory import allocate, release
-from fastnn.kernels.emitted.tile import HEIGHTS, ROW, VECTORS, tile
+from fastnn.kernels.emitted.registers import HEIGHTS, VECTORS
+from fastnn.kernels.emitted.tile import ROW, tile
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
 # Rows of a panel that lie far apart fall into the same few sets of the first-level cache, or each on a

@@ -20,12 +20,13 @@ the same number, whose sign tells the gradient all it needs, so that ``z`` need 
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastnn.kernels.compiling.target import VECTOR_BYTES, VECTOR_REGISTERS
+from fastnn.kernels.compiling.target import VECTOR_BYTES
+from fastnn.kernels.emitted.registers import HEIGHTS, VECTORS, Tile, Vectors
 from fastnn.kernels.emitted.rules import Numbers, distances_of, emit_rule
 from fastnn.kernels.emitted.vectors import I64, Emitter
 
@@ -34,71 +35,6 @@ MASKS = VECTOR_BYTES == 64  # whether a mask costs nothing
 ROW = 8  # vectors of the widest tile of one row, whose sums would wait for one another if they were few
 AHEAD = 8  # rows
 _LINE = 64  # bytes
-
-
-def shape(registers: int) -> tuple[tuple[int, ...], int]:
-    """Return the heights of tiles, the best first, and the width of the best in vectors."""
-    return ((6, 4, 2, 1), 2) if registers == 16 else ((8, 4, 2, 1), 3)
-
-
-HEIGHTS, VECTORS = shape(VECTOR_REGISTERS)
-Vectors: TypeAlias = list[list[Any]]  # of a tile, by row
-
-
-class Tile:
-    """Some rows and vectors of columns of C: where they lie, and which lanes of the last there are."""
-
-    def __init__(self, emit: Emitter, rows: int, vectors: int, columns: Any) -> None:
-        self.emit, self.rows = emit, range(rows)
-        self.offsets = [v * emit.lanes for v in range(vectors)]
-        self.masks = [None] * vectors
-        self.missing = None  # lanes beyond the last column
-        if columns is not None:
-            self.masks[-1] = emit.mask(emit.builder.sub(columns, I64(self.offsets[-1])))
-            self.missing = emit.builder.sub(I64(vectors * emit.lanes), columns)
-
-    def pointers(self, matrix: Any, stride: Any) -> Vectors:
-        """Return where the vectors of a matrix's first rows are."""
-        return [[self.emit.pointer(matrix, I64(m), stride, o) for o in self.offsets] for m in self.rows]
-
-    def load(self, pointers: Vectors) -> Vectors:
-        """Return vectors."""
-        return [list(map(self.emit.load, row, self.masks)) for row in pointers]
-
-    def store(self, values: Vectors, pointers: Vectors) -> None:
-        """Write vectors."""
-        for row in zip(values, pointers, strict=True):
-            for value, at, mask in zip(*row, self.masks, strict=True):
-                self.emit.store(value, at, mask)
-
-    def phis(self, *sources: tuple[Vectors, Any]) -> Vectors:
-        """Return what the vectors are, each source's where control comes from its block."""
-        made = [[self.emit.builder.phi(self.emit.vector) for _ in self.offsets] for _ in self.rows]
-        self.add_sources(made, *sources)
-        return made
-
-    def add_sources(self, made: Vectors, *sources: tuple[Vectors, Any]) -> None:
-        """Add sources to what :meth:`phis` returned."""
-        for values, block in sources:
-            for phis, row in zip(made, values, strict=True):
-                for phi, value in zip(phis, row, strict=True):
-                    phi.add_incoming(value, block)
-
-    def emit_start(self, start: Any, start_row: Any, given: Any = None) -> Vectors:
-        """Return C's start values: a matrix, or zeros if its address is 0 or ``given`` is false."""
-        builder = self.emit.builder
-        has_start = builder.icmp_signed("!=", start, I64(0))
-        if given is not None:
-            has_start = builder.and_(has_start, given)
-        entry = builder.block
-        here, begun = builder.append_basic_block("start"), builder.append_basic_block("begun")
-        builder.cbranch(has_start, here, begun)
-        builder.position_at_end(here)
-        loaded = self.load(self.pointers(start, start_row))
-        builder.branch(begun)
-        builder.position_at_end(begun)
-        zeros = [[self.emit.zero for _ in self.offsets] for _ in self.rows]
-        return self.phis((zeros, entry), (loaded, here))
 
 
 class _Factors:
@@ -143,17 +79,22 @@ class _Factors:
     def step(self, sums: Vectors, places: list[Any], masks: list[Any]) -> Vectors:
         """Return the sums with the products of one k."""
         *a, b, _ = places
-        vector, element = self.emit.vector.as_pointer(), self.emit.element.as_pointer()
+        element = self.emit.element.as_pointer()
         row_of_b = []
-        for offset, mask in zip(self.tile.offsets, masks, strict=True):
+        emits = [self.emit] * len(masks)
+        if self.tile.half is not None:
+            emits[-1] = self.tile.half
+        for offset, mask, emit in zip(self.tile.offsets, masks, emits, strict=True):
             at = self.builder.add(b, I64(offset * self.emit.size))
-            row_of_b.append(self.emit.load(self.builder.inttoptr(at, vector), mask))
+            pointer = self.builder.inttoptr(at, emit.vector.as_pointer())
+            row_of_b.append(emit.load(pointer, mask))
         summed = []
         for m, row in zip(self.tile.rows, sums, strict=True):
             at = self.builder.add(a[m // 3], self._times(self.a_row, m % 3))
             factor = self.builder.load(self.builder.inttoptr(at, element))
             factor = self.emit.broadcast(factor, self.emit.vector)
-            summed.append([self.emit.muladd(factor, *pair) for pair in zip(row_of_b, row, strict=True)])
+            factors = self.tile.resized([[factor] * len(row)], emits[-1].lanes)[0]
+            summed.append([self.emit.muladd(*x) for x in zip(factors, row_of_b, row, strict=True)])
         return summed
 
     def fetch(self, places: list[Any]) -> None:
@@ -206,7 +147,7 @@ def _emit_sums(tile: Tile, sums: Vectors, factors: _Factors) -> Vectors:
     """Return ``sums + A B``."""
     begin = [I64(0), *factors.begin]
     if MASKS or tile.missing is None:
-        return _emit_loop(factors, begin, sums, factors.k, tile.masks)[1]
+        return _emit_loop(factors, begin, sums, factors.k, tile.step_masks)[1]
     here, sums = _emit_loop(factors, begin, sums, factors.whole(), [None] * len(tile.masks))
     return _emit_loop(factors, here, sums, factors.k, tile.masks)[1]
 
@@ -284,23 +225,38 @@ def _emit_update(tile: Tile, rule: Any, summed: Vectors, c: Any, distances: Any,
 
 
 def emit_tile(
-    builder: Any, types_of_rates: Any, rows: int, vectors: int, whole: bool, arguments: list[Any]
+    builder: Any, types_of_rates: Any, rows: int, vectors: int, filled: int, arguments: list[Any]
 ) -> None:
-    """Emit one tile of :func:`tile`; ``whole``: all its lanes are columns of C."""
+    """Emit one tile of :func:`tile`; ``filled``: how many lanes of its last vector are columns of C.
+
+    ``HALF``: at most half of them. Then the products of the last vector are those of half a register,
+    which take half the time on processors that compute a whole one in two steps (AMD's Zen 4).
+    """
     *factors, columns, start, start_row, mode, rates = arguments
-    tile = Tile(Emitter(builder, types_of_rates[0]), rows, vectors, None if whole else columns)
+    emit = Emitter(builder, types_of_rates[0])
+    narrow = Emitter(builder, types_of_rates[0], 2) if filled == HALF else None
+    tile = Tile(emit, rows, vectors, None if filled == WHOLE else columns, narrow)
     rule = types_of_rates[4].value if len(types_of_rates) > 2 else None
     begin = tile.emit_start(start, start_row, builder.icmp_signed("<", mode, I64(RELU_GRADIENT)))
-    summed = _emit_sums(tile, begin, _Factors(tile, factors))
+    begin = tile.resized(begin, emit.lanes // 2)
+    summed = tile.resized(_emit_sums(tile, begin, _Factors(tile, factors)), emit.lanes)
     numbers = [builder.extract_value(rates, i) for i in range(len(types_of_rates))]
     _emit_modes(tile, summed, factors[5:7], (start, start_row), mode, numbers, rule)
 
 
-def _shapes() -> list[tuple[int, int, bool]]:
-    """Return the tiles that there are: height, vectors, and whether all lanes are columns of C."""
-    masked = [(rows, vectors, False) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
-    whole = [] if MASKS else [(rows, VECTORS, True) for rows in HEIGHTS[:2]]
-    return [*masked, (1, ROW, False), *whole]
+SOME, WHOLE, HALF = range(3)  # how many lanes of a tile's last vector are columns of C: any, all, few
+
+
+def _shapes() -> list[tuple[int, int, int]]:
+    """Return the tiles that there are: height, vectors, and how many lanes are columns of C.
+
+    The later ones are preferred.
+    """
+    masked = [(rows, vectors, SOME) for rows in HEIGHTS for vectors in range(1, VECTORS + 1)]
+    better = [(rows, VECTORS, WHOLE) for rows in HEIGHTS[:2]]
+    if MASKS:
+        better = [(HEIGHTS[0], VECTORS, HALF)]
+    return [*masked, (1, ROW, SOME), *better]
 
 
 @intrinsic
@@ -313,16 +269,20 @@ def tile(
         height, *rest = arguments
         columns, lanes = rest[8], VECTOR_BYTES // (rates[0].bitwidth // 8)
         done = builder.append_basic_block("tile_done")
-        for rows, vectors, whole in reversed(_shapes()):
+        for rows, vectors, filled in reversed(_shapes()):
             here, other = (builder.append_basic_block(name) for name in ("tile", "other_tile"))
-            least = I64(vectors * lanes if whole else (vectors - 1) * lanes + 1)
+            before = (vectors - 1) * lanes
+            least = I64(before + (lanes if filled == WHOLE else 1))
             fits = builder.and_(
                 builder.icmp_signed("==", height, I64(rows)),
                 builder.icmp_signed(">=", columns, least),
             )
+            if filled == HALF:
+                few = builder.icmp_signed("<=", columns, I64(before + lanes // 2))
+                fits = builder.and_(fits, few)
             builder.cbranch(fits, here, other)
             builder.position_at_end(here)
-            emit_tile(builder, rates, rows, vectors, whole, rest)
+            emit_tile(builder, rates, rows, vectors, filled, rest)
             builder.branch(done)
             builder.position_at_end(other)
         builder.branch(done)
@@ -338,7 +298,7 @@ def tile_of(rows: int, vectors: int) -> Any:
     @intrinsic
     def one(context, a, a_row, a_col, b, b_row, c, c_row, k, columns, start, start_row, mode, rates):
         def codegen(context, builder, signature, arguments):
-            emit_tile(builder, rates, rows, vectors, not MASKS, list(arguments))
+            emit_tile(builder, rates, rows, vectors, SOME if MASKS else WHOLE, list(arguments))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 12, rates), codegen

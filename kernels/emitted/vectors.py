@@ -11,12 +11,15 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Emitter:
-    """Operations on vectors of one element type, written with one IR builder."""
+    """Operations on vectors of one element type, written with one IR builder.
 
-    def __init__(self, builder: Any, like: Any) -> None:
+    The vectors are whole registers, or one of so many equal parts of them.
+    """
+
+    def __init__(self, builder: Any, like: Any, parts: int = 1) -> None:
         self.builder = builder
         self.size = like.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.size
+        self.lanes = VECTOR_BYTES // parts // self.size
         self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.element, self.lanes)
         self.flags = ir.VectorType(ir.IntType(1), self.lanes)

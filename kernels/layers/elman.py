@@ -12,6 +12,7 @@ from fastnn.kernels.layers.recurrence import (
     Elman,
     Masking,
     backward_block,
+    find_masks,
     forward_block,
     parameter_gradients,
 )
@@ -155,6 +156,7 @@ def backward_alone(at: int, index: int) -> None:
     step, layer = Step(task.step), Elman(task.row)
     first, rows = _own_block(step, layer, index)
     if rows > 0:
+        find_masks(step, layer, first, rows)
         backward_block(step, layer, first, rows, index)
 
 

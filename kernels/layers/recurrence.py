@@ -34,8 +34,9 @@ class Elman(Record):
       each block, where weights are transposed.
     - ``masks``: a number for each time step and row, not 0 if it is skipped, or 0; ``find``, ``keep``,
       ``clear``: parts that write masks and apply them; ``mask_value``: the inputs of skipped steps.
-    - ``forward``, ``backward``: parts of the activation; ``rowwise``, ``parameter``: as in
-      :class:`fastnn.kernels.step.phases.Activation`.
+    - ``forward``, ``backward``: parts of the activation; ``of_output``: whether the second takes f(z)
+      instead of z: the states or, unless they are ``sure`` to be f(z), what is computed from z;
+      ``rowwise``, ``parameter``: as in :class:`fastnn.kernels.step.phases.Activation`.
     - ``product``, ``transposition``: addresses of parts; ``one``: address of a 1.
     - ``d_W``, ``d_U``, ``d_b``: where gradients go, for one block of ``used_rows`` rows after the
       other; or, in ``pieces`` pieces, for the whole batch.
@@ -70,6 +71,8 @@ class Elman(Record):
     mask_value: float
     forward: int
     backward: int
+    of_output: int
+    sure: int
     rowwise: int
     parameter: float
     product: int
@@ -150,35 +153,40 @@ def _pieces(layer, rows):
 
 
 @inner
-def _read(step, layer, first, rows):
-    """Write the block's input as ``(d, steps, rows)``, and the masks of skipped steps."""
-    size, d, steps = step.itemsize, layer.d, layer.steps
+def _input(step, layer, first, rows):
+    """Return where the block's ``(d, steps, rows)`` inputs are, and elements between time steps."""
     between = layer.apart if layer.apart != 0 else rows
-    start = first if layer.apart != 0 else first * d * steps
-    source, x = layer.input + first * d * steps * size, layer.x + start * size
-    _transpose(layer, source, d * steps, x, between, rows, d * steps)
+    start = first if layer.apart != 0 else first * layer.d * layer.steps
+    return layer.x + start * step.itemsize, between
+
+
+@inner
+def find_masks(step, layer, first, rows):
+    """Write the masks of the block's skipped steps, if the layer has masks."""
     if layer.masks != 0:
-        call = Masking()
-        call.width, call.stride, call.value = d, steps * between, layer.mask_value
+        x, between = _input(step, layer, first, rows)
+        call, size = Masking(), step.itemsize
+        call.width, call.stride, call.value = layer.d, layer.steps * between, layer.mask_value
         count, call.rows = _pieces(layer, rows)
         for piece in range(count):
             call.source = x + piece * between * size
             call.masks = layer.masks + _place(layer, first, rows, piece) * size
             call_job(layer.find, call.address, 0)
-    return x, steps * between
 
 
 @inner
 def forward_block(step, layer, first, rows):
     """Write the states of a block of rows."""
     size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
-    x, x_column = _read(step, layer, first, rows)
-    between = layer.apart if layer.apart != 0 else rows
+    x, between = _input(step, layer, first, rows)
+    source, row = layer.input + first * d * steps * size, d * steps
+    _transpose(layer, source, row, x, between, rows, row)
+    find_masks(step, layer, first, rows)
     count, pairs = _pieces(layer, rows)
     for piece in range(count):
         z = layer.z + _place(layer, first, rows, piece) * k * size
         at = x + piece * between * size
-        _multiply(layer, at, 1, x_column, layer.W, k, z, pairs, k, d, layer.b, 0)
+        _multiply(layer, at, 1, steps * between, layer.W, k, z, pairs, k, d, layer.b, 0)
     before = layer.first_state
     if before != 0:
         before += first * k * size
@@ -223,6 +231,18 @@ def _turn(layer, source, target, first, rows, width, size):
 
 
 @inner
+def _outputs(step, layer, first, rows, time, z, space):
+    """Return where f(z) of a time step is."""
+    row = layer.k * step.itemsize
+    if layer.sure == 0:
+        _activate(layer, layer.forward, z, 0, space, rows)
+        return space
+    if time == layer.steps - 1 and layer.sequences == 0 and layer.output != 0:
+        return layer.output + first * row
+    return layer.s + _place(layer, first, rows, time) * row
+
+
+@inner
 def backward_block(step, layer, first, rows, index):
     """Write the block's dz and, if they are wanted, the gradients of its input."""
     size, d, k, steps = step.itemsize, layer.d, layer.k, layer.steps
@@ -237,11 +257,13 @@ def backward_block(step, layer, first, rows, index):
         time = steps - 1 - back
         place = _place(layer, first, rows, time)
         z, dz = layer.z + place * k * size, layer.dz + place * k * size
+        earlier = layer.ds + (2 * first + time % 2 * rows) * k * size
+        if layer.of_output != 0:
+            z = _outputs(step, layer, first, rows, time, z, earlier)
         _activate(layer, layer.backward, z, ds, dz, rows)
         if layer.masks != 0:
             _masked(layer, layer.clear, layer.masks + place * size, rows, 0.0, ds, dz)
         if time > 0:
-            earlier = layer.ds + (2 * first + time % 2 * rows) * k * size
             start = 0
             if layer.sequences != 0:
                 start = layer.dy + _place(layer, first, rows, time - 1) * k * size

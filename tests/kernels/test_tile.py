@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 
 from fastnn.kernels.compiling import target
-from fastnn.kernels.emitted import tile, vectors
+from fastnn.kernels.emitted import registers, tile, vectors
 
 pytestmark = pytest.mark.skipif(not target.COMPILED, reason="nothing is compiled")
 # triple, processor; bytes of a vector, registers; names of a fused multiply-add, of the stack, of a
@@ -33,8 +33,8 @@ def assembly(triple, cpu, dtype):
     signature = ir.FunctionType(ir.VoidType(), [*[ir.IntType(64)] * 12, rates])
     function = ir.Function(module, signature, "tile")
     builder = ir.IRBuilder(function.append_basic_block())
-    shape = tile.HEIGHTS[0], tile.VECTORS
-    tile.emit_tile(builder, (number, number), *shape, not tile.MASKS, list(function.args))
+    shape, filled = (tile.HEIGHTS[0], tile.VECTORS), tile.SOME if tile.MASKS else tile.WHOLE
+    tile.emit_tile(builder, (number, number), *shape, filled, list(function.args))
     builder.ret_void()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -62,10 +62,10 @@ def loops(assembly):
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_loop_holds_its_sums_in_registers(name, dtype, monkeypatch):
-    triple, cpu, size, registers, fused, stack, prefetch, most = MACHINES[name]
+    triple, cpu, size, vector_registers, fused, stack, prefetch, most = MACHINES[name]
     monkeypatch.setattr(target, "FUSED", True)
     monkeypatch.setattr(vectors, "VECTOR_BYTES", size)
-    heights, count = tile.shape(registers)
+    heights, count = registers.shape(vector_registers)
     for constant, value in (("HEIGHTS", heights), ("VECTORS", count), ("MASKS", size == 64)):
         monkeypatch.setattr(tile, constant, value)
     found = loops(assembly(triple, cpu, dtype.name))

@@ -216,6 +216,27 @@ def test_what_programs_write_into_the_cache_is_read(rng):
         close(layer.gradients[name], plain.gradients[name])
 
 
+@pytest.mark.parametrize("mask_value", [None, 0.5])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_reading_the_cache_changes_no_bits(sequences, mask_value, rng):
+    X = batch((9, 3, 5), rng, masked=mask_value is not None)
+    layer = Elman(4, return_sequences=sequences, mask_value=mask_value)
+    dY = rng.normal(size=layer.forward(X).shape)
+    expected = *layer.backward(dY), *layer.gradients.values()
+    layer.clear_gradients()
+    held = layer.cache
+    layer.forward(X)
+    assert [len(held[name]) for name in ("s", "X", "Z")] == [6, 5, 5]  # the dict that was read before
+    got = *layer.backward(dY), *layer.gradients.values()
+    assert all(map(np.array_equal, got, expected))
+    held["Z"][2] += 1  # is read, though the states are not those of it any more
+    plain = PlainElman(4, return_sequences=sequences, mask_value=mask_value)
+    plain.forward(X)
+    plain.parameters.update(layer.parameters)
+    plain.cache.update(held)
+    close(np.stack(layer.backward(dY), axis=2), plain.backward(dY))
+
+
 def test_a_state_that_is_kept(rng):
     class Stateful(Elman):
         def _init_cache(self, X_shape):

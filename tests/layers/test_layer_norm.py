@@ -279,12 +279,9 @@ def test_backward_needs_a_forward_and_its_shape():
 def test_statistics_of_another_input(dtype, rng):
     layer, other = fastnn.LayerNorm(), fastnn.LayerNorm()
     X, dY = rng.normal(size=(2, 4, 5)).astype(dtype)
-    layer.forward(X[:3])
+    layer.forward(1 - X)
     other.forward(X)
     layer.cache["X"] = X
-    with pytest.raises(ValueError, match=r"statistics.*\(3, 3\).*\(4, 3\)"):
-        layer.backward(dY)
-    layer.cache["statistics"] = []
     np.testing.assert_array_equal(layer.backward(dY), other.backward(dY))
 
 
