@@ -58,14 +58,15 @@ class Emitter:
         narrow = value if self.size == 8 else self.builder.trunc(value, self.integer)
         return self.broadcast(narrow, self.integers)
 
-    def load(self, pointer: Any, mask: Any) -> Any:
+    def load(self, pointer: Any, mask: Any, otherwise: Any = None) -> Any:
+        """Return a vector; ``otherwise``: the lanes that are not in the mask, 0 unless given."""
         if mask is None:
             value = self.builder.load(pointer)
             value.align = self.size
             return value
         arguments = [pointer.type, I32, self.flags, self.vector]
         load = self.function("llvm.masked.load", self.vector, arguments)
-        return self.builder.call(load, [pointer, I32(self.size), mask, self.zero])
+        return self.builder.call(load, [pointer, I32(self.size), mask, otherwise or self.zero])
 
     def prefetch(self, address: Any, write: bool = False) -> None:
         byte = ir.IntType(8).as_pointer()

@@ -19,7 +19,10 @@ from numba.core import cgutils, types
 from numba.extending import lower_builtin, type_callable
 
 from fastnn._typing import Array
-from fastnn.kernels.emitted.vectors import I64, Emitter
+from fastnn.kernels.compiling.jit import VECTOR_BYTES
+from fastnn.kernels.emitted.lanes import Row, Window, is_flat
+from fastnn.kernels.emitted.pairs import emit_pairs, first_of
+from fastnn.kernels.emitted.vectors import I64
 
 
 def largest(
@@ -91,144 +94,7 @@ def _pixels(*row: Any) -> Iterator[Array]:
             yield found[:, a, b]
 
 
-class _Row:
-    """The emitted code's view of a row: addresses of arrays, by name, and numbers."""
-
-    def __init__(self, context: Any, builder: Any, signature: Any, values: Any, names: str) -> None:
-        from numba.np.arrayobj import make_array
-
-        arguments = dict(zip(names.split(), zip(signature.args, values, strict=True), strict=True))
-        self.emit = Emitter(builder, next(k.dtype for k, _ in arguments.values() if _is_flat(k)))
-        self.builder = builder
-        self.at: dict[str, Any] = {}
-        numbers: dict[str, Any] = {}
-        for name, (kind, value) in arguments.items():
-            if _is_flat(kind):
-                data = make_array(kind)(context, builder, value).data
-                self.at[name] = builder.ptrtoint(data, I64)
-            else:
-                numbers[name] = context.cast(builder, value, kind, types.int64)
-        self.line, self.channels, self.stride = (numbers[n] for n in ("line", "channels", "stride"))
-        self.kh, self.kw, self.count = (numbers[n] for n in ("kh", "kw", "count"))
-        self.of_relu = numbers.get("of_relu")
-
-    def each(self, body: Callable[["_Window", bool], None], *, gradient: bool = False) -> None:
-        """Emit a loop over blocks of channels, and in it one over windows; ``body(window, adds)``."""
-        builder, emit = self.builder, self.emit
-        longer = builder.select(builder.icmp_signed(">", self.kh, self.kw), self.kh, self.kw)
-        apart = builder.icmp_signed(">=", self.stride, longer)
-        two = [builder.icmp_signed("==", size, I64(2)) for size in (self.kh, self.kw)]
-        square = builder.and_(*two)
-        if gradient:
-            square = builder.and_(square, apart)
-
-        def windows(channel: Any, mask: Any) -> None:
-            def loop(sizes: tuple[Any, Any], adds: bool) -> None:
-                with cgutils.for_range(builder, self.count) as found:
-                    body(_Window(self, found.index, channel, mask, sizes), adds)
-
-            with builder.if_else(square) as (then, otherwise):
-                with then:
-                    loop((2, 2), False)
-                with otherwise:
-                    if not gradient:
-                        loop((self.kh, self.kw), False)
-                        return
-                    with builder.if_else(apart) as (write, add):
-                        with write:
-                            loop((self.kh, self.kw), False)
-                        with add:
-                            loop((self.kh, self.kw), True)
-
-        lanes = I64(emit.lanes)
-        with cgutils.for_range_slice(builder, I64(0), self.channels, lanes, I64) as (channel, _):
-            left = builder.sub(self.channels, channel)
-            with builder.if_else(builder.icmp_signed(">=", left, lanes)) as (whole, rest):
-                with whole:
-                    windows(channel, None)
-                with rest:
-                    windows(channel, emit.mask(left))
-
-
-class _Window:
-    """A window's pixels, of a block of channels; ``sizes``: Python's numbers, or the code's."""
-
-    def __init__(self, row: _Row, index: Any, channel: Any, mask: Any, sizes: tuple[Any, Any]) -> None:
-        self.row, self.mask, self.sizes = row, mask, sizes
-        builder = row.builder
-        step = builder.mul(row.stride, row.channels)
-        self._first = builder.add(builder.mul(index, step), channel)
-        self._result = builder.add(builder.mul(index, row.channels), channel)
-
-    def _pointer(self, name: str, index: Any) -> Any:
-        emit = self.row.emit
-        return self.row.builder.inttoptr(
-            emit.at(self.row.at[name], index, I64(1), 0), emit.vector.as_pointer()
-        )
-
-    def read(self, name: str, pixel: Any) -> Any:
-        return self.row.emit.load(self._pointer(name, pixel), self.mask)
-
-    def write(self, value: Any, name: str, pixel: Any) -> None:
-        self.row.emit.store(value, self._pointer(name, pixel), self.mask)
-
-    def result(self, name: str) -> Any:
-        """Return what array ``name`` has for the window."""
-        return self.read(name, self._result)
-
-    def write_result(self, value: Any, name: str) -> None:
-        self.write(value, name, self._result)
-
-    def pixels(self, body: Callable[[Any], None]) -> None:
-        """Call ``body(place)`` for each pixel, in row-major order, or emit loops that do."""
-        builder, row = self.row.builder, self.row
-        kh, kw = self.sizes
-
-        def line(a: Any) -> None:
-            first = builder.add(self._first, builder.mul(a, row.line))
-            if isinstance(kw, int):
-                for b in range(kw):
-                    body(builder.add(first, builder.mul(I64(b), row.channels)))
-                return
-            with cgutils.for_range(builder, kw) as found:
-                body(builder.add(first, builder.mul(found.index, row.channels)))
-
-        if isinstance(kh, int):
-            for a in range(kh):
-                line(I64(a))
-            return
-        with cgutils.for_range(builder, kh) as found:
-            line(found.index)
-
-    def largest(self, name: str) -> Any:
-        """Return the largest pixel: the first NaN, if there is one."""
-        builder = self.row.builder
-        top = cgutils.alloca_once_value(builder, self.read(name, self._first))
-
-        def compare(pixel: Any) -> None:
-            value, before = self.read(name, pixel), builder.load(top)
-            larger = builder.fcmp_ordered(">", value, before)
-            odd = builder.fcmp_unordered("uno", value, value)
-            builder.store(builder.select(builder.or_(larger, odd), value, before), top)
-
-        self.pixels(compare)
-        return builder.load(top)
-
-    def share(self, total: Any) -> Any:
-        """Return a total divided by the number of pixels."""
-        builder, emit, (kh, kw) = self.row.builder, self.row.emit, self.sizes
-        if isinstance(kh, int):
-            return builder.fmul(total, ir.Constant(emit.vector, [1.0 / (kh * kw)] * emit.lanes))
-        size = builder.sitofp(builder.mul(kh, kw), emit.element)
-        return builder.fdiv(total, emit.broadcast(size, emit.vector))
-
-
-def _is_flat(kind: Any) -> bool:
-    known = isinstance(kind, types.Array) and isinstance(kind.dtype, types.Float)
-    return known and kind.ndim == 1 and kind.layout == "C"
-
-
-def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
+def _register(function: Any, arrays: int, emit: Callable[[Row], None]) -> None:
     """Make a function of arrays, the first and the last ones, and numbers known to the compiler."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     kinds = [types.Array if n in ("x", "dy", "dx", "out") else types.Integer for n in names]
@@ -239,7 +105,7 @@ def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
         @type_callable(function)
         def type_of_two(context):
             return lambda x, line, channels, stride, kh, kw, count, out: (
-                types.void if _is_flat(x) and _is_flat(out) else None
+                types.void if is_flat(x) and is_flat(out) else None
             )
 
     else:
@@ -247,21 +113,21 @@ def _register(function: Any, arrays: int, emit: Callable[[_Row], None]) -> None:
         @type_callable(function)
         def type_of_three(context):
             return lambda x, line, channels, stride, kh, kw, count, of_relu, dy, dx: (
-                types.void if _is_flat(x) and _is_flat(dy) and _is_flat(dx) else None
+                types.void if is_flat(x) and is_flat(dy) and is_flat(dx) else None
             )
 
     @lower_builtin(function, *kinds)
     def lower(context, builder, signature, values):
-        emit(_Row(context, builder, signature, values, " ".join(names)))
+        emit(Row(context, builder, signature, values, " ".join(names)))
         return context.get_dummy_value()
 
 
-def _emit_largest(row: _Row) -> None:
+def _emit_largest(row: Row) -> None:
     row.each(lambda window, _: window.write_result(window.largest("x"), "out"))
 
 
-def _emit_mean(row: _Row) -> None:
-    def body(window: _Window, _: bool) -> None:
+def _emit_mean(row: Row) -> None:
+    def body(window: Window, _: bool) -> None:
         builder = row.builder
         total = cgutils.alloca_once_value(builder, row.emit.zero)
         builder.store(row.emit.zero, total)
@@ -275,12 +141,19 @@ def _emit_mean(row: _Row) -> None:
     row.each(body)
 
 
-def _emit_to_largest(row: _Row) -> None:
-    def body(window: _Window, adds: bool) -> None:
-        builder, emit = row.builder, row.emit
-        top, dy = window.largest("x"), window.result("dy")
+def _emit_to_largest(row: Row) -> None:
+    builder, emit = row.builder, row.emit
+
+    def given(dy: Any, top: Any) -> Any:
         of_relu = builder.icmp_signed("!=", row.of_relu, I64(0))
-        dy = builder.select(of_relu, emit.relu_gradient(dy, top), dy)
+        return builder.select(of_relu, emit.relu_gradient(dy, top), dy)
+
+    def body(window: Window, adds: bool) -> None:
+        if window.sizes == (2, 2):
+            square(window)
+            return
+        top = window.largest("x")
+        dy = given(window.result("dy"), top)
         none = ir.Constant(emit.flags, [0] * emit.lanes)
         done = cgutils.alloca_once(builder, emit.flags)
         builder.store(none, done)
@@ -298,11 +171,34 @@ def _emit_to_largest(row: _Row) -> None:
 
         window.pixels(give)
 
-    row.each(body, gradient=True)
+    def square(window: Window) -> None:
+        """Find the maximum of both rows, then of the two: fewer comparisons, x is read once."""
+        places: list[Any] = []
+        window.pixels(places.append)
+        x = [window.read("x", place) for place in places]
+        (upper, above), (lower, below) = first_of(emit, *x[:2]), first_of(emit, *x[2:])
+        over, top = first_of(emit, above, below)
+        dy, under = given(window.result("dy"), top), builder.not_(over)
+        hits = [
+            builder.and_(line, part)
+            for line, left in ((over, upper), (under, lower))
+            for part in (left, builder.not_(left))
+        ]
+        for place, hit in zip(places, hits, strict=True):
+            window.write(builder.select(hit, dy, emit.zero), "dx", place)
+
+    # With fewer lanes' masks, stores take longer than what is computed twice.
+    most = emit.lanes // 4 if VECTOR_BYTES == 64 else emit.lanes - 1
+    few = builder.icmp_unsigned("<", builder.sub(row.channels, I64(1)), I64(most))  # at least one
+    with builder.if_else(builder.and_(row.square, few)) as (pairs, others):
+        with pairs:
+            emit_pairs(emit, row.at, row.line, row.channels, row.count, given)
+        with others:
+            row.each(body, gradient=True)
 
 
-def _emit_to_all(row: _Row) -> None:
-    def body(window: _Window, adds: bool) -> None:
+def _emit_to_all(row: Row) -> None:
+    def body(window: Window, adds: bool) -> None:
         share = window.share(window.result("dy"))
 
         def give(pixel: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 import fastnn
 from fastnn import reference
 from fastnn.kernels.compiling.jit import COMPILED
+from fastnn.kernels.layers import pool2d as kernels
 
 # (n, height, width, channels), kernel, stride, pad: every way that the kernels go
 CASES = [
@@ -18,6 +19,9 @@ CASES = [
     ((1, 3, 3, 2), 3, 1, 0),
     ((140, 8, 8, 16), 2, 2, 0),  # on all cores
     ((200, 8, 8, 6), 3, 1, 1),
+    ((2, 11, 15, 6), 2, 2, 0),  # few channels: several windows in a vector, and one left over
+    ((2, 5, 14, 2), 2, 2, 0),
+    ((2, 4, 13, 4), 2, 1, 0),
 ]
 
 
@@ -63,6 +67,30 @@ def test_padding_wins_over_negative_windows_whose_gradient_is_lost():
     assert not layer.backward(np.ones((1, 2, 2, 1))).any()
     average = fastnn.Pool2D(2, "average", 2, 1)
     np.testing.assert_array_equal(average.forward(np.ones((1, 2, 2, 1))).ravel(), [0.25] * 4)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 19])
+def test_ties_zeros_and_nan_in_every_place_of_a_window(channels, dtype):
+    """All 2 x 2 windows of four values: the gradient goes where argmax says, after a ReLU too."""
+    values = np.array([-0.0, 0.0, 1.0, np.nan], dtype)
+    windows = values[np.stack(np.meshgrid(*[range(4)] * 4, indexing="ij"), -1).reshape(-1, 4)]
+    windows = np.stack([np.roll(windows, 7 * c, axis=0) for c in range(channels)], 1)
+    rows = windows.reshape(8, 32, channels, 2, 2)
+    X = np.ascontiguousarray(rows.transpose(0, 3, 1, 4, 2)).reshape(1, -1)
+    places = windows.argmax(2)
+    dY = np.arange(1, 256 * channels + 1, dtype=dtype).reshape(256, channels)
+    Y = np.empty((1, 256 * channels), dtype)
+    kernels.max_pool(X, 16, 64, 2, 2, 2, Y)
+    np.testing.assert_array_equal(Y.reshape(256, channels), windows.max(2))
+    for of_relu in (0, 1):
+        top = np.take_along_axis(windows, places[..., None], 2)
+        given = np.where(of_relu & np.signbit(top), 0, dY[..., None]).astype(dtype)
+        expected = np.zeros_like(windows)
+        np.put_along_axis(expected, places[..., None], given, 2)
+        dX = np.full_like(X, 7)
+        kernels.max_pool_backward(X, 16, 64, 2, 2, 2, of_relu, dY.reshape(1, -1), dX)
+        found = dX.reshape(8, 2, 32, 2, channels).transpose(0, 2, 4, 1, 3).reshape(windows.shape)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_nan_is_the_maximum_and_gets_the_gradient(dtype):
