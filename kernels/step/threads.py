@@ -43,14 +43,16 @@ from fastnn.kernels.step import cores
 # what its own thread, in any share, has finished.
 _LOOP, _JOB, _ARGUMENTS, _COUNT, _THREADS, _STOP = range(0, 48, 8)
 _PATIENCE = 48  # of helpers: how many turns they spin
+_CALLS = 56  # of :meth:`Pool.wake`: helpers that are awake then stay awake for the loop to come
 _LINE = 128
 _BUSY = _LINE  # whether somebody runs a loop
 _AWAKE = 2 * _LINE  # helpers that are not asleep
 _SHARES = 3 * _LINE
 _TAKEN, _FINISHED, _SHARE = 0, _LINE, 2 * _LINE
 _NUMBER = 2**20  # a loop's number is kept in units of this, beside a number of jobs below it
-_IDLE = 3e-4  # seconds that helpers spin between loops,
-_IDLE_HELD = 50 * _IDLE  # and while a call of many loops is under way
+# Seconds that helpers spin between loops, which is time to free and make the arrays of another call;
+# and while a call of many loops is under way.
+_IDLE, _IDLE_HELD = 8e-4, 15e-3
 
 
 @inner
@@ -127,17 +129,22 @@ def _help(control, thread):
     """Take jobs from the loops that come by, until none has come for as long as patience lasts."""
     atomic_add(control + _AWAKE, 1)
     last = atomic_load(control + _LOOP) - 1  # a loop that is under way is joined
+    calls = atomic_load(control + _CALLS)
     idle = 0
     while atomic_load(control + _STOP) == 0:
-        loop = atomic_load(control + _LOOP)
+        loop, now = atomic_load(control + _LOOP), atomic_load(control + _CALLS)
         if loop != last:
             _work_through(control, loop, thread, 0)
             last = loop
             idle = 0
+        if now != calls:
+            calls = now
+            idle = 0
         idle += 1
         if idle >= atomic_load(control + _PATIENCE):
             atomic_add(control + _AWAKE, -1)
-            if idle >= atomic_load(control + _PATIENCE):  # nor was it renewed by one who counted us
+            renewed = idle < atomic_load(control + _PATIENCE) or atomic_load(control + _CALLS) != calls
+            if not renewed:  # by one who counted us
                 return
             atomic_add(control + _AWAKE, 1)
     atomic_add(control + _AWAKE, -1)
@@ -164,6 +171,7 @@ class Pool:
         self._start = (self.control - self._block.ctypes.data) // 8
         self._block[self._start + _THREADS // 8] = n_threads
         self._awake = self._block[self._start + _AWAKE // 8 :][:1]
+        self._wakings = memoryview(self._block)[self._start + _CALLS // 8 :][:1]
         self._beds: list[threading.Lock] = []
         self._calls: list[None] = []  # one entry for each that holds the helpers
         _help(self.control, 0)  # compiled now, not while helpers are waited for
@@ -213,6 +221,7 @@ class Pool:
 
     def wake(self) -> None:
         """Make sure that helpers are awake, or soon will be; costs little when they are."""
+        self._wakings[0] += 1
         if self._awake.item() < len(self._beds):
             self.rouse()
 
