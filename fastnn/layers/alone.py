@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from fastnn.kernels.step import steps, threads
 from fastnn.kernels.step.phases import Parameter
 from fastnn.kernels.step.plan import Phase
 
-_MOST, _BYTES = 32, 2**26  # passes of a kind that are kept, and the memory of the largest one
+_MOST, _BYTES = 32, 2**26  # passes of a kind that are kept, and their memory
 
 
 class Alone(Blueprint):
@@ -94,9 +94,20 @@ class Passes(Generic[P]):
     @contextmanager
     def taken(self, *key: Any) -> Iterator[P]:
         """Take the pass for a key, which is made if there is none."""
-        made = self._idle.pop(key, None) or self._make(*key)
+        found = self._idle.pop(key, None)
+        made = found or self._make(*key)
         yield made
-        if made.nbytes <= _BYTES:
-            self._idle[key] = made
-            if len(self._idle) > _MOST:
+        self._idle[key] = made
+        if found is None:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Drop the passes that were used least recently, if all take too much memory."""
+        passes = [*self._idle.values()]  # other threads may take some meanwhile
+        count, size = len(passes), sum(made.nbytes for made in passes)
+        for made in passes:
+            if count <= _MOST and size <= _BYTES:
+                return
+            with suppress(KeyError):
                 self._idle.popitem(last=False)
+            count, size = count - 1, size - made.nbytes

@@ -80,3 +80,16 @@ def test_few_passes_are_kept(monkeypatch, rng):
     for n in range(1, 6):
         layer.forward(rng.normal(size=(n, 9, 9, 3)))
     assert len(conv2d_alone.forward._idle) == 2
+
+
+def test_all_passes_together_take_little_memory(monkeypatch, rng):
+    conv2d_alone.forward._idle.clear()
+    layer = fastnn.Conv2D(4, 3, "relu")
+    layer.forward(rng.normal(size=(1, 9, 9, 3)))
+    (one,) = conv2d_alone.forward._idle.values()
+    monkeypatch.setattr(alone, "_BYTES", 8 * one.nbytes)
+    for n in range(2, 9):
+        layer.forward(rng.normal(size=(n, 9, 9, 3)))
+    kept = [*conv2d_alone.forward._idle.values()]
+    assert 1 <= len(kept) < 8
+    assert sum(made.nbytes for made in kept) <= 8 * one.nbytes
